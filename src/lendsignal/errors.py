@@ -1,0 +1,76 @@
+"""Everything that stops us. What merely happens to a delivery is an outcome, not an error.
+
+LendsignalError
+├── ConfigError      the configuration cannot be used; carries every problem found
+├── InputError       one event or file row cannot be taken; names field and rule, never the person's data
+├── LogError         the data folder cannot be read or written as it must
+│   └── FolderInUse  another process already has this role over this data folder
+├── TransportError   a request could not be made at all
+└── DataError        stored data contradicts itself
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class LendsignalError(Exception):
+    """The root: catch this to catch all of ours and nothing else."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in a configuration: where it stands, what was found, what is allowed."""
+
+    key: str
+    found: str
+    allowed: str
+    origin: str = ""
+    nearest: str | None = None
+
+    def __str__(self) -> str:
+        hint = f" Did you mean {self.nearest!r}?" if self.nearest else ""
+        where = f" ({self.origin})" if self.origin else ""
+        return f"{self.key}{where}: found {self.found}; allowed: {self.allowed}.{hint}"
+
+
+class ConfigError(LendsignalError):
+    """The configuration cannot be used. `problems` lists every mistake, not just the first."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class InputError(LendsignalError):
+    """One event or row cannot be taken: `field` and `rule` say why, without the value."""
+
+    def __init__(self, field: str, rule: str, *, nearest: str | None = None) -> None:
+        self.field = field
+        self.rule = rule
+        self.nearest = nearest
+        hint = f" Did you mean {nearest!r}?" if nearest else ""
+        super().__init__(f"{field}: {rule}{hint}")
+
+
+class LogError(LendsignalError):
+    """The data folder cannot be read or written as it must be."""
+
+
+class FolderInUse(LogError):
+    """Another process holds this role over the same data folder."""
+
+    def __init__(self, folder: str, role: str) -> None:
+        self.folder = folder
+        self.role = role
+        super().__init__(
+            f"another lendsignal process already does {role!r} in {folder}; "
+            "stop it first, or give this one its own folder with --data"
+        )
+
+
+class TransportError(LendsignalError):
+    """A request could not be made at all: the host is not declared, or the address is refused."""
+
+
+class DataError(LendsignalError):
+    """Stored data contradicts itself."""

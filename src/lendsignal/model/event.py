@@ -1,0 +1,154 @@
+"""Events: what the lender's back end, or a phone, says happened."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Literal
+
+from msgspec import Struct
+
+from lendsignal.model.contact import Contact
+from lendsignal.model.device import Device
+
+
+class EventType(StrEnum):
+    """The types we know; any other snake_case name is a custom event."""
+
+    REGISTERED = "registered"
+    LOGGED_IN = "logged_in"
+    APP_OPENED = "app_opened"
+    APPLIED = "applied"
+    REVIEW_STARTED = "review_started"
+    REVIEW_ENDED = "review_ended"
+    PHONE_CHECK_STARTED = "phone_check_started"
+    PHONE_CHECK_ENDED = "phone_check_ended"
+    CREDIT_GRANTED = "credit_granted"
+    CREDIT_DENIED = "credit_denied"
+    DISBURSED = "disbursed"
+    DISBURSEMENT_REVERSED = "disbursement_reversed"
+    LOAN_CANCELLED = "loan_cancelled"
+    REPAID = "repaid"
+    REPAYMENT_REVERSED = "repayment_reversed"
+    EXTENDED = "extended"
+    OVERDUE = "overdue"
+    DEFAULTED = "defaulted"
+    RECOVERED = "recovered"
+    CONSENT_CHANGED = "consent_changed"
+    POLICY_CHANGED = "lendsignal.policy_changed"
+    PEN_EXPIRED = "lendsignal.pen_expired"
+
+
+KEY_FIELD: Mapping[str, str] = {
+    "applied": "application_id",
+    "review_started": "application_id",
+    "review_ended": "application_id",
+    "phone_check_started": "application_id",
+    "phone_check_ended": "application_id",
+    "credit_granted": "grant_id",
+    "credit_denied": "application_id",
+    "disbursed": "loan_id",
+    "disbursement_reversed": "loan_id",
+    "loan_cancelled": "loan_id",
+    "repaid": "payment_id",
+    "repayment_reversed": "payment_id",
+    "extended": "loan_id",
+    "overdue": "loan_id",
+    "defaulted": "loan_id",
+    "recovered": "payment_id",
+}
+"""The field each type cannot do without: what the event is about."""
+
+ONCE_PER_KEY = frozenset(
+    "registered applied credit_granted credit_denied disbursed disbursement_reversed loan_cancelled "
+    "repaid repayment_reversed defaulted recovered".split()
+)
+"""Types that happen once for their key: a second one is a duplicate, a conflict or a revision."""
+
+TOUCH_TYPES = frozenset(("registered", "logged_in", "app_opened"))
+"""The types that may show the user's own phone."""
+
+
+class Instalment(Struct, frozen=True, kw_only=True):
+    """One payment of the schedule: the local day it is due and its amount in the loan's currency."""
+
+    due_date: date
+    amount: Decimal
+
+
+class Consent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the user allows. `None` means not asked; the app's country default then applies."""
+
+    ad_user_data: bool | None = None
+    ad_personalization: bool | None = None
+    gdpr_applies: bool | None = None
+
+
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One event as it stands in the log. Times are aware, in UTC.
+
+    `occurred_at`: when it happened, by the sender's clock, corrected at the door.
+    `received_at`: when it reached the door. `revision`: a higher one of the same key supersedes.
+    `history`: imported past, which fills state and reports and sends nothing.
+    `flags`: what the door noticed (`clock_ahead`, `unusable_phone`, …).
+    Amounts are in major units of `currency`; `dpd` is days past due, 0 on the due date.
+    """
+
+    type: str
+    brand: str
+    user_id: str
+    event_id: str
+    occurred_at: datetime
+    received_at: datetime
+    source: str = ""
+    app: str | None = None
+    person_id: str | None = None
+    actor: Literal["user", "agent", "system"] = "user"
+    purpose: Literal["optimisation", "analytics"] = "optimisation"
+    time_precision: Literal["instant", "day"] = "instant"
+    revision: int = 0
+    test: bool = False
+    history: bool = False
+    flags: tuple[str, ...] = ()
+    application_id: str | None = None
+    grant_id: str | None = None
+    loan_id: str | None = None
+    payment_id: str | None = None
+    loan_number: int | None = None
+    product: str | None = None
+    amount: Decimal | None = None
+    currency: str | None = None
+    fee: Decimal | None = None
+    principal: Decimal | None = None
+    limit: Decimal | None = None
+    term_days: int | None = None
+    schedule: tuple[Instalment, ...] = ()
+    due_date: date | None = None
+    outstanding: Decimal | None = None
+    closes_loan: bool | None = None
+    dpd: int | None = None
+    score: float | None = None
+    score_version: str | None = None
+    amount_estimated: bool = False
+    consent: Consent | None = None
+    contact: Contact | None = None
+    device: Device | None = None
+    properties: dict[str, str | int | float | bool | None] = {}
+
+
+def key_of(event: Event) -> str | None:
+    """The business key the event is about, or `None` for types without one."""
+    if event.type == "registered":
+        return event.user_id
+    field = KEY_FIELD.get(event.type)
+    return None if field is None else getattr(event, field)
+
+
+def is_touch(event: Event) -> bool:
+    """True where the event shows the user's own phone: an agent's or a system's login never does."""
+    return event.type in TOUCH_TYPES and event.actor == "user" and event.device is not None
+
+
+def person_key(event: Event) -> str:
+    """Whose state the event belongs to: `brand:user_id`."""
+    return f"{event.brand}:{event.user_id}"
