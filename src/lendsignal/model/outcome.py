@@ -1,4 +1,4 @@
-"""What becomes of a delivery. The words and what follows from each are tabled in docs/reference/reasons.md."""
+"""What becomes of a delivery; docs/reference/reasons.md tables the words and what follows from each."""
 
 from datetime import timedelta
 from enum import StrEnum
