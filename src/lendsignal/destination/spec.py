@@ -1,12 +1,16 @@
 """The facts of a platform's interface, and the shapes every destination file is made of.
 
-A destination file holds, in this order: `Settings`, `SPEC`, `encode`, `request`, `classify`.
-Shared code checks ids and age against `SPEC`, batches, paces, signs, sends and records.
+A destination file holds, in this order: `Settings`, `SPEC`, `problem_with_name`, `encode`, `request`,
+`classify`. Shared code checks ids and age against `SPEC`, batches, paces, signs, sends and records.
 """
 
+import ipaddress
+import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal, Protocol, TypeAlias
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -75,11 +79,17 @@ class Hold(Struct, frozen=True):
 class Spec(Struct, frozen=True, kw_only=True):
     """What is true of a platform for every lender; `docs_read` is the date its page was read.
 
-    `hosts`: the only hosts a request may go to. `any_of_ids`: a delivery without one of them is skipped.
-    `max_age`: the platform's window at sending. `per_second`: requests a second an account takes.
+    `hosts`: the only hosts a request may go to; empty where the settings' own `url` declares it
+    (`hosts_of`). `any_of_ids`: a delivery without one of them is skipped; empty where none is needed.
+    `max_age`: the platform's window at sending. `window_closes`: when the window of an event that
+    occurred at that moment closes, where this is an hour of the day and not an age (`closes_at`).
+    `per_second`: requests a second an account takes.
     `batch`: events a request; `batch_by`: the item key that must be equal within one request.
     `dedupe`: how long the platform promises to drop a repeated id, `None` for never.
-    `late`: what to do past `max_age`: `skip`, or `send` where the platform only re-dates it.
+    `late`: what to do past the window: `skip`, or `send` where the platform only re-dates it.
+    `tries_on`: retry reasons that end a delivery as rejected after so many tries, where the platform
+    names such a limit; every other reason is tried until the window closes.
+    `used_percent`: how much of the account's allowance is used, read from an answer's headers.
     """
 
     name: str
@@ -99,6 +109,13 @@ class Spec(Struct, frozen=True, kw_only=True):
     on_unknown: Retries | Hold = Retries(3)
     negative_value: bool = False
     neutral_names: bool = True
+    window_closes: Callable[[datetime], datetime] | None = None
+    tries_on: Mapping[str, int] = {}
+    used_percent: "Callable[[Response], float | None] | None" = None
+
+    def closes_at(self, occurred_at: datetime) -> datetime:
+        """From when on an event that occurred then is late (aware, UTC): `late` says what follows."""
+        return occurred_at + self.max_age if self.window_closes is None else self.window_closes(occurred_at)
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -126,11 +143,17 @@ class Response(Struct, frozen=True, kw_only=True):
 class Destination(Protocol):
     """What a destination file is, seen as a type."""
 
-    Settings: type[Struct]
+    Settings: type[Any]
     SPEC: Spec
+    problem_with_name: Callable[[str], str | None]
     encode: Callable[[Delivery, Any], Item | Skip]
     request: Callable[[Sequence[Item], Any], Request]
     classify: Callable[[Response, int], Sequence[Outcome]]
+
+
+def hosts_of(spec: Spec, settings: Any) -> tuple[str, ...]:
+    """The hosts a request may go to: the platform's, or the one of the `url` in the settings."""
+    return spec.hosts or (urlsplit(settings.url).hostname or "",)
 
 
 def present(**fields: Any) -> dict[str, Any]:
@@ -168,3 +191,67 @@ def body_json(response: Response) -> Any:
         return msgspec.json.decode(response.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+SENSITIVE_WORDS = (
+    "credit score income default overdue debt reject risk delinq arrears bankrupt fraud salary denied"
+).split()
+"""Words that tell a borrower's standing. Meta flags names that hold them (since 2 September 2025, "custom
+audiences" guide, read 2026-11-22); neutral codes such as `ev_c3` tell the platform nothing."""
+
+
+def sensitive_word(name: str) -> str | None:
+    """The first word in `name` that tells a borrower's standing, or `None`.
+
+    Found inside longer words too (`creditGranted`); `bad` only as a word of its own, for `badge` is harmless.
+    """
+    text = name.lower()
+    for word in SENSITIVE_WORDS:
+        if word in text:
+            return word
+    return "bad" if re.search(r"(?<![a-z])bad(?![a-z])|(?<![a-z])bad(?=[A-Z])", name.lower()) else None
+
+
+_PUBLIC_IPV4 = re.compile(
+    r"(?!0\.|10\.|127\.|169\.254\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\."
+    r"|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|22[4-9]\.|2[345]\d\.)"
+    r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}",
+    re.ASCII,
+)
+
+
+def public_ip(text: str | None) -> str | None:
+    """The address if a phone may have it on the open internet: a private one locates nobody.
+
+    IPv4 in dotted form; an IPv6 address that only wraps an IPv4 one is given as IPv4.
+    """
+    if not text:
+        return None
+    if ":" in text:
+        return _public_ipv6(text)
+    return text if _PUBLIC_IPV4.fullmatch(text) else None
+
+
+@lru_cache(maxsize=4096)
+def _public_ipv6(text: str) -> str | None:
+    try:
+        address = ipaddress.IPv6Address(text)
+    except ValueError:
+        return None
+    if address.ipv4_mapped is not None:
+        return public_ip(str(address.ipv4_mapped))
+    unusable = (
+        address.is_unspecified
+        or address.is_loopback
+        or address.is_link_local
+        or address.is_multicast
+        or address in ipaddress.IPv6Network("fc00::/7")
+    )
+    return None if unusable else str(address)
+
+
+@lru_cache(maxsize=1024)
+def before_att(os_version: str | None) -> bool:
+    """True on an iOS before 14.5, where limit-ad-tracking tells what the user allows and ATT does not."""
+    parts = [int(part) for part in (os_version or "").split(".")[:2] if part.isdecimal()]
+    return bool(parts) and parts < [14, 5]

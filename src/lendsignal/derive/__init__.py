@@ -1,0 +1,19 @@
+"""Loan events → conversions."""
+
+from lendsignal.derive.conversions import BUILT_IN, DerivePolicy, Ledger, Loan, binds_at, derive
+from lendsignal.derive.settings import DeriveSettings, TierSettings
+from lendsignal.derive.tiers import Cut, Tiers, tiers_of
+
+__all__ = [
+    "BUILT_IN",
+    "Cut",
+    "DerivePolicy",
+    "DeriveSettings",
+    "Ledger",
+    "Loan",
+    "TierSettings",
+    "Tiers",
+    "binds_at",
+    "derive",
+    "tiers_of",
+]

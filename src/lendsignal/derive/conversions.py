@@ -1,0 +1,239 @@
+"""Loan events → conversions: the pure heart. `derive(ledger, event, policy) → (ledger, conversions)`.
+
+What the ledger remembers of a user is just what decides whether something is a first, a close or a default.
+"""
+
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Struct
+
+from lendsignal.derive.tiers import Tiers, tiers_of
+from lendsignal.model import App, Conversion, Event, Money, conversion_id, person_key
+
+
+class Loan(Struct, frozen=True, array_like=True):
+    """What later events of a loan need to know of it. `last_due` is a local date."""
+
+    number: int | None = None
+    last_due: date | None = None
+    late: bool = False
+    closed: bool = False
+    reversed: bool = False
+
+
+class Ledger(Struct, frozen=True, array_like=True):
+    """One user's loans and the once-only conversions that have fired.
+
+    `whole` is true where we have seen the user from registration on, so that our own count is a proof.
+    """
+
+    whole: bool = False
+    fired: frozenset[str] = frozenset()
+    loans: Mapping[str, Loan] = {}
+
+
+class DerivePolicy(Struct, frozen=True, kw_only=True):
+    """The rules in force. `apps` maps an app's name to its facts, `default_app` a brand to its first app."""
+
+    portfolio: str
+    apps: Mapping[str, App] = {}
+    default_app: Mapping[str, str] = {}
+    tiers: Tiers = Tiers()
+    default_dpd: int = 60
+
+
+def derive(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, list[Conversion]]:
+    """The conversions this event is, and the ledger after it.
+
+    Expects each business fact once: repeats and conflicts are settled before (see `plan.decide`).
+    Nothing here fires twice for its key, whatever comes in whatever order. Analytics events
+    (`purpose="analytics"`) change the ledger and make no conversion.
+    """
+    match event.type:
+        case "registered":
+            found, ledger = [("registration", event.user_id, True)], _known(ledger)
+        case "applied":
+            ledger, found = _applied(ledger, event)
+        case "credit_granted":
+            ledger, found = _granted(ledger, event, policy)
+        case "disbursed":
+            ledger, found = _disbursed(ledger, event)
+        case "repaid":
+            ledger, found = _repaid(ledger, event, policy)
+        case "overdue":
+            ledger = _with_loan(ledger, event.loan_id, late=True)
+            ledger, found = (
+                _defaulted(ledger, event) if (event.dpd or 0) >= policy.default_dpd else (ledger, [])
+            )
+        case "defaulted":
+            ledger, found = _defaulted(_with_loan(ledger, event.loan_id, late=True), event)
+        case "disbursement_reversed" | "loan_cancelled":
+            ledger, found = _with_loan(ledger, event.loan_id, reversed=True), []
+        case "repayment_reversed":
+            ledger, found = _with_loan(ledger, event.loan_id, closed=False), []
+        case _:
+            return ledger, []
+    if event.purpose == "analytics" or not found:
+        return ledger, []
+    return ledger, [_conversion(event, name, about, certain, policy) for name, about, certain in found]
+
+
+Found = list[tuple[str, str, bool]]
+"""Conversion name, what it is about (part of its id), and whether a first is certain."""
+
+
+def _applied(ledger: Ledger, event: Event) -> tuple[Ledger, Found]:
+    found: Found = [("application", _text(event.application_id), True)]
+    ledger, first = _first(ledger, "first_application", event)
+    return ledger, found + first
+
+
+def _granted(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
+    grant = _text(event.grant_id)
+    found: Found = [("credit", grant, True)]
+    is_users_first = "grant" not in ledger.fired
+    ledger, first = _first(_fire(ledger, "grant"), "first_credit", event)
+    if is_users_first or policy.tiers.per_grant:
+        app = policy.apps.get(event.app or policy.default_app.get(event.brand, ""))
+        certain = policy.tiers.per_grant or not first or first[0][2]
+        shares = tiers_of(event, app.country if app else None, policy.tiers)
+        if policy.tiers.per_grant or first:
+            first = first + [(f"credit_top{share}", grant, certain) for share in shares]
+    return ledger, found + first
+
+
+def _disbursed(ledger: Ledger, event: Event) -> tuple[Ledger, Found]:
+    loan = _text(event.loan_id)
+    due = max((part.due_date for part in event.schedule), default=event.due_date)
+    before = ledger.loans.get(loan)
+    known = msgspec.structs.replace(before or Loan(), number=event.loan_number, last_due=due)
+    had_loans = any(name != loan for name in ledger.loans)
+    found: Found = [("disbursement", loan, True)]
+    ledger, first = _first(ledger, "first_loan", event, had_some=had_loans)
+    is_repeat = event.loan_number > 1 if event.loan_number is not None else not first
+    ledger = msgspec.structs.replace(ledger, loans={**ledger.loans, loan: known})
+    return ledger, found + first + ([("repeat_loan", loan, True)] if is_repeat else [])
+
+
+def _repaid(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
+    found: Found = [("repayment", _text(event.payment_id), True)]
+    closes = event.closes_loan if event.closes_loan is not None else event.outstanding == 0
+    loan_id = event.loan_id
+    if not closes or loan_id is None:
+        return ledger, found
+    loan = ledger.loans.get(loan_id, Loan())
+    ledger, fresh = _once(ledger, f"closed:{loan_id}")
+    ledger = _with_loan(ledger, loan_id, closed=True)
+    if not fresh:
+        return ledger, found
+    found.append(("loan_closed", loan_id, True))
+    due = loan.last_due or event.due_date
+    if due is not None and not loan.late and _local_day(event, policy) <= due:
+        found.append(("repaid_on_time", loan_id, True))
+    return ledger, found
+
+
+def _defaulted(ledger: Ledger, event: Event) -> tuple[Ledger, Found]:
+    loan = _text(event.loan_id)
+    ledger, fresh = _once(ledger, f"default:{loan}")
+    return ledger, [("default", loan, True)] if fresh else []
+
+
+def _first(ledger: Ledger, name: str, event: Event, *, had_some: bool = False) -> tuple[Ledger, Found]:
+    """The user's first of its kind: by `loan_number` where given, else by a history we hold whole.
+
+    Where neither tells, the conversion is kept as uncertain: reported, and not sent as a first.
+    """
+    if event.loan_number is not None:
+        is_first, certain = event.loan_number == 1, True
+    else:
+        is_first, certain = not had_some, ledger.whole
+    if not is_first:
+        return _fire(ledger, name), []
+    ledger, fresh = _once(ledger, name)
+    return ledger, [(name, event.user_id, certain)] if fresh else []
+
+
+def _once(ledger: Ledger, mark: str) -> tuple[Ledger, bool]:
+    return (ledger, False) if mark in ledger.fired else (_fire(ledger, mark), True)
+
+
+def _fire(ledger: Ledger, mark: str) -> Ledger:
+    return ledger if mark in ledger.fired else msgspec.structs.replace(ledger, fired=ledger.fired | {mark})
+
+
+def _known(ledger: Ledger) -> Ledger:
+    """Seen from registration on, unless loans were known before it."""
+    return ledger if ledger.whole or ledger.loans else msgspec.structs.replace(ledger, whole=True)
+
+
+def _with_loan(ledger: Ledger, loan_id: str | None, **changes: bool) -> Ledger:
+    if loan_id is None:
+        return ledger
+    loan = msgspec.structs.replace(ledger.loans.get(loan_id, Loan()), **changes)
+    return msgspec.structs.replace(ledger, loans={**ledger.loans, loan_id: loan})
+
+
+def _conversion(event: Event, name: str, about: str, certain: bool, policy: DerivePolicy) -> Conversion:
+    currency = event.currency
+    fee, amount = event.fee, event.amount if event.amount is not None else event.limit
+    return Conversion(
+        id=conversion_id(policy.portfolio, person_key(event), about, name),
+        name=name,
+        brand=event.brand,
+        user_id=event.user_id,
+        event_id=event.event_id,
+        event_type=event.type,
+        occurred_at=event.occurred_at if event.time_precision == "instant" else _local_noon(event, policy),
+        received_at=event.received_at,
+        binds_at=binds_at(event, policy),
+        app=event.app,
+        day_precision=event.time_precision == "day",
+        loan_id=event.loan_id,
+        loan_number=event.loan_number,
+        amount=Money(amount, currency) if amount is not None and currency else None,
+        fee=Money(fee, currency) if fee is not None and currency else None,
+        certain=certain,
+        test=event.test,
+        history=event.history,
+        tier_version=policy.tiers.version if name.startswith("credit_top") else None,
+    )
+
+
+def binds_at(event: Event, policy: DerivePolicy) -> datetime:
+    """The moment whose device counts: the event's own, or the end of its local day, never after arrival."""
+    if event.time_precision == "instant":
+        return event.occurred_at
+    zone = _zone(event, policy)
+    local = event.occurred_at.astimezone(zone)
+    end = datetime.combine(local.date() + timedelta(days=1), time(), zone) - timedelta(microseconds=1)
+    return max(min(end, event.received_at), event.occurred_at).astimezone(event.occurred_at.tzinfo)
+
+
+def _local_day(event: Event, policy: DerivePolicy) -> date:
+    return event.occurred_at.astimezone(_zone(event, policy)).date()
+
+
+def _local_noon(event: Event, policy: DerivePolicy) -> datetime:
+    """What is known only by the day is said to have happened at noon of that day, where the app lives."""
+    noon = datetime.combine(_local_day(event, policy), time(12), _zone(event, policy))
+    return noon.astimezone(event.occurred_at.tzinfo)
+
+
+def _zone(event: Event, policy: DerivePolicy) -> ZoneInfo:
+    app = policy.apps.get(event.app or policy.default_app.get(event.brand, ""))
+    return ZoneInfo(app.timezone if app else "UTC")
+
+
+def _text(value: str | None) -> str:
+    return value or ""
+
+
+BUILT_IN = (
+    "registration application first_application credit first_credit disbursement first_loan repeat_loan "
+    "repayment loan_closed repaid_on_time default"
+).split()
+"""The conversions derived without any configuration, in the order of a loan's life."""

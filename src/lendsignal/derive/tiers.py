@@ -1,0 +1,63 @@
+"""Quality tiers by a table of cuts: a user in the best 20 % is also in the best 30, 50 and 70 %."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import groupby
+
+from msgspec import Struct
+
+from lendsignal.model import Event
+
+
+class Cut(Struct, frozen=True, kw_only=True):
+    """A score from which a grant belongs to the best `share` percent, in a scope.
+
+    `None` in a scope's field means any. `valid_from` is aware, UTC; `None` means always.
+    """
+
+    share: int
+    cut: float
+    country: str | None = None
+    product: str | None = None
+    score_version: str | None = None
+    valid_from: datetime | None = None
+
+
+class Tiers(Struct, frozen=True, kw_only=True):
+    """The cut table in force. `version` names it and is kept with every tier that it decided."""
+
+    cuts: tuple[Cut, ...] = ()
+    version: str = ""
+    higher_is_better: bool = True
+    per_grant: bool = False
+
+
+def tiers_of(event: Event, country: str | None, tiers: Tiers) -> Sequence[int]:
+    """The shares the grant falls into, widest first so that a crash leaves the broad ones.
+
+    The most closely scoped, then the youngest cut valid at the grant decides for each share. Without a
+    score there is no tier.
+    """
+    if event.score is None or not tiers.cuts:
+        return ()
+    sign = 1 if tiers.higher_is_better else -1
+    fitting = [cut for cut in tiers.cuts if _fits(cut, event, country)]
+    fitting.sort(
+        key=lambda cut: (cut.share, _closeness(cut), cut.valid_from.timestamp() if cut.valid_from else 0.0)
+    )
+    deciding = (list(cuts)[-1] for _, cuts in groupby(fitting, key=lambda cut: cut.share))
+    inside = [cut.share for cut in deciding if sign * event.score >= sign * cut.cut]
+    return sorted(inside, reverse=True)
+
+
+def _fits(cut: Cut, event: Event, country: str | None) -> bool:
+    return (
+        cut.country in (None, country)
+        and cut.product in (None, event.product)
+        and cut.score_version in (None, event.score_version)
+        and (cut.valid_from is None or cut.valid_from <= event.occurred_at)
+    )
+
+
+def _closeness(cut: Cut) -> int:
+    return sum(part is not None for part in (cut.country, cut.product, cut.score_version))

@@ -1,0 +1,112 @@
+"""The data folder: everything lendsignal keeps, and who works on it."""
+
+import fcntl
+import os
+import socket
+from pathlib import Path
+from types import TracebackType
+
+from lendsignal.errors import FolderInUse, LogError
+
+
+class DataFolder:
+    """Where things are kept: the log, the deliveries, locks and wake-up sockets."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LogError(f"the data folder {path} cannot be made: {error.strerror}") from error
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.sqlite"
+
+    @property
+    def deliveries(self) -> Path:
+        return self.path / "deliveries.sqlite"
+
+    def lock(self, role: str) -> "RoleLock":
+        """The exclusive right to one role over this folder; raises `FolderInUse` where another has it."""
+        return RoleLock(self.path, role)
+
+    def bell(self, role: str) -> "Bell":
+        """What the process with that role listens on to be woken."""
+        return Bell(self.path / f"{role}.wake")
+
+    def ringer(self, role: str) -> "Ringer":
+        """What wakes the process with that role."""
+        return Ringer(self.path / f"{role}.wake")
+
+
+class RoleLock:
+    """A lock that the kernel lets go when its process dies, however it dies."""
+
+    def __init__(self, folder: Path, role: str) -> None:
+        self._file = (folder / f"{role}.lock").open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise FolderInUse(str(folder), role) from None
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()))
+        self._file.flush()
+
+    def release(self) -> None:
+        """Lets another process have the role."""
+        self._file.close()
+
+    def __enter__(self) -> "RoleLock":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class Bell:
+    """A datagram socket to wait on. A lost ring costs a poll interval, never an event."""
+
+    def __init__(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(_short(path))
+        self._socket.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def quiet(self) -> None:
+        """Takes every ring that waits."""
+        try:
+            while True:
+                self._socket.recv(1)
+        except BlockingIOError:
+            return
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Ringer:
+    """Rings the bell of another process; nobody listening is no error."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = _short(path)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+
+    def ring(self) -> None:
+        try:
+            self._socket.sendto(b"!", self._path)
+        except (BlockingIOError, FileNotFoundError, ConnectionRefusedError):
+            return
+
+
+def _short(path: Path) -> str:
+    """The path as an address: Unix sockets take about a hundred bytes, so the shorter form is used."""
+    relative = os.path.relpath(path)
+    return min(str(path), relative, key=len)

@@ -1,0 +1,360 @@
+"""The event log and what is decided from it, in one SQLite file with one deciding writer.
+
+Several processes may append (the door, an import); one decides. Decisions are committed whole: the
+cursor, the states, the records for the sender and the timers together, or none of them.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from threading import RLock
+
+import apsw
+import msgspec
+from msgspec import Struct
+
+from lendsignal.errors import DataError, LogError
+from lendsignal.log.sqlite import connect
+from lendsignal.model import Event
+from lendsignal.plan import Planned, PolicySource, Record, Timer, UserState, Verdict
+
+SCHEMA = """
+create table if not exists event (
+    seq integer primary key,            -- the order of arrival
+    id text not null,                   -- event_id: ours are time-ordered, which keeps the index cheap
+    received_us integer not null,
+    body blob not null                  -- msgpack of model.Event
+);
+create index if not exists event_by_id on event (id);
+create table if not exists verdict (    -- only what is not simply taken
+    seq integer primary key,
+    verdict text not null
+);
+create table if not exists state (
+    id integer primary key,             -- 63 bits of a hash of the person's key
+    body blob not null                  -- msgpack of plan.UserState
+);
+create table if not exists record (
+    id integer primary key,             -- seq * 256 + number: see plan.records
+    body blob not null                  -- msgpack of plan.Record
+);
+create table if not exists timer (
+    due_us integer not null,
+    conversion text not null,
+    person text not null,
+    primary key (due_us, conversion)
+) without rowid;
+create table if not exists cursor (name text primary key, position integer not null) without rowid;
+create table if not exists note (name text primary key, body blob not null) without rowid;
+create table if not exists tally (
+    what text not null,
+    name text not null,
+    n integer not null,
+    primary key (what, name)
+) without rowid;
+create table if not exists quarantine (
+    id integer primary key,
+    received_us integer not null,
+    source text not null,
+    field text not null,
+    rule text not null,
+    body blob not null                  -- what was sent, contacts masked
+);
+create table if not exists imported (
+    file text primary key,              -- hash of the file's content and of its map
+    name text not null,
+    rows integer not null,              -- rows that are durable
+    done integer not null
+) without rowid;
+"""
+
+_encode = msgspec.msgpack.Encoder().encode
+_event = msgspec.msgpack.Decoder(Event).decode
+_state = msgspec.msgpack.Decoder(UserState).decode
+_record = msgspec.msgpack.Decoder(Record).decode
+_source = msgspec.msgpack.Decoder(PolicySource).decode
+
+
+class Fact(Struct, frozen=True):
+    """One event as it stands in the log."""
+
+    seq: int
+    event: Event
+
+
+class Decided(Struct, frozen=True, kw_only=True):
+    """What one batch of events came to. It is kept whole or not at all; `position` is the last event's."""
+
+    position: int
+    states: Mapping[str, UserState]
+    records: Sequence[tuple[int, Record]]
+    verdicts: Sequence[tuple[int, Verdict]]
+    timers: Sequence[tuple[str, Timer]]
+    tally: Mapping[tuple[str, str], int]
+    policy: str | None = None
+
+
+class Quarantined(Struct, frozen=True, kw_only=True):
+    """What was refused at the door: field and rule say why; `body` has contacts masked."""
+
+    received_us: int
+    source: str
+    field: str
+    rule: str
+    body: bytes
+    id: int | None = None
+
+
+class Log:
+    """The log in a data folder. Safe to share between threads; one transaction at a time."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._db = connection
+        self._lock = RLock()
+
+    # appending
+
+    def append(self, events: Sequence[Event], *, imported: tuple[str, str, int, bool] | None = None) -> int:
+        """Makes events durable in this order and returns the number of the first.
+
+        `imported` = (file hash, name, rows durable with this, done) moves an import on in the same
+        transaction. Returns only after the commit is on disk.
+        """
+        with self._lock, self._db:
+            first = self._next()
+            self._db.executemany(
+                "insert into event (seq, id, received_us, body) values (?, ?, ?, ?)",
+                [
+                    (seq, event.event_id, _us(event), _encode(event))
+                    for seq, event in enumerate(events, start=first)
+                ],
+            )
+            if imported is not None:
+                self._db.execute(
+                    "insert into imported values (?, ?, ?, ?) on conflict do update set"
+                    " rows = excluded.rows, done = excluded.done",
+                    imported,
+                )
+        return first
+
+    def imported(self, file: str) -> tuple[int, bool]:
+        """How many rows of that file are durable already, and whether it was finished."""
+        with self._lock:
+            row = self._db.execute("select rows, done from imported where file = ?", (file,)).fetchone()
+        return (0, False) if row is None else (row[0], bool(row[1]))
+
+    def refuse(self, refused: Sequence[Quarantined]) -> None:
+        """Keeps what the door refused, durably."""
+        with self._lock, self._db:
+            self._db.executemany(
+                "insert into quarantine (received_us, source, field, rule, body) values (?, ?, ?, ?, ?)",
+                [(one.received_us, one.source, one.field, one.rule, one.body) for one in refused],
+            )
+
+    # reading
+
+    def end(self) -> int:
+        """The number of the last event; 0 in an empty log."""
+        with self._lock:
+            return self._next() - 1
+
+    def read(self, after: int, limit: int) -> list[Fact]:
+        """The events behind position `after`, in order."""
+        with self._lock:
+            rows = self._db.execute(
+                "select seq, body from event where seq > ? order by seq limit ?", (after, limit)
+            ).fetchall()
+        return [Fact(seq, _event(body)) for seq, body in rows]
+
+    def scan(self, containing: bytes | None = None) -> Iterator[Fact]:
+        """Every event in order, or those whose stored bytes contain a text: for people, not for speed."""
+        query = "select seq, body from event" + (" where instr(body, ?)" if containing is not None else "")
+        for seq, body in self._db.execute(query, () if containing is None else (containing,)):
+            yield Fact(seq, _event(body))
+
+    def find(self, event_id: str) -> list[tuple[Fact, Verdict | None]]:
+        """The events of that id, oldest first, each with its verdict; `None` where it is not decided yet."""
+        position = self.position()
+        with self._lock:
+            rows = self._db.execute(
+                "select seq, body, verdict from event left join verdict using (seq) where id = ? order by seq",
+                (event_id,),
+            ).fetchall()
+        return [
+            (Fact(seq, _event(body)), (Verdict(word) if word else Verdict.TAKEN) if seq <= position else None)
+            for seq, body, word in rows
+        ]
+
+    def records(self, after: int, limit: int) -> list[tuple[int, Record]]:
+        """The sender's stream behind a record id, in order."""
+        with self._lock:
+            rows = self._db.execute(
+                "select id, body from record where id > ? order by id limit ?", (after, limit)
+            ).fetchall()
+        return [(number, _record(body)) for number, body in rows]
+
+    def record(self, number: int) -> Record | None:
+        """One record of the sender's stream."""
+        with self._lock:
+            row = self._db.execute("select body from record where id = ?", (number,)).fetchone()
+        return None if row is None else _record(row[0])
+
+    def planned(self, numbers: Iterable[int]) -> dict[int, Planned]:
+        """The planned records of those ids, in their latest form as far as devices go."""
+        found: dict[int, Planned] = {}
+        for number in numbers:
+            record = self.record(number)
+            if isinstance(record, Planned):
+                found[number] = record
+        return found
+
+    def quarantined(self, limit: int = 100) -> list[Quarantined]:
+        """The youngest refusals first."""
+        with self._lock:
+            rows = self._db.execute(
+                "select id, received_us, source, field, rule, body from quarantine order by id desc limit ?",
+                (limit,),
+            ).fetchall()
+        return [
+            Quarantined(id=row[0], received_us=row[1], source=row[2], field=row[3], rule=row[4], body=row[5])
+            for row in rows
+        ]
+
+    def refusals(self) -> dict[tuple[str, str], int]:
+        """How many events were refused, by field and rule."""
+        with self._lock:
+            rows = self._db.execute("select field, rule, count(*) from quarantine group by 1, 2").fetchall()
+        return {(field, rule): n for field, rule, n in rows}
+
+    # deciding
+
+    def position(self) -> int:
+        """The last event that is decided."""
+        with self._lock:
+            row = self._db.execute("select position from cursor where name = 'decide'").fetchone()
+        return 0 if row is None else int(row[0])
+
+    def state(self, key: str) -> UserState | None:
+        """What is remembered of one person."""
+        with self._lock:
+            for place in _places(key):
+                row = self._db.execute("select body from state where id = ?", (place,)).fetchone()
+                if row is None:
+                    return None
+                state = _state(row[0])
+                if state.key == key:
+                    return state
+        raise DataError("the state table has no free place for a person")
+
+    def commit(self, decided: Decided) -> None:
+        """Keeps a batch of decisions whole. Raises `LogError` where another process has decided already."""
+        with self._lock, self._db:
+            before = self._db.execute("select position from cursor where name = 'decide'").fetchone()
+            if before is not None and before[0] >= decided.position:
+                raise LogError("another process decides over this data folder")
+            self._db.execute("insert or replace into cursor values ('decide', ?)", (decided.position,))
+            self._db.executemany(
+                "insert or replace into state values (?, ?)",
+                [(self._place(key), _encode(state)) for key, state in decided.states.items()],
+            )
+            self._db.executemany(
+                "insert or replace into record values (?, ?)",
+                [(number, _encode(record)) for number, record in decided.records],
+            )
+            self._db.executemany("insert or replace into verdict values (?, ?)", decided.verdicts)
+            self._db.executemany(
+                "insert or replace into timer values (?, ?, ?)",
+                [(timer.due_us, timer.conversion, person) for person, timer in decided.timers],
+            )
+            self._db.executemany(
+                "insert into tally values (?, ?, ?) on conflict do update set n = n + excluded.n",
+                [(what, name, n) for (what, name), n in decided.tally.items()],
+            )
+            if decided.policy is not None:
+                self._db.execute(
+                    "insert or replace into note values ('policy', ?)", (decided.policy.encode(),)
+                )
+
+    def due(self, now_us: int, limit: int = 1000) -> list[tuple[int, str, str]]:
+        """Timers whose moment has come: (due, conversion, person)."""
+        with self._lock:
+            return self._db.execute(
+                "select due_us, conversion, person from timer where due_us <= ? order by due_us limit ?",
+                (now_us, limit),
+            ).fetchall()
+
+    def fire(self, timers: Sequence[tuple[int, str, str]], events: Sequence[Event]) -> int:
+        """Turns timers into events, in one transaction."""
+        with self._lock, self._db:
+            self._db.executemany(
+                "delete from timer where due_us = ? and conversion = ?", [timer[:2] for timer in timers]
+            )
+            return self.append(events)
+
+    def next_timer(self) -> int | None:
+        """When the next timer is due, in microseconds since 1970."""
+        with self._lock:
+            row = self._db.execute("select min(due_us) from timer").fetchone()
+        return None if row is None else row[0]
+
+    def tally(self) -> dict[tuple[str, str], int]:
+        """Counts kept with the decisions: ('event', type), ('verdict', word), ('conversion', name), …"""
+        with self._lock:
+            return {(what, name): n for what, name, n in self._db.execute("select what, name, n from tally")}
+
+    # policy
+
+    def policy(self) -> str | None:
+        """The version of the policy that the last decided event was decided by."""
+        with self._lock:
+            row = self._db.execute("select body from note where name = 'policy'").fetchone()
+        return None if row is None else bytes(row[0]).decode()
+
+    def keep_policy(self, version: str, source: PolicySource) -> None:
+        """Keeps a policy under its version, so that a replay finds the rules of the time."""
+        with self._lock, self._db:
+            self._db.execute(
+                "insert or ignore into note values (?, ?)", (f"policy {version}", _encode(source))
+            )
+
+    def policy_source(self, version: str) -> PolicySource | None:
+        """The policy of that version."""
+        with self._lock:
+            row = self._db.execute("select body from note where name = ?", (f"policy {version}",)).fetchone()
+        return None if row is None else _source(row[0])
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def _next(self) -> int:
+        row = self._db.execute("select max(seq) from event").fetchone()
+        return 1 if row is None or row[0] is None else int(row[0]) + 1
+
+    def _place(self, key: str) -> int:
+        for place in _places(key):
+            row = self._db.execute("select body from state where id = ?", (place,)).fetchone()
+            if row is None or _state(row[0]).key == key:
+                return place
+        raise DataError("the state table has no free place for a person")
+
+
+def open_log(path: Path, *, read_only: bool = False) -> Log:
+    """The log kept at `path`; made where it is missing, unless it is only to be read."""
+    return Log(connect(path, SCHEMA, read_only=read_only))
+
+
+def count(records: Sequence[tuple[int, Record]]) -> Counter[str]:
+    """How many conversions of each name these records plan."""
+    return Counter(record.conversion.name for _, record in records if isinstance(record, Planned))
+
+
+def _places(key: str) -> Iterator[int]:
+    """Where a person's state may stand: the hash of the key, then the places behind it."""
+    first = int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big") >> 1
+    yield from range(first, first + 8)
+
+
+def _us(event: Event) -> int:
+    return round(event.received_at.timestamp() * 1_000_000)

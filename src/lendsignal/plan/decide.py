@@ -1,0 +1,398 @@
+"""One event, decided: `decide(state, sequence, event, policy) → Decision`.
+
+Pure: resolve, derive and plan for one user's state. The loop that reads the log and keeps what comes of
+it is in `lendsignal.decide`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from hashlib import blake2b
+
+import msgspec
+from msgspec import Struct
+
+from lendsignal.derive import derive
+from lendsignal.model import (
+    ONCE_PER_KEY,
+    Consent,
+    Conversion,
+    Event,
+    Money,
+    SkipReason,
+    is_touch,
+    key_of,
+)
+from lendsignal.plan.policy import Policy, Step
+from lendsignal.plan.records import Entry, Planned, Rebound, Record, Withdrawn, record_id
+from lendsignal.plan.state import OPEN, RECENT, Opened, Penned, Recent, Seen, UserState
+from lendsignal.resolve import Binding, Snapshot, device_at, existed_at, first_install, with_touch
+
+OPEN_FOR_US = 3 * 86_400_000_000
+"""How long a late touch can still move a planned conversion: three days after its event came in."""
+
+PER_EVENT = frozenset({"registration", "application", "credit", "disbursement", "repeat_loan", "repayment"})
+"""Conversions that a revision of their event never fires again; the others fire once by themselves."""
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_MICROSECOND = timedelta(microseconds=1)
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Verdict(StrEnum):
+    """What `decide` says of an event that came in well-formed."""
+
+    TAKEN = "taken"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    OUTDATED = "outdated"
+
+
+class Timer(Struct, frozen=True):
+    """A moment at which an event about this user must enter the log."""
+
+    due_us: int
+    conversion: str
+
+
+class Decision(Struct, frozen=True):
+    """What follows from one event. Without records and timers the event changed the state at most."""
+
+    state: UserState
+    verdict: Verdict
+    records: tuple[tuple[int, Record], ...] = ()
+    timers: tuple[Timer, ...] = ()
+
+
+def decide(
+    state: UserState,
+    sequence: int,
+    event: Event,
+    policy: Policy,
+    opened: Mapping[int, Planned] | None = None,
+) -> Decision:
+    """The state after one event and the records that follow from it, the same in every replay.
+
+    `opened` holds the planned records that `reopened` named for this event; they are only needed for a
+    touch that came late. A duplicate or a conflicting repeat changes nothing.
+    """
+    weighed = _weighed(state, event)
+    if weighed.verdict is not Verdict.TAKEN:
+        return Decision(state, weighed.verdict)
+    state = weighed.state
+    now = _us(event.received_at)
+    state = _noted(state, event)
+    found: list[Record] = []
+    timers: list[Timer] = []
+    if is_touch(event):
+        state, moved = _touched(state, event, policy, opened or {}, now)
+        found += moved
+    state, withdrawn = _withdrawn(state, event, now)
+    found += withdrawn
+    if event.type == "lendsignal.pen_expired":
+        state, expired = _expired(state, event, policy, now)
+        found += expired
+    ledger, conversions = derive(state.ledger, event, policy.derive)
+    if ledger is not state.ledger:
+        state = msgspec.structs.replace(state, ledger=ledger)
+    for conversion in conversions:
+        if weighed.revises and conversion.name in PER_EVENT:
+            continue
+        if not weighed.remembers:
+            conversion = msgspec.structs.replace(conversion, history=True)
+        binding = device_at(state.touches, _us(conversion.binds_at))
+        if binding is None and not conversion.history and (event.brand, conversion.name) in policy.routed:
+            expires = max(_us(conversion.occurred_at), now) + policy.resolve.pen_for // _MICROSECOND
+            state = msgspec.structs.replace(state, pen=(*state.pen, Penned(conversion, expires)))
+            timers.append(Timer(expires, conversion.id))
+        else:
+            found.append(_planned(state, conversion, binding, policy, now))
+    records = tuple((record_id(sequence, number), record) for number, record in enumerate(found))
+    return Decision(_opened(state, records, now), Verdict.TAKEN, records, tuple(timers))
+
+
+def reopened(state: UserState, event: Event) -> Sequence[int]:
+    """The records whose device this event could change: `decide` wants them back, and only these."""
+    if not is_touch(event):
+        return ()
+    at = _us(event.occurred_at)
+    return [one.record for one in state.opened if one.touch_us <= at <= one.binds_us]
+
+
+def not_routed(records: Sequence[tuple[int, Record]]) -> int:
+    """How many of the conversions no route takes (history apart)."""
+    return sum(
+        isinstance(record, Planned) and not record.entries and not record.conversion.history
+        for _, record in records
+    )
+
+
+class _Weighed(Struct, frozen=True):
+    """`revises`: a higher revision of a known fact; `remembers`: our memory of repeats reaches back to it."""
+
+    state: UserState
+    verdict: Verdict
+    revises: bool = False
+    remembers: bool = True
+
+
+def _weighed(state: UserState, event: Event) -> _Weighed:
+    """Whether the event is new: by its business key where it has one, else by its id."""
+    content = _content(event)
+    key = key_of(event) if event.type in ONCE_PER_KEY else None
+    if key is not None:
+        name = _hash64(f"{event.type}\x1f{key}".encode())
+        seen = state.seen.get(name)
+        if seen is not None and event.revision == seen.revision:
+            return _Weighed(state, Verdict.DUPLICATE if content == seen.content else Verdict.CONFLICT)
+        if seen is not None and event.revision < seen.revision:
+            return _Weighed(state, Verdict.OUTDATED)
+        remembered = {**state.seen, name: Seen(event.revision, content)}
+        after = msgspec.structs.replace(state, seen=remembered)
+        return _Weighed(after, Verdict.TAKEN, revises=seen is not None)
+    for recent in reversed(state.recent):
+        if recent.event_id == event.event_id:
+            return _Weighed(state, Verdict.DUPLICATE if content == recent.content else Verdict.CONFLICT)
+    occurred = _us(event.occurred_at)
+    grown = (*state.recent, Recent(event.event_id, content, occurred))
+    forgotten = state.forgotten_us
+    if len(grown) > RECENT:
+        forgotten = max(forgotten, grown[0].occurred_us)
+        grown = grown[1:]
+    after = msgspec.structs.replace(state, recent=grown, forgotten_us=forgotten)
+    return _Weighed(after, Verdict.TAKEN, remembers=occurred > state.forgotten_us)
+
+
+def _noted(state: UserState, event: Event) -> UserState:
+    """Consent, contact and the test mark, as the latest event tells them."""
+    consent = event.consent if event.type == "consent_changed" else None
+    if consent is None and event.contact is None and event.test <= state.test:
+        return state
+    return msgspec.structs.replace(
+        state,
+        consent=consent or state.consent,
+        contact=event.contact or state.contact,
+        test=state.test or event.test,
+    )
+
+
+def _touched(
+    state: UserState, event: Event, policy: Policy, opened: Mapping[int, Planned], now: int
+) -> tuple[UserState, list[Record]]:
+    """A touch: remembered, it may move open conversions and release waiting ones."""
+    assert event.device is not None
+    app = event.app or policy.derive.default_app.get(event.brand, "")
+    at = _us(event.occurred_at)
+    touches = with_touch(state.touches, at, event.event_id, now, Snapshot(app, event.device))
+    if touches is state.touches:
+        return state, []
+    state = msgspec.structs.replace(state, touches=touches)
+    found: list[Record] = []
+    state, moved = _moved(state, policy, opened, now)
+    found += moved
+    if state.pen:
+        state, released = _released(state, event, policy, now)
+        found += released
+    return state, found
+
+
+def _moved(
+    state: UserState, policy: Policy, opened: Mapping[int, Planned], now: int
+) -> tuple[UserState, list[Record]]:
+    """Open conversions whose latest touch by then is another one now."""
+    found: list[Record] = []
+    kept: list[Opened] = []
+    for one in state.opened:
+        planned = opened.get(one.record)
+        binding = device_at(state.touches, one.binds_us) if planned else None
+        if planned is None or binding is None or planned.binding == binding:
+            kept.append(one)
+            continue
+        conversion = planned.conversion
+        found.append(
+            Rebound(
+                record=one.record,
+                conversion=conversion,
+                binding=binding,
+                first_install=first_install(state.touches, one.binds_us),
+                entries=_entries(state, conversion, binding.snapshot.app, policy),
+                contact=state.contact,
+                consent=state.consent,
+                at_us=now,
+            )
+        )
+        kept.append(Opened(one.record, one.binds_us, binding.at_us, one.loan_id, one.received_us))
+    return (msgspec.structs.replace(state, opened=tuple(kept)) if found else state), found
+
+
+def _released(state: UserState, event: Event, policy: Policy, now: int) -> tuple[UserState, list[Record]]:
+    """Waiting conversions that this touch may answer for.
+
+    Its installation must have existed when the loan event happened, or have been seen within
+    `pen_after` of it: a reinstall made days later says nothing of the phone at the time.
+    """
+    found: list[Record] = []
+    kept: list[Penned] = []
+    limit = policy.resolve.pen_after // _MICROSECOND
+    installed = _us(event.device.installed_at) if event.device and event.device.installed_at else None
+    for penned in state.pen:
+        at = _us(penned.conversion.binds_at)
+        binding = device_at(state.touches, at) or device_at(state.touches, _us(event.occurred_at))
+        near = binding is not None and (binding.at_us - at <= limit or existed_at(binding, at, installed))
+        if binding is not None and near and now <= penned.expires_us:
+            found.append(_planned(state, penned.conversion, binding, policy, now))
+        else:
+            kept.append(penned)
+    return (msgspec.structs.replace(state, pen=tuple(kept)) if found else state), found
+
+
+def _expired(state: UserState, event: Event, policy: Policy, now: int) -> tuple[UserState, list[Record]]:
+    """Waiting conversions whose time is over: planned as skipped, so that every one is accounted for."""
+    over = [penned for penned in state.pen if penned.expires_us <= _us(event.occurred_at)]
+    if not over:
+        return state, []
+    kept = tuple(penned for penned in state.pen if penned not in over)
+    state = msgspec.structs.replace(state, pen=kept)
+    return state, [_planned(state, penned.conversion, None, policy, now) for penned in over]
+
+
+def _withdrawn(state: UserState, event: Event, now: int) -> tuple[UserState, list[Record]]:
+    """What a reversal or an ended consent takes back from the queue."""
+    match event.type:
+        case "disbursement_reversed" | "loan_cancelled":
+            about = [one for one in state.opened if one.loan_id == event.loan_id]
+            skip = None
+        case "consent_changed" if event.consent is not None and not _allows(event.consent, None):
+            about, skip = list(state.opened), SkipReason.NO_CONSENT
+        case _:
+            return state, []
+    kept = tuple(one for one in state.opened if one not in about)
+    found: list[Record] = [Withdrawn(one.record, event.type, skip, now) for one in about]
+    return (msgspec.structs.replace(state, opened=kept) if about else state), found
+
+
+def _planned(
+    state: UserState, conversion: Conversion, binding: Binding | None, policy: Policy, now: int
+) -> Planned:
+    at = _us(conversion.binds_at)
+    app = (
+        binding.snapshot.app
+        if binding
+        else conversion.app or policy.derive.default_app.get(conversion.brand, "")
+    )
+    entries = () if conversion.history else _entries(state, conversion, app, policy)
+    if binding is None:
+        entries = tuple(msgspec.structs.replace(entry, skip=SkipReason.NO_LOGIN) for entry in entries)
+    return Planned(
+        conversion=conversion,
+        binding=binding,
+        first_install=first_install(state.touches, at) or binding,
+        entries=entries,
+        contact=state.contact,
+        consent=state.consent,
+        at_us=now,
+    )
+
+
+def _entries(state: UserState, conversion: Conversion, app: str, policy: Policy) -> tuple[Entry, ...]:
+    """One entry for each route of the app that takes this conversion."""
+    steps = policy.steps.get((app, conversion.name), ())
+    if not steps:
+        return ()
+    facts = policy.apps.get(app)
+    asked = policy.consent_default.get(facts.country, True) if facts else True
+    consents = _allows(state.consent, asked)
+    return tuple(
+        _entry(step, state, conversion, consents, facts.currency if facts else None) for step in steps
+    )
+
+
+def _entry(
+    step: Step, state: UserState, conversion: Conversion, consents: bool, currency: str | None
+) -> Entry:
+    skip: SkipReason | None = None
+    if (conversion.test or state.test) and not step.send_test:
+        skip = SkipReason.TEST_USER
+    elif not conversion.certain:
+        skip = SkipReason.FIRST_UNKNOWN
+    elif not consents:
+        skip = SkipReason.NO_CONSENT
+    value = None if state.test or conversion.test else _value(step, conversion, currency)
+    return Entry(
+        destination=step.destination,
+        kind=step.kind,
+        name=step.name,
+        value=value,
+        settle_us=step.settle_us,
+        skip=skip,
+        unvalued=step.rule is not None and value is None,
+    )
+
+
+def _value(step: Step, conversion: Conversion, currency: str | None) -> Money | None:
+    """What the route says the conversion is worth; `None` where there is nothing to say or no gain."""
+    match step.rule:
+        case None | "predicted":
+            return None
+        case "principal":
+            money = conversion.amount
+        case "fee":
+            money = conversion.fee
+        case float() | int() as fixed:
+            return Money(_decimal(fixed), currency) if currency else None
+    return money if money is not None and money.amount > 0 else None
+
+
+def _allows(consent: Consent | None, default: bool | None) -> bool:
+    """Whether the user's data may go to ad platforms; the default answers where nobody asked."""
+    if consent is None or consent.ad_user_data is None:
+        return default is not False
+    return consent.ad_user_data
+
+
+def _opened(state: UserState, records: Sequence[tuple[int, Record]], now: int) -> UserState:
+    fresh = [
+        Opened(
+            number,
+            _us(record.conversion.binds_at),
+            record.binding.at_us,
+            record.conversion.loan_id,
+            now,
+        )
+        for number, record in records
+        if isinstance(record, Planned) and record.binding is not None and record.entries
+    ]
+    if not fresh and not state.opened:
+        return state
+    kept = [one for one in state.opened if now - one.received_us <= OPEN_FOR_US]
+    if not fresh and len(kept) == len(state.opened):
+        return state
+    return msgspec.structs.replace(state, opened=tuple((kept + fresh)[-OPEN:]))
+
+
+_ENVELOPE = {
+    "event_id": "",
+    "received_at": _EPOCH,
+    "source": "",
+    "flags": (),
+    "history": False,
+    "revision": 0,
+}
+
+
+def _content(event: Event) -> int:
+    """A hash of the business content: the envelope (id, arrival, source) is not part of it."""
+    return _hash64(_encode(msgspec.structs.replace(event, **_ENVELOPE)))
+
+
+def _hash64(data: bytes) -> int:
+    return int.from_bytes(blake2b(data, digest_size=8).digest(), "big", signed=True)
+
+
+def _us(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _decimal(fixed: float) -> Decimal:
+    return Decimal(repr(fixed))

@@ -1,0 +1,180 @@
+"""The rules in force, compiled so that a decision is a look-up. A policy changes only as a whole."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from hashlib import blake2b
+
+import msgspec
+from msgspec import Struct
+
+from lendsignal.derive import BUILT_IN, DerivePolicy
+from lendsignal.model import App
+from lendsignal.plan.settings import RouteSettings, ValueRule
+from lendsignal.resolve import ResolveSettings
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """What planning needs to know of a destination.
+
+    `platform` is where conversions end up (`meta`, `firebase`, …), `account` what is counted together there;
+    `forwards` are the platforms it passes conversions on to; `send_test` lets marked test users through.
+    """
+
+    name: str
+    kind: str
+    app: str
+    account: str
+    forwards: tuple[str, ...] = ()
+    send_test: bool = False
+
+
+class Step(Struct, frozen=True, array_like=True):
+    """One line of a route: the conversion's name and value rule at one destination."""
+
+    destination: str
+    kind: str
+    name: str
+    rule: ValueRule | None
+    settle_us: int
+    send_test: bool
+
+
+class PolicySource(Struct, frozen=True, kw_only=True):
+    """A policy as the log keeps it: plain data, from which `compile_policy` always makes the same policy."""
+
+    derive: DerivePolicy
+    resolve: ResolveSettings
+    routes: tuple[RouteSettings, ...]
+    targets: Mapping[str, Target]
+    consent_default: Mapping[str, bool] = {}
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """Everything decisions depend on beside the state and the event.
+
+    `steps` lists what a conversion is sent as, by the app it is bound to; `routed` the (brand, conversion)
+    pairs that some route takes. `consent_default` tells, by country, whether a user who was never asked
+    counts as consenting; `True` where a country is not named.
+    """
+
+    version: str
+    derive: DerivePolicy
+    resolve: ResolveSettings
+    steps: Mapping[tuple[str, str], tuple[Step, ...]]
+    routed: frozenset[tuple[str, str]]
+    consent_default: Mapping[str, bool] = {}
+
+    @property
+    def apps(self) -> Mapping[str, App]:
+        """The apps by name."""
+        return self.derive.apps
+
+
+def version_of(source: PolicySource) -> str:
+    """A name for the policy that follows from its content."""
+    return blake2b(msgspec.json.encode(source, order="sorted"), digest_size=6).hexdigest()
+
+
+def compile_policy(source: PolicySource) -> Policy:
+    """The policy that routes and targets make together; `double_counting` has found nothing in them."""
+    steps: dict[tuple[str, str], list[Step]] = {}
+    for route in source.routes:
+        target = source.targets[route.to]
+        settle = route.settle if route.settle is not None else source.resolve.settle
+        for conversion, name in route.send.items():
+            step = Step(
+                destination=target.name,
+                kind=target.kind,
+                name=name,
+                rule=route.value.get(conversion),
+                settle_us=settle // timedelta(microseconds=1),
+                send_test=target.send_test,
+            )
+            steps.setdefault((target.app, conversion), []).append(step)
+    brands = {app.name: app.brand for app in source.derive.apps.values()}
+    return Policy(
+        version=version_of(source),
+        derive=source.derive,
+        resolve=source.resolve,
+        steps={key: tuple(found) for key, found in steps.items()},
+        routed=frozenset((brands[app], conversion) for app, conversion in steps),
+        consent_default=source.consent_default,
+    )
+
+
+FIRSTS = frozenset({"registration", "application", "first_application", "first_credit", "first_loan"})
+
+
+class Reach(Struct, frozen=True):
+    """One way a conversion gets to a platform; `account` is `None` where an MMP forwards it."""
+
+    key: str
+    app: str
+    conversion: str
+    platform: str
+    account: str | None
+    by: str
+
+
+def double_counting(routes: Sequence[RouteSettings], targets: Mapping[str, Target]) -> list[tuple[str, str]]:
+    """What would be counted twice: (key of the route, why), for every case.
+
+    One route per conversion, platform, account and app: an MMP that forwards to Meta and a direct Meta
+    route are two. And one valued conversion per loan (for acquisition: per user) in an account.
+    """
+    found: list[tuple[str, str]] = []
+    reaches: list[Reach] = []
+    valued: list[tuple[str, str, str]] = []
+    for number, route in enumerate(routes):
+        target = targets.get(route.to)
+        if target is None:
+            continue
+        if route.also_sent_by:
+            found.append(
+                (f"route[{number}].also_sent_by", f"the app's SDK already sends these to {target.kind}")
+            )
+        for conversion in route.send:
+            key = f"route[{number}].send.{conversion}"
+            direct = Reach(key, target.app, conversion, target.kind, target.account, route.to)
+            forwarded = [
+                Reach(key, target.app, conversion, platform, None, route.to) for platform in target.forwards
+            ]
+            for reach in (direct, *forwarded):
+                found += [
+                    (key, f"{conversion} already reaches {reach.platform} by {other.by} ({other.key})")
+                    for other in reaches
+                    if _twice(reach, other)
+                ]
+            reaches += [direct, *forwarded]
+        for conversion in route.value:
+            account = f"{target.kind}|{target.account}|{target.app}"
+            found += [
+                (
+                    f"route[{number}].value.{conversion}",
+                    f"{other} is valued too ({key}): one loan would count twice",
+                )
+                for key, where, other in valued
+                if where == account and other != conversion and _same_money(conversion, other)
+            ]
+            valued.append((f"route[{number}].value.{conversion}", account, conversion))
+    return found
+
+
+def _twice(one: Reach, other: Reach) -> bool:
+    same = (one.app, one.conversion, one.platform) == (other.app, other.conversion, other.platform)
+    return same and (one.account is None or other.account is None or one.account == other.account)
+
+
+def _same_money(one: str, other: str) -> bool:
+    """Whether one loan, or one new user, could fire both: only a repeat loan stands apart from firsts."""
+    pair = {one, other}
+    if "repeat_loan" not in pair:
+        return True
+    (rest,) = pair - {"repeat_loan"}
+    return rest not in FIRSTS and not rest.startswith("credit_top")
+
+
+def known_conversions(derive: DerivePolicy) -> list[str]:
+    """Every conversion a route may name, tiers of the cut table included."""
+    tiers = [f"credit_top{share}" for share in sorted({cut.share for cut in derive.tiers.cuts})]
+    return [*BUILT_IN, *tiers]
