@@ -1,20 +1,22 @@
-"""The append-only event log, the states and the records of deliveries on disk; the only SQL of the live path."""
+"""The event log, the states and the deliveries on disk; the only SQL of the live path."""
 
 from lendsignal.log.deliveries import (
-    Answered,
-    Attempt,
+    Changes,
+    Dead,
     Deliveries,
     Open,
     Receipt,
+    Stage,
     open_deliveries,
 )
-from lendsignal.log.folder import DataFolder, RoleLock
+from lendsignal.log.folder import Bell, DataFolder, Ringer, RoleLock
 from lendsignal.log.log import Decided, Fact, Log, Quarantined, open_log
 
 __all__ = [
-    "Answered",
-    "Attempt",
+    "Bell",
+    "Changes",
     "DataFolder",
+    "Dead",
     "Decided",
     "Deliveries",
     "Fact",
@@ -22,7 +24,9 @@ __all__ = [
     "Open",
     "Quarantined",
     "Receipt",
+    "Ringer",
     "RoleLock",
+    "Stage",
     "open_deliveries",
     "open_log",
 ]

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from lendsignal.errors import DataError, LogError
-from lendsignal.log.sqlite import connect
+from lendsignal.log.sqlite import connect, row, rows
 from lendsignal.model import Event
 from lendsignal.plan import Planned, PolicySource, Record, Timer, UserState, Verdict
 
@@ -112,6 +112,7 @@ class Log:
     def __init__(self, connection: apsw.Connection) -> None:
         self._db = connection
         self._lock = RLock()
+        self._displaced: dict[str, int] = {}
 
     # appending
 
@@ -141,8 +142,8 @@ class Log:
     def imported(self, file: str) -> tuple[int, bool]:
         """How many rows of that file are durable already, and whether it was finished."""
         with self._lock:
-            row = self._db.execute("select rows, done from imported where file = ?", (file,)).fetchone()
-        return (0, False) if row is None else (row[0], bool(row[1]))
+            found = row(self._db, "select rows, done from imported where file = ?", (file,))
+        return (0, False) if found is None else (found[0], bool(found[1]))
 
     def refuse(self, refused: Sequence[Quarantined]) -> None:
         """Keeps what the door refused, durably."""
@@ -162,10 +163,10 @@ class Log:
     def read(self, after: int, limit: int) -> list[Fact]:
         """The events behind position `after`, in order."""
         with self._lock:
-            rows = self._db.execute(
-                "select seq, body from event where seq > ? order by seq limit ?", (after, limit)
-            ).fetchall()
-        return [Fact(seq, _event(body)) for seq, body in rows]
+            found = rows(
+                self._db, "select seq, body from event where seq > ? order by seq limit ?", (after, limit)
+            )
+        return [Fact(seq, _event(body)) for seq, body in found]
 
     def scan(self, containing: bytes | None = None) -> Iterator[Fact]:
         """Every event in order, or those whose stored bytes contain a text: for people, not for speed."""
@@ -177,28 +178,30 @@ class Log:
         """The events of that id, oldest first, each with its verdict; `None` where it is not decided yet."""
         position = self.position()
         with self._lock:
-            rows = self._db.execute(
-                "select seq, body, verdict from event left join verdict using (seq) where id = ? order by seq",
+            found = rows(
+                self._db,
+                "select seq, body, verdict from event left join verdict using (seq)"
+                " where id = ? order by seq",
                 (event_id,),
-            ).fetchall()
+            )
         return [
             (Fact(seq, _event(body)), (Verdict(word) if word else Verdict.TAKEN) if seq <= position else None)
-            for seq, body, word in rows
+            for seq, body, word in found
         ]
 
     def records(self, after: int, limit: int) -> list[tuple[int, Record]]:
         """The sender's stream behind a record id, in order."""
         with self._lock:
-            rows = self._db.execute(
-                "select id, body from record where id > ? order by id limit ?", (after, limit)
-            ).fetchall()
-        return [(number, _record(body)) for number, body in rows]
+            found = rows(
+                self._db, "select id, body from record where id > ? order by id limit ?", (after, limit)
+            )
+        return [(number, _record(body)) for number, body in found]
 
     def record(self, number: int) -> Record | None:
         """One record of the sender's stream."""
         with self._lock:
-            row = self._db.execute("select body from record where id = ?", (number,)).fetchone()
-        return None if row is None else _record(row[0])
+            found = row(self._db, "select body from record where id = ?", (number,))
+        return None if found is None else _record(found[0])
 
     def planned(self, numbers: Iterable[int]) -> dict[int, Planned]:
         """The planned records of those ids, in their latest form as far as devices go."""
@@ -212,51 +215,59 @@ class Log:
     def quarantined(self, limit: int = 100) -> list[Quarantined]:
         """The youngest refusals first."""
         with self._lock:
-            rows = self._db.execute(
+            found = rows(
+                self._db,
                 "select id, received_us, source, field, rule, body from quarantine order by id desc limit ?",
                 (limit,),
-            ).fetchall()
+            )
         return [
-            Quarantined(id=row[0], received_us=row[1], source=row[2], field=row[3], rule=row[4], body=row[5])
-            for row in rows
+            Quarantined(id=id_, received_us=at, source=source, field=field, rule=rule, body=body)
+            for id_, at, source, field, rule, body in found
         ]
 
     def refusals(self) -> dict[tuple[str, str], int]:
         """How many events were refused, by field and rule."""
         with self._lock:
-            rows = self._db.execute("select field, rule, count(*) from quarantine group by 1, 2").fetchall()
-        return {(field, rule): n for field, rule, n in rows}
+            found = rows(self._db, "select field, rule, count(*) from quarantine group by 1, 2")
+        return {(field, rule): n for field, rule, n in found}
 
     # deciding
 
     def position(self) -> int:
         """The last event that is decided."""
         with self._lock:
-            row = self._db.execute("select position from cursor where name = 'decide'").fetchone()
-        return 0 if row is None else int(row[0])
+            found = row(self._db, "select position from cursor where name = 'decide'")
+        return 0 if found is None else int(found[0])
 
     def state(self, key: str) -> UserState | None:
-        """What is remembered of one person."""
+        """What is remembered of one person; `None` for somebody new."""
+        first = _place(key)
         with self._lock:
-            for place in _places(key):
-                row = self._db.execute("select body from state where id = ?", (place,)).fetchone()
-                if row is None:
-                    return None
-                state = _state(row[0])
-                if state.key == key:
+            for place in range(first, first + 64):
+                found = row(self._db, "select body from state where id = ?", (place,))
+                state = None if found is None else _state(found[0])
+                if state is None or state.key == key:
+                    if place != first:
+                        self._displaced[key] = place
                     return state
         raise DataError("the state table has no free place for a person")
 
     def commit(self, decided: Decided) -> None:
-        """Keeps a batch of decisions whole. Raises `LogError` where another process has decided already."""
+        """Keeps a batch of decisions whole; every state in it was read by `state` before.
+
+        Raises `LogError` where another process has decided these events already.
+        """
         with self._lock, self._db:
-            before = self._db.execute("select position from cursor where name = 'decide'").fetchone()
+            before = row(self._db, "select position from cursor where name = 'decide'")
             if before is not None and before[0] >= decided.position:
                 raise LogError("another process decides over this data folder")
             self._db.execute("insert or replace into cursor values ('decide', ?)", (decided.position,))
             self._db.executemany(
                 "insert or replace into state values (?, ?)",
-                [(self._place(key), _encode(state)) for key, state in decided.states.items()],
+                [
+                    (self._displaced.get(key) or _place(key), _encode(state))
+                    for key, state in decided.states.items()
+                ],
             )
             self._db.executemany(
                 "insert or replace into record values (?, ?)",
@@ -279,10 +290,11 @@ class Log:
     def due(self, now_us: int, limit: int = 1000) -> list[tuple[int, str, str]]:
         """Timers whose moment has come: (due, conversion, person)."""
         with self._lock:
-            return self._db.execute(
+            return rows(
+                self._db,
                 "select due_us, conversion, person from timer where due_us <= ? order by due_us limit ?",
                 (now_us, limit),
-            ).fetchall()
+            )
 
     def fire(self, timers: Sequence[tuple[int, str, str]], events: Sequence[Event]) -> int:
         """Turns timers into events, in one transaction."""
@@ -290,13 +302,14 @@ class Log:
             self._db.executemany(
                 "delete from timer where due_us = ? and conversion = ?", [timer[:2] for timer in timers]
             )
-            return self.append(events)
+            first = self.append(events)
+        return first
 
     def next_timer(self) -> int | None:
         """When the next timer is due, in microseconds since 1970."""
         with self._lock:
-            row = self._db.execute("select min(due_us) from timer").fetchone()
-        return None if row is None else row[0]
+            found = row(self._db, "select min(due_us) from timer")
+        return None if found is None else found[0]
 
     def tally(self) -> dict[tuple[str, str], int]:
         """Counts kept with the decisions: ('event', type), ('verdict', word), ('conversion', name), …"""
@@ -308,8 +321,8 @@ class Log:
     def policy(self) -> str | None:
         """The version of the policy that the last decided event was decided by."""
         with self._lock:
-            row = self._db.execute("select body from note where name = 'policy'").fetchone()
-        return None if row is None else bytes(row[0]).decode()
+            found = row(self._db, "select body from note where name = 'policy'")
+        return None if found is None else bytes(found[0]).decode()
 
     def keep_policy(self, version: str, source: PolicySource) -> None:
         """Keeps a policy under its version, so that a replay finds the rules of the time."""
@@ -321,23 +334,16 @@ class Log:
     def policy_source(self, version: str) -> PolicySource | None:
         """The policy of that version."""
         with self._lock:
-            row = self._db.execute("select body from note where name = ?", (f"policy {version}",)).fetchone()
-        return None if row is None else _source(row[0])
+            found = row(self._db, "select body from note where name = ?", (f"policy {version}",))
+        return None if found is None else _source(found[0])
 
     def close(self) -> None:
         with self._lock:
             self._db.close()
 
     def _next(self) -> int:
-        row = self._db.execute("select max(seq) from event").fetchone()
-        return 1 if row is None or row[0] is None else int(row[0]) + 1
-
-    def _place(self, key: str) -> int:
-        for place in _places(key):
-            row = self._db.execute("select body from state where id = ?", (place,)).fetchone()
-            if row is None or _state(row[0]).key == key:
-                return place
-        raise DataError("the state table has no free place for a person")
+        found = row(self._db, "select max(seq) from event")
+        return 1 if found is None or found[0] is None else int(found[0]) + 1
 
 
 def open_log(path: Path, *, read_only: bool = False) -> Log:
@@ -350,10 +356,9 @@ def count(records: Sequence[tuple[int, Record]]) -> Counter[str]:
     return Counter(record.conversion.name for _, record in records if isinstance(record, Planned))
 
 
-def _places(key: str) -> Iterator[int]:
-    """Where a person's state may stand: the hash of the key, then the places behind it."""
-    first = int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big") >> 1
-    yield from range(first, first + 8)
+def _place(key: str) -> int:
+    """Where a person's state stands, unless another's hash was there first."""
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def _us(event: Event) -> int:

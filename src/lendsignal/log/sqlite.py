@@ -1,15 +1,16 @@
 """SQLite as we use it: write-ahead log, every commit on disk before it is said to be."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import apsw
-import apsw.bestpractice
 
 from lendsignal.errors import LogError
 
 BUSY_MS = 30_000
 CHECKPOINT_PAGES = 4_000
-"""Pages in the write-ahead log before it is folded into the database: 16 MB, a few times a minute at speed."""
+"""Pages in the write-ahead log (16 MB) before it is folded into the database."""
 
 
 def connect(path: Path, schema: str, *, read_only: bool = False) -> apsw.Connection:
@@ -21,6 +22,7 @@ def connect(path: Path, schema: str, *, read_only: bool = False) -> apsw.Connect
     try:
         connection = apsw.Connection(str(path), flags=flags)
         connection.set_busy_timeout(BUSY_MS)
+        connection.transaction_mode = "IMMEDIATE"
         if not read_only:
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = full")
@@ -31,3 +33,13 @@ def connect(path: Path, schema: str, *, read_only: bool = False) -> apsw.Connect
     except apsw.Error as error:
         raise LogError(f"{path}: {error}; see docs/how-to/recover-a-data-folder.md") from error
     return connection
+
+
+def rows(db: apsw.Connection, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """Every row of a query."""
+    return db.execute(query, values).fetchall()
+
+
+def row(db: apsw.Connection, query: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+    """The first row of a query, or `None`."""
+    return db.execute(query, values).fetchone()

@@ -2,8 +2,9 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 
 class IdKind(StrEnum):
@@ -41,6 +42,10 @@ ZERO_ID = "00000000-0000-0000-0000-000000000000"
 """What Android and iOS hand out for "tracking is off": it names nobody."""
 
 
+Text = Annotated[str, Meta(max_length=256)]
+LongText = Annotated[str, Meta(max_length=2048)]
+
+
 class Device(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What one login showed of the phone and the installation. Everything is optional.
 
@@ -50,45 +55,45 @@ class Device(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
     Screen width and height in pixels, density in dots per pixel, storage in GB.
     """
 
-    os: str | None = None
-    os_version: str | None = None
-    model: str | None = None
-    locale: str | None = None
-    timezone: str | None = None
-    carrier: str | None = None
+    os: Text | None = None
+    os_version: Text | None = None
+    model: Text | None = None
+    locale: Text | None = None
+    timezone: Text | None = None
+    carrier: Text | None = None
     screen_width: int | None = None
     screen_height: int | None = None
     screen_density: float | None = None
     cpu_cores: int | None = None
     storage_gb: int | None = None
     free_storage_gb: int | None = None
-    app_version: str | None = None
-    app_build: str | None = None
-    ip: str | None = None
-    user_agent: str | None = None
-    att_status: int | None = None
+    app_version: Text | None = None
+    app_build: Text | None = None
+    ip: Text | None = None
+    user_agent: LongText | None = None
+    att_status: Annotated[int, Meta(ge=0, le=3)] | None = None
     limit_ad_tracking: bool | None = None
     emulator: bool | None = None
     installed_at: datetime | None = None
-    appsflyer_id: str | None = None
-    adjust_adid: str | None = None
-    firebase_app_instance_id: str | None = None
-    branch_identity: str | None = None
-    singular_sdid: str | None = None
-    kochava_device_id: str | None = None
-    meta_anon_id: str | None = None
-    gaid: str | None = None
-    idfa: str | None = None
-    idfv: str | None = None
-    oaid: str | None = None
-    android_id: str | None = None
-    gclid: str | None = None
-    gbraid: str | None = None
-    fbc: str | None = None
-    ttclid: str | None = None
-    sc_click_id: str | None = None
-    kwai_click_id: str | None = None
-    install_referrer: str | None = None
+    appsflyer_id: Text | None = None
+    adjust_adid: Text | None = None
+    firebase_app_instance_id: Text | None = None
+    branch_identity: Text | None = None
+    singular_sdid: Text | None = None
+    kochava_device_id: Text | None = None
+    meta_anon_id: Text | None = None
+    gaid: Text | None = None
+    idfa: Text | None = None
+    idfv: Text | None = None
+    oaid: Text | None = None
+    android_id: Text | None = None
+    gclid: Text | None = None
+    gbraid: Text | None = None
+    fbc: Text | None = None
+    ttclid: Text | None = None
+    sc_click_id: Text | None = None
+    kwai_click_id: Text | None = None
+    install_referrer: LongText | None = None
 
 
 def id_of(device: Device, kind: IdKind) -> str | None:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from lendsignal.model.contact import Contact
 from lendsignal.model.device import Device
@@ -69,6 +69,16 @@ TOUCH_TYPES = frozenset(("registered", "logged_in", "app_opened"))
 """The types that may show the user's own phone."""
 
 
+Word = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.]{0,63}$")]
+"""A snake_case name."""
+
+Key = Annotated[str, Meta(min_length=1, max_length=128)]
+"""An id of the lender's."""
+
+Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$")]
+"""An ISO 4217 code."""
+
+
 class Instalment(Struct, frozen=True, kw_only=True):
     """One payment of the schedule: the local day it is due and its amount in the loan's currency."""
 
@@ -94,46 +104,48 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     Amounts are in major units of `currency`; `dpd` is days past due, 0 on the due date.
     """
 
-    type: str
-    brand: str
-    user_id: str
-    event_id: str
+    type: Word
+    brand: Key
+    user_id: Key
+    event_id: Key
     occurred_at: datetime
     received_at: datetime
     source: str = ""
     app: str | None = None
-    person_id: str | None = None
+    person_id: Key | None = None
     actor: Literal["user", "agent", "system"] = "user"
     purpose: Literal["optimisation", "analytics"] = "optimisation"
     time_precision: Literal["instant", "day"] = "instant"
-    revision: int = 0
+    revision: Annotated[int, Meta(ge=0)] = 0
     test: bool = False
     history: bool = False
     flags: tuple[str, ...] = ()
-    application_id: str | None = None
-    grant_id: str | None = None
-    loan_id: str | None = None
-    payment_id: str | None = None
-    loan_number: int | None = None
-    product: str | None = None
+    application_id: Key | None = None
+    grant_id: Key | None = None
+    loan_id: Key | None = None
+    payment_id: Key | None = None
+    loan_number: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    product: Key | None = None
     amount: Decimal | None = None
-    currency: str | None = None
+    currency: Currency | None = None
     fee: Decimal | None = None
     principal: Decimal | None = None
     limit: Decimal | None = None
-    term_days: int | None = None
-    schedule: tuple[Instalment, ...] = ()
+    term_days: Annotated[int, Meta(ge=0, le=36_500)] | None = None
+    schedule: Annotated[tuple[Instalment, ...], Meta(max_length=400)] = ()
     due_date: date | None = None
     outstanding: Decimal | None = None
     closes_loan: bool | None = None
-    dpd: int | None = None
+    dpd: Annotated[int, Meta(ge=-36_500, le=36_500)] | None = None
     score: float | None = None
-    score_version: str | None = None
+    score_version: Key | None = None
     amount_estimated: bool = False
     consent: Consent | None = None
     contact: Contact | None = None
     device: Device | None = None
-    properties: dict[str, str | int | float | bool | None] = {}
+    properties: Annotated[
+        dict[Key, Annotated[str, Meta(max_length=1024)] | int | float | bool | None], Meta(max_length=100)
+    ] = {}
 
 
 def key_of(event: Event) -> str | None:

@@ -47,6 +47,7 @@ class Verdict(StrEnum):
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
     OUTDATED = "outdated"
+    FAILED = "failed"
 
 
 class Timer(Struct, frozen=True):

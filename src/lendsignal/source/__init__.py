@@ -1,0 +1,20 @@
+"""How events come in, and what is asked of them at the door."""
+
+from lendsignal.source.door import Door
+from lendsignal.source.intake import Full, Intake
+from lendsignal.source.reading import Reader, derived_id, masked, read_event, read_json, reader_of
+from lendsignal.source.settings import DoorSettings, SourceSettings
+
+__all__ = [
+    "Door",
+    "DoorSettings",
+    "Full",
+    "Intake",
+    "Reader",
+    "SourceSettings",
+    "derived_id",
+    "masked",
+    "read_event",
+    "read_json",
+    "reader_of",
+]

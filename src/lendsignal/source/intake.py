@@ -1,0 +1,130 @@
+"""Group commit: one writer thread makes durable whatever has come in while the last commit ran."""
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from threading import Condition, Thread
+
+from lendsignal.errors import LendsignalError
+from lendsignal.log import Log, Quarantined
+from lendsignal.model import Event
+
+logger = logging.getLogger(__name__)
+
+IDLE_SECONDS = 0.25
+"""How often the thread looks up though nobody called: for events others appended, and for timers."""
+
+AT_ONCE = 4_000
+"""Events that one commit takes at most, so that the first of them does not wait for the last."""
+
+
+class Full(LendsignalError):
+    """More events wait to be written than allowed: come again in a moment."""
+
+
+class Intake:
+    """Takes events from any thread, appends them in the order they came, and says when they are durable.
+
+    After each commit `turn(first, events)` is called in the same thread with what was appended (or with
+    `0, ()` now and then); it returns true while there is more to do. `done` of a submission is called
+    in that thread, with an error where the log refused.
+    """
+
+    def __init__(
+        self, log: Log, turn: Callable[[int, Sequence[Event]], bool], *, limit: int = 50_000
+    ) -> None:
+        self._log = log
+        self._turn = turn
+        self._limit = limit
+        self._waiting: list[
+            tuple[Sequence[Event], Sequence[Quarantined], Callable[[Exception | None], None]]
+        ] = []
+        self._count = 0
+        self._wake = Condition()
+        self._stopping = False
+        self._thread = Thread(target=self._run, name="intake", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Writes and decides what has come in, then ends."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join()
+
+    def submit(
+        self,
+        events: Sequence[Event],
+        refused: Sequence[Quarantined],
+        done: Callable[[Exception | None], None],
+    ) -> None:
+        """Has events appended and refusals kept; raises `Full` where too many wait already."""
+        with self._wake:
+            if self._count + len(events) > self._limit or self._stopping:
+                raise Full("too many events wait to be written")
+            self._waiting.append((events, refused, done))
+            self._count += len(events) + len(refused)
+            self._wake.notify()
+
+    def submit_and_wait(self, events: Sequence[Event]) -> None:
+        """Has events appended and returns when they are durable; raises what the log raised."""
+        durable: Future[None] = Future()
+
+        def done(error: Exception | None) -> None:
+            if error is None:
+                durable.set_result(None)
+            else:
+                durable.set_exception(error)
+
+        self.submit(events, (), done)
+        durable.result()
+
+    def _run(self) -> None:
+        more = True
+        while True:
+            with self._wake:
+                if not self._waiting and not more and not self._stopping:
+                    self._wake.wait(IDLE_SECONDS)
+                batch, self._waiting = self._take(), self._waiting
+                if not batch and self._stopping and not more:
+                    return
+            try:
+                more = self._turn(*self._append(batch))
+            except Exception as error:
+                logger.error("the log does not take decisions: %s", error)
+                more = False
+
+    def _take(
+        self,
+    ) -> list[tuple[Sequence[Event], Sequence[Quarantined], Callable[[Exception | None], None]]]:
+        taken, n = 0, 0
+        for events, refused, _ in self._waiting:
+            if taken and n + len(events) > AT_ONCE:
+                break
+            taken += 1
+            n += len(events) + len(refused)
+        batch = self._waiting[:taken]
+        del self._waiting[:taken]
+        self._count -= n
+        return batch
+
+    def _append(
+        self,
+        batch: Sequence[tuple[Sequence[Event], Sequence[Quarantined], Callable[[Exception | None], None]]],
+    ) -> tuple[int, Sequence[Event]]:
+        events = [event for part, _, _ in batch for event in part]
+        refused = [one for _, part, _ in batch for one in part]
+        first, error = 0, None
+        try:
+            if events:
+                first = self._log.append(events)
+            if refused:
+                self._log.refuse(refused)
+        except Exception as failure:
+            logger.error("the log does not take events: %s", failure)
+            error, events = failure, []
+        for _, _, done in batch:
+            done(error)
+        return first, events

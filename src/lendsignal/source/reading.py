@@ -1,0 +1,283 @@
+"""One JSON object → one event, or the field and the rule that refuse it.
+
+The door and the file import both come through `read_event`: there is one way to be an event.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from lendsignal.errors import InputError
+from lendsignal.model import KEY_FIELD, TOUCH_TYPES, App, Device, Event, contact_of
+
+EARLIEST = datetime(2005, 1, 1, tzinfo=UTC)
+"""Nothing of interest happened to a loan app before; 1970 is a missing time in disguise."""
+
+CLOCK_TOLERANCE = timedelta(minutes=5)
+"""How far a back end's clock may run ahead of ours."""
+
+SKEW_WORTH_CORRECTING = timedelta(seconds=10)
+
+AMOUNTS = ("amount", "fee", "principal", "limit", "outstanding")
+SENDER_FIELDS = ("email", "phone", "sent_at")
+"""Fields a sender may give that do not stand in the log as they are."""
+
+FIELDS = tuple(field for field in Event.__struct_fields__ if field not in ("source", "flags", "contact"))
+
+
+class Reader(Struct, frozen=True, kw_only=True):
+    """What is needed to judge an event: the lender's apps, and how far a phone's clock may run ahead.
+
+    `sets_received_at`: whether senders may give `received_at` (an import, or a replay of history).
+    """
+
+    apps: Mapping[str, App]
+    brands: Mapping[str, tuple[str, ...]]
+    clock_ahead: timedelta
+    sets_received_at: bool = False
+
+
+def reader_of(apps: Mapping[str, App], clock_ahead: timedelta, *, sets_received_at: bool = False) -> Reader:
+    """A reader for these apps."""
+    brands: dict[str, tuple[str, ...]] = {}
+    for app in apps.values():
+        brands[app.brand] = (*brands.get(app.brand, ()), app.name)
+    return Reader(apps=apps, brands=brands, clock_ahead=clock_ahead, sets_received_at=sets_received_at)
+
+
+def read_json(raw: bytes) -> dict[str, Any]:
+    """The JSON object in these bytes. Raises `InputError` for anything else, repeated keys included."""
+    try:
+        found = msgspec.json.decode(raw)
+    except UnicodeDecodeError:
+        raise InputError("body", "must be UTF-8 text") from None
+    except msgspec.DecodeError as error:
+        raise InputError("body", f"must be JSON: {_without_values(str(error))}") from None
+    except RecursionError:
+        raise InputError("body", "must not be nested that deeply") from None
+    if not isinstance(found, dict):
+        raise InputError("body", "must be a JSON object")
+    if raw.count(b'":') != _keys(found) or b'" ' in raw or b'"\n' in raw or b'"\t' in raw or b'"\r' in raw:
+        _refuse_repeated_keys(raw)
+    return found
+
+
+def read_event(
+    found: dict[str, Any],
+    received_at: datetime,
+    reader: Reader,
+    *,
+    source: str = "",
+    history: bool = False,
+    ordinal: str = "",
+) -> Event:
+    """The event that a decoded JSON object is. `found` is used up.
+
+    `ordinal` makes derived ids of rows apart that are equal otherwise. Raises `InputError` with field
+    and rule; never with a value.
+    """
+    for field in ("source", "flags", "contact"):
+        if field in found:
+            raise InputError(field, "is set by us")
+    flags: list[str] = []
+    sent_at = _moment(found.pop("sent_at"), "sent_at") if "sent_at" in found else None
+    if "email" in found or "phone" in found:
+        contact, unusable = contact_of(_text(found, "email"), _text(found, "phone"))
+        flags += [f"unusable_{name}" for name in unusable]
+        if contact is not None:
+            found["contact"] = contact
+    if reader.sets_received_at and "received_at" in found:
+        received_at = _moment(found["received_at"], "received_at")
+    elif "received_at" in found:
+        raise InputError("received_at", "is set by us when the event arrives")
+    found["received_at"] = received_at
+    kind = found.get("type")
+    if not isinstance(kind, str):
+        raise InputError("type", "is needed and must be text")
+    if kind.startswith("lendsignal."):
+        raise InputError("type", "names beginning with 'lendsignal.' are ours")
+    if "occurred_at" not in found:
+        raise InputError("occurred_at", "is needed: RFC 3339 with an offset, or epoch milliseconds")
+    occurred = _moment(found["occurred_at"], "occurred_at")
+    found["occurred_at"] = _plausible(occurred, sent_at, received_at, kind, found, reader, flags)
+    _where(found, kind, reader)
+    key = KEY_FIELD.get(kind)
+    if key is not None and not found.get(key):
+        raise InputError(key, f"is needed for {kind}")
+    if "event_id" not in found:
+        about = str(found.get(key or "user_id"))
+        found["event_id"] = derived_id(kind, str(found.get("brand")), about, occurred, ordinal)
+    found["source"] = source
+    if history:
+        found["history"] = True
+    if flags:
+        found["flags"] = tuple(flags)
+    try:
+        event = msgspec.convert(found, Event)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error)) from None
+    for name in AMOUNTS:
+        amount = getattr(event, name)
+        if amount is not None and not (amount.is_finite() and 0 <= amount < 1_000_000_000_000_000):
+            raise InputError(name, "must be a number from 0 to 10^15; undo with a reversal, not a minus")
+    if event.amount is not None and event.currency is None and not event.type.startswith("lendsignal"):
+        raise InputError("currency", "is needed beside an amount: a three-letter ISO 4217 code")
+    return event
+
+
+def derived_id(kind: str, brand: str, key: str, occurred_at: datetime, ordinal: str = "") -> str:
+    """The id of an event whose sender gave none: the same for the same fact, and rising with time."""
+    milliseconds = int(occurred_at.timestamp() * 1000)
+    text = "\x1f".join((kind, brand, key, str(milliseconds), ordinal))
+    return f"{milliseconds:012x}-{blake2b(text.encode(), digest_size=8).hexdigest()}"
+
+
+def masked(raw: bytes, limit: int = 4096) -> bytes:
+    """The beginning of what was sent, with everything that looks like a contact blotted out."""
+    text = raw[:limit].decode("utf-8", "replace")
+    text = re.sub(r"[^\s\"'<>,;:]+@[^\s\"'<>,;:]+", "[e-mail]", text)
+    text = re.sub(
+        r"(\"(?:phone|email|score|name|address)\"\s*:\s*)(\"[^\"]*\"|[-\d.]+)", r"\1\"[masked]\"", text
+    )
+    return re.sub(r"\+\d[\d\s().-]{6,}\d", "[phone]", text).encode()
+
+
+def _plausible(
+    occurred: datetime,
+    sent_at: datetime | None,
+    received_at: datetime,
+    kind: str,
+    found: dict[str, Any],
+    reader: Reader,
+    flags: list[str],
+) -> datetime:
+    """The corrected time of the event, or a refusal.
+
+    A touch's time is the phone's: moved by the offset between its `sent_at` and our arrival, and never
+    after the arrival. Other times are a back end's, and may run ahead by `CLOCK_TOLERANCE` only.
+    """
+    touch = kind in TOUCH_TYPES
+    if touch and sent_at is not None and abs(received_at - sent_at) > SKEW_WORTH_CORRECTING:
+        occurred += received_at - sent_at
+        flags.append("clock_corrected")
+    if occurred < EARLIEST:
+        raise InputError("occurred_at", "lies before 2005; epoch times must be in milliseconds")
+    ahead = occurred - received_at
+    if ahead <= timedelta(0):
+        return occurred
+    if found.get("time_precision") == "day" and ahead < timedelta(days=1):
+        return occurred
+    if ahead > (reader.clock_ahead if touch else CLOCK_TOLERANCE):
+        raise InputError("occurred_at", f"lies {_rough(ahead)} after its arrival")
+    if ahead > CLOCK_TOLERANCE:
+        flags.append("clock_ahead")
+    return received_at
+
+
+def _where(found: dict[str, Any], kind: str, reader: Reader) -> None:
+    """Brand and app must be ours and fit each other; a brand with one app need not name it."""
+    brand = found.get("brand")
+    if not isinstance(brand, str):
+        raise InputError("brand", "is needed and must be text")
+    apps = reader.brands.get(brand)
+    if apps is None:
+        raise InputError("brand", "is not one of yours", nearest=_nearest(brand, reader.brands))
+    app = found.get("app")
+    if app is not None:
+        if not isinstance(app, str) or app not in reader.apps:
+            nearest = _nearest(app, reader.apps) if isinstance(app, str) else None
+            raise InputError("app", "is not one of yours", nearest=nearest)
+        if reader.apps[app].brand != brand:
+            raise InputError("app", "belongs to another brand")
+    elif kind in TOUCH_TYPES and len(apps) == 1:
+        found["app"] = apps[0]
+    elif kind in TOUCH_TYPES and found.get("device") is not None:
+        raise InputError("app", "is needed where the brand has several apps and a device is given")
+
+
+def _moment(value: object, field: str) -> datetime:
+    """An aware UTC datetime from RFC 3339 text or epoch milliseconds."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC)
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise InputError(field, "must be RFC 3339 text with an offset, or whole epoch milliseconds")
+    try:
+        if isinstance(value, int):
+            return datetime.fromtimestamp(value / 1000, UTC)
+        moment = msgspec.convert(value, datetime)
+    except (msgspec.ValidationError, ValueError, OverflowError, OSError):
+        raise InputError(field, "must be RFC 3339 text with an offset, or whole epoch milliseconds") from None
+    if moment.tzinfo is None:
+        raise InputError(field, "has no offset: write Z or +07:00 behind it")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise InputError(field, "is no time we can keep") from None
+
+
+def _text(found: dict[str, Any], field: str) -> str | None:
+    value = found.pop(field, None)
+    if value is not None and (not isinstance(value, str) or len(value) > 320):
+        raise InputError(field, "must be text of at most 320 characters")
+    return value
+
+
+def _keys(value: object) -> int:
+    """How many keys a decoded JSON value has, at all depths."""
+    if isinstance(value, dict):
+        return len(value) + sum(map(_keys, value.values()))
+    return sum(map(_keys, value)) if isinstance(value, list) else 0
+
+
+def _refuse_repeated_keys(raw: bytes) -> None:
+    """JSON allows a key twice and readers disagree on which counts; we take neither."""
+
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        seen: dict[str, object] = {}
+        for key, value in pairs:
+            if key in seen:
+                raise InputError(key[:64], "stands twice in one object")
+            seen[key] = value
+        return seen
+
+    json.loads(raw, object_pairs_hook=once)
+
+
+def _explained(message: str) -> InputError:
+    """msgspec's message as field and rule, without the value it may quote."""
+    rule, _, place = message.partition(" - at `$.")
+    field = place.rstrip("`") or "event"
+    if rule.startswith("Object contains unknown field"):
+        name = rule.split("`")[1]
+        known = Device.__struct_fields__ if field.startswith("device") else (*FIELDS, *SENDER_FIELDS)
+        whole = f"{field}.{name}" if place else name
+        return InputError(
+            whole, "is no field of ours; put your own under properties", nearest=_nearest(name, known)
+        )
+    if rule.startswith("Object missing required field"):
+        return InputError(rule.split("`")[1], "is needed")
+    return InputError(field, _without_values(rule))
+
+
+def _without_values(rule: str) -> str:
+    rule = re.sub(r"Invalid enum value .*", "is not one of the allowed words", rule)
+    return rule[:1].lower() + rule[1:].replace("`", "")
+
+
+def _nearest(word: str, known: Any) -> str | None:
+    close = get_close_matches(word, list(known), n=1)
+    return close[0] if close else None
+
+
+def _rough(span: timedelta) -> str:
+    hours = span / timedelta(hours=1)
+    if hours < 1:
+        return f"{span / timedelta(minutes=1):.0f} minutes"
+    return f"{hours:.0f} hours" if hours < 72 else f"{span.days} days"
