@@ -1,0 +1,25 @@
+"""The sending loop: claim, pace, sign, send, record, retry, pause."""
+
+from lendsignal.deliver.line import Line, Outlet
+from lendsignal.deliver.sender import Body, Sender
+from lendsignal.deliver.settings import DeliverSettings, DestinationSettings, Unknown
+from lendsignal.deliver.transport import Done, NoAnswer, Transport
+from lendsignal.deliver.wire import MissingSecret, Wire, kept, secrets_of, wire
+
+__all__ = [
+    "Body",
+    "DeliverSettings",
+    "DestinationSettings",
+    "Done",
+    "Line",
+    "MissingSecret",
+    "NoAnswer",
+    "Outlet",
+    "Sender",
+    "Transport",
+    "Unknown",
+    "Wire",
+    "kept",
+    "secrets_of",
+    "wire",
+]

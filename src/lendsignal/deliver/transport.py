@@ -1,0 +1,222 @@
+"""The one door to the network: libcurl's multi interface in an epoll loop of its own.
+
+A request ends as an `Answer`, or as `NoAnswer`, which says whether the request can have reached the platform.
+"""
+
+import selectors
+import time
+from collections.abc import Callable, Iterable
+from io import BytesIO
+from typing import Any
+
+import pycurl
+from msgspec import Struct
+
+from lendsignal.deliver.wire import Wire
+from lendsignal.destination.spec import Response
+
+NEVER_LEFT = frozenset(
+    (
+        pycurl.E_COULDNT_RESOLVE_HOST,
+        pycurl.E_COULDNT_RESOLVE_PROXY,
+        pycurl.E_COULDNT_CONNECT,
+        pycurl.E_SSL_CONNECT_ERROR,
+        pycurl.E_SSL_CACERT,
+        pycurl.E_SSL_CACERT_BADFILE,
+        pycurl.E_URL_MALFORMAT,
+        pycurl.E_UNSUPPORTED_PROTOCOL,
+    )
+)
+"""libcurl errors that arise before any byte of a request is written."""
+
+ANSWER_LIMIT = 1_000_000
+"""Bytes of an answer that are read; a platform says in far fewer what it has to say."""
+
+
+class NoAnswer(Struct, frozen=True):
+    """The request ended without an answer. `left`: it may have reached the platform."""
+
+    reason: str
+    left: bool
+
+
+class Done(Struct, frozen=True):
+    """A request that ended: what it was for, and how."""
+
+    token: Any
+    result: Response | NoAnswer
+
+
+class Transport:
+    """Requests in flight. Not for threads: one loop starts them and waits for them.
+
+    `bells` are further descriptors that end a wait, each with what to do then.
+    """
+
+    def __init__(self, bells: Iterable[tuple[Any, Callable[[], None]]] = ()) -> None:
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, 2_048)
+        self._multi.setopt(pycurl.M_PIPELINING, 0)
+        self._selector = selectors.DefaultSelector()
+        self._deadline: float | None = None
+        self._idle: list[_Handle] = []
+        self._busy: dict[pycurl.Curl, _Handle] = {}
+        for bell, quiet in bells:
+            self._selector.register(bell, selectors.EVENT_READ, quiet)
+
+    def __len__(self) -> int:
+        return len(self._busy)
+
+    def start(self, wire: Wire, token: Any, timeout_seconds: float) -> None:
+        """Puts a request in flight; how it ends comes out of `wait`."""
+        handle = self._idle.pop() if self._idle else _Handle()
+        handle.load(wire, token, timeout_seconds)
+        self._busy[handle.curl] = handle
+        self._multi.add_handle(handle.curl)
+
+    def wait(self, seconds: float) -> list[Done]:
+        """What ended, waiting at most so long for it; a bell ends the wait as well."""
+        if self._deadline is not None:
+            seconds = min(seconds, max(0.0, self._deadline - time.monotonic()))
+        for key, mask in self._selector.select(seconds):
+            if key.data is None:
+                events = (pycurl.CSELECT_IN if mask & selectors.EVENT_READ else 0) | (
+                    pycurl.CSELECT_OUT if mask & selectors.EVENT_WRITE else 0
+                )
+                self._multi.socket_action(key.fd, events)
+            else:
+                key.data()
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            self._deadline = None
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        return self._finished()
+
+    def close(self) -> None:
+        """Drops every connection; requests in flight end unanswered."""
+        for curl in self._busy:
+            self._multi.remove_handle(curl)
+        self._busy.clear()
+        self._multi.close()
+        self._selector.close()
+
+    def _finished(self) -> list[Done]:
+        done: list[Done] = []
+        more = 1
+        while more:
+            more, good, bad = self._multi.info_read()
+            for curl in good:
+                handle = self._release(curl)
+                done.append(Done(handle.token, handle.response()))
+            for curl, code, _ in bad:
+                handle = self._release(curl)
+                done.append(Done(handle.token, handle.no_answer(code)))
+        return done
+
+    def _release(self, curl: pycurl.Curl) -> "_Handle":
+        handle = self._busy.pop(curl)
+        self._multi.remove_handle(curl)
+        self._idle.append(handle)
+        return handle
+
+    def _watch(self, what: int, fd: int, multi: object, data: object) -> None:
+        if what == pycurl.POLL_REMOVE:
+            self._forget(fd)
+            return
+        events = (selectors.EVENT_READ if what & pycurl.POLL_IN else 0) | (
+            selectors.EVENT_WRITE if what & pycurl.POLL_OUT else 0
+        )
+        try:
+            self._selector.modify(fd, events, None)
+        except KeyError:
+            self._selector.register(fd, events, None)
+
+    def _forget(self, fd: int) -> None:
+        try:
+            self._selector.unregister(fd)
+        except (KeyError, ValueError):
+            return
+
+    def _set_timer(self, milliseconds: int) -> None:
+        self._deadline = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
+
+
+class _Handle:
+    """One reusable easy handle, and the answer it is reading."""
+
+    def __init__(self) -> None:
+        self.curl = pycurl.Curl()
+        self.token: Any = None
+        self._body = BytesIO()
+        self._sent = BytesIO()
+        self._headers: list[bytes] = []
+        curl = self.curl
+        curl.setopt(pycurl.NOSIGNAL, 1)
+        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        curl.setopt(pycurl.FOLLOWLOCATION, 0)
+        curl.setopt(pycurl.WRITEFUNCTION, self._write)
+        curl.setopt(pycurl.HEADERFUNCTION, self._headers.append)
+        # A kept connection that dies mid-request makes libcurl send the request again by itself. It
+        # may have arrived the first time, so the body comes from a function that cannot be rewound:
+        # libcurl then reports the break, and the route's `on_unknown` decides.
+        curl.setopt(pycurl.READFUNCTION, self._read)
+        curl.setopt(pycurl.MAXAGE_CONN, 60)
+
+    def load(self, wire: Wire, token: Any, timeout_seconds: float) -> None:
+        self.token = token
+        self._body = BytesIO()
+        self._headers.clear()
+        self._sent = BytesIO(wire.body)
+        curl = self.curl
+        curl.setopt(pycurl.URL, wire.url)
+        curl.setopt(pycurl.POST, 1)
+        curl.setopt(pycurl.POSTFIELDSIZE, len(wire.body))
+        curl.setopt(pycurl.CUSTOMREQUEST, wire.method)
+        curl.setopt(pycurl.HTTPHEADER, ["Expect:", *(f"{name}: {value}" for name, value in wire.headers)])
+        curl.setopt(pycurl.TIMEOUT_MS, int(timeout_seconds * 1000))
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(min(timeout_seconds, 10) * 1000))
+
+    def response(self) -> Response:
+        return Response(
+            status=self.curl.getinfo(pycurl.RESPONSE_CODE),
+            body=self._body.getvalue(),
+            headers=_parsed(self._headers),
+        )
+
+    def no_answer(self, code: int) -> NoAnswer:
+        left = code not in NEVER_LEFT and self.curl.getinfo(pycurl.REQUEST_SIZE) > 0
+        reason = {
+            pycurl.E_OPERATION_TIMEDOUT: "timeout",
+            pycurl.E_COULDNT_CONNECT: "connect_failed",
+            pycurl.E_COULDNT_RESOLVE_HOST: "host_unknown",
+            pycurl.E_SSL_CONNECT_ERROR: "tls_failed",
+            pycurl.E_SSL_CACERT: "tls_failed",
+            pycurl.E_GOT_NOTHING: "no_answer",
+            pycurl.E_SEND_FAIL_REWIND: "no_answer",
+            pycurl.E_RECV_ERROR: "connection_reset",
+            pycurl.E_SEND_ERROR: "connection_reset",
+            pycurl.E_PARTIAL_FILE: "half_answer",
+        }.get(code, "connection_failed")
+        return NoAnswer(reason, left)
+
+    def _write(self, part: bytes) -> int:
+        if self._body.tell() + len(part) <= ANSWER_LIMIT:
+            self._body.write(part)
+        return len(part)
+
+    def _read(self, size: int) -> bytes:
+        return self._sent.read(size)
+
+
+def _parsed(lines: Iterable[bytes]) -> dict[str, str]:
+    """Header lines of the last answer, names in lower case."""
+    headers: dict[str, str] = {}
+    for line in lines:
+        if line.startswith(b"HTTP/"):
+            headers.clear()
+            continue
+        name, colon, value = line.partition(b":")
+        if colon:
+            headers[name.decode("latin-1").lower()] = value.strip().decode("latin-1")
+    return headers

@@ -1,0 +1,132 @@
+"""A destination's request made ready for the wire: body bytes, the secret, and where it really goes."""
+
+import hmac
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from lendsignal.destination.spec import (
+    Auth,
+    Bearer,
+    HeaderAuth,
+    MetaAuth,
+    QueryAuth,
+    Request,
+    WebhookAuth,
+)
+from lendsignal.errors import TransportError
+from lendsignal.model import Secret, reveal
+
+_json = msgspec.json.Encoder().encode
+
+
+class Wire(Struct, frozen=True):
+    """What is put on the wire. Never kept: it holds the secret."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class MissingSecret(TransportError):
+    """A secret that the configuration names is not set."""
+
+
+def secrets_of(settings: Struct) -> Mapping[str, str | None]:
+    """The present values of every secret in a destination's settings, by field."""
+    fields = {name: getattr(settings, name) for name in settings.__struct_fields__}
+    return {name: reveal(value) for name, value in fields.items() if isinstance(value, Secret)}
+
+
+def wire(
+    request: Request,
+    auth: Auth,
+    secrets: Mapping[str, str | None],
+    *,
+    hosts: tuple[str, ...],
+    sandbox: str | None,
+    now_us: int,
+) -> Wire:
+    """The request with its secret, for a declared host only; `sandbox` stands in for every host.
+
+    Raises `TransportError` for another host, `MissingSecret` where the secret is not set.
+    """
+    body, kind = _body(request)
+    headers = dict(request.headers)
+    if kind:
+        headers["Content-Type"] = kind
+    url = request.url
+    match auth:
+        case Bearer(field):
+            headers["Authorization"] = f"Bearer {_needed(secrets, field)}"
+        case HeaderAuth(name, field):
+            headers[name] = _needed(secrets, field)
+        case QueryAuth(name, field):
+            url = _with_query(url, {name: _needed(secrets, field)})
+        case MetaAuth(token_field, app_secret_field):
+            token = _needed(secrets, token_field)
+            query = {"access_token": token}
+            app_secret = secrets.get(app_secret_field)
+            if app_secret:
+                # Meta, "securing requests": hex HMAC-SHA256 of the token keyed with the app secret.
+                query["appsecret_proof"] = hmac.new(app_secret.encode(), token.encode(), sha256).hexdigest()
+            url = _with_query(url, query)
+        case WebhookAuth(field):
+            headers.update(_standard_webhook(request.key, body, _needed(secrets, field), now_us))
+    host = urlsplit(url).netloc
+    if host not in hosts:
+        raise TransportError(f"requests to {host} are not declared; declared: {', '.join(hosts)}")
+    if sandbox is not None:
+        parts = urlsplit(url)
+        url = f"{sandbox.rstrip('/')}/{parts.netloc}{parts.path}" + (f"?{parts.query}" if parts.query else "")
+    return Wire(request.method, url, tuple(headers.items()), body)
+
+
+def kept(request: Request) -> bytes:
+    """The request as it is kept for audit: everything but the secret, which it never had."""
+    return _json(
+        {
+            "method": request.method,
+            "url": request.url,
+            "headers": request.headers,
+            "body": request.json or request.form,
+        }
+    )
+
+
+def _body(request: Request) -> tuple[bytes, str | None]:
+    if request.json is not None:
+        return _json(request.json), "application/json"
+    if request.form is not None:
+        return urlencode(request.form).encode(), "application/x-www-form-urlencoded"
+    return b"", None
+
+
+def _needed(secrets: Mapping[str, str | None], field: str) -> str:
+    value = secrets.get(field)
+    if not value:
+        raise MissingSecret(f"the secret {field!r} is not set")
+    return value
+
+
+def _with_query(url: str, query: Mapping[str, Any]) -> str:
+    added = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
+    return f"{url}{'&' if '?' in url else '?'}{added}"
+
+
+def _standard_webhook(key: str, body: bytes, secret: str, now_us: int) -> dict[str, str]:
+    """The three headers of Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, base64, version 1."""
+    seconds = str(now_us // 1_000_000)
+    raw = b64decode(secret.removeprefix("whsec_"))
+    signed = hmac.new(raw, f"{key}.{seconds}.".encode() + body, sha256).digest()
+    return {
+        "webhook-id": key,
+        "webhook-timestamp": seconds,
+        "webhook-signature": f"v1,{b64encode(signed).decode()}",
+    }
