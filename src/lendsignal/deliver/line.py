@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from lendsignal.clock import from_us
+from lendsignal.clock import to_us
 from lendsignal.deliver.settings import DeliverSettings, DestinationSettings, Unknown
 from lendsignal.destination.spec import Destination, Hold, Retries, Spec
 from lendsignal.log import Open
@@ -42,11 +42,16 @@ class Outlet(Struct, frozen=True, kw_only=True):
         """What follows a request that left and was never answered."""
         return self.common.on_unknown or self.spec.on_unknown
 
-    def closes_at(self, occurred_at: datetime) -> datetime:
-        """From when on a conversion of that moment is late: our own `max_age` or the platform's window."""
-        closes = self.spec.closes_at(occurred_at)
+    def too_old_from(self, occurred_at: datetime) -> datetime | None:
+        """From when on a conversion of that moment is not sent any more; `None`: never.
+
+        Our own `max_age` always counts; the platform's window counts where `late` is skip.
+        """
         own = self.common.max_age
-        return closes if own is None else min(closes, occurred_at + own)
+        ends = [] if own is None else [occurred_at + own]
+        if self.late == "skip":
+            ends.append(self.spec.closes_at(occurred_at))
+        return min(ends, default=None)
 
 
 class Bucket:
@@ -159,13 +164,12 @@ class Line:
         jittered = random.uniform(0.0, 1.0) * (longest // MICROSECONDS)
         return now_us + max(int(jittered), (after or timedelta(0)) // MICROSECONDS)
 
-    def gives_up_us(self, delivery: Open, closes_at: datetime) -> int | None:
-        """When trying ends: at the window's close; where late ones are sent too, after `retry_for`."""
-        if self.outlet.late == "skip":
-            return (closes_at - from_us(0)) // MICROSECONDS
-        if not delivery.first_us:
-            return None
-        return delivery.first_us + self.settings.retry_for // MICROSECONDS
+    def gives_up_us(self, delivery: Open, occurred_at: datetime) -> int | None:
+        """When trying ends: as the conversion is too old; where it never is, after `retry_for`."""
+        ends = self.outlet.too_old_from(occurred_at)
+        if ends is not None:
+            return to_us(ends)
+        return delivery.first_us + self.settings.retry_for // MICROSECONDS if delivery.first_us else None
 
 
 def outlets_by_name(outlets: Mapping[str, Outlet], settings: DeliverSettings, now: float) -> dict[str, Line]:

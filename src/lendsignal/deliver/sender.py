@@ -270,8 +270,8 @@ class Sender:
     def _ready(self, line: Line, one: Open, now_us: int) -> tuple[Open, Item] | None:
         """The delivery's item, where it is to be sent: its window open, its ids there."""
         body = self._body(one)
-        closes_us = line.gives_up_us(one, line.outlet.closes_at(body.occurred_at))
-        if closes_us is not None and now_us > closes_us:
+        closes_us = line.gives_up_us(one, body.occurred_at)
+        if closes_us is not None and now_us >= closes_us:
             if one.first_us:
                 self._die(line, one, "window_closed", b"", b"", now_us)
             else:

@@ -9,7 +9,9 @@ from msgspec import Meta, Struct
 class Unknown(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """After a request that left and was never answered: try again so many times, or hold for a person."""
 
-    retry: Annotated[int | None, Meta(ge=0, description="send again at most so many times")] = None
+    retry: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="send again at most so many times")
+    ] = None
     hold: Annotated[timedelta | None, Meta(description="wait for a person this long, then dead(unknown)")] = (
         None
     )
@@ -38,7 +40,8 @@ class DestinationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Unknown | None, Meta(description="after a request that left and was never answered")
     ] = None
     per_second: Annotated[
-        float | None, Meta(gt=0, description="requests a second; the platform's limit by default")
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="requests a second; the platform's limit by default"),
     ] = None
     concurrency: Annotated[int, Meta(ge=1, le=512, description="requests in flight at once")] = 32
     timeout: Annotated[timedelta, Meta(description="how long to wait for an answer")] = timedelta(seconds=30)

@@ -79,7 +79,7 @@ def wire(
             url = _with_query(url, query)
         case WebhookAuth(field):
             headers.update(_standard_webhook(request.key, body, _needed(secrets, field), now_us))
-    host = urlsplit(url).netloc
+    host = urlsplit(url).hostname
     if host not in hosts:
         raise TransportError(f"requests to {host} are not declared; declared: {', '.join(hosts)}")
     if sandbox is not None:

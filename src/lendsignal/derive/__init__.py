@@ -2,7 +2,7 @@
 
 from lendsignal.derive.conversions import BUILT_IN, DerivePolicy, Ledger, Loan, binds_at, derive
 from lendsignal.derive.settings import DeriveSettings, TierSettings
-from lendsignal.derive.tiers import Cut, Tiers, tiers_of
+from lendsignal.derive.tiers import Cut, Tiers, cuts_of, tiers_of
 
 __all__ = [
     "BUILT_IN",
@@ -14,6 +14,7 @@ __all__ = [
     "TierSettings",
     "Tiers",
     "binds_at",
+    "cuts_of",
     "derive",
     "tiers_of",
 ]

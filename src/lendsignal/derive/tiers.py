@@ -1,11 +1,14 @@
 """Quality tiers by a table of cuts: a user in the best 20 % is also in the best 30, 50 and 70 %."""
 
+import csv
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
 
+import msgspec
 from msgspec import Struct
 
+from lendsignal.errors import InputError
 from lendsignal.model import Event
 
 
@@ -61,3 +64,29 @@ def _fits(cut: Cut, event: Event, country: str | None) -> bool:
 
 def _closeness(cut: Cut) -> int:
     return sum(part is not None for part in (cut.country, cut.product, cut.score_version))
+
+
+def cuts_of(text: str) -> tuple[Cut, ...]:
+    """The cut table in a CSV text with the columns share, cut and optionally country, product,
+    score_version and valid_from (RFC 3339 with an offset). Raises `InputError` with line and column.
+    """
+    cuts: list[Cut] = []
+    reader = csv.DictReader(text.splitlines(), strict=True)
+    unknown = set(reader.fieldnames or ()) - set(Cut.__struct_fields__)
+    missing = {"share", "cut"} - set(reader.fieldnames or ())
+    if unknown or missing:
+        raise InputError(
+            "line 1", f"columns are {', '.join(Cut.__struct_fields__)}; share and cut are needed"
+        )
+    for row in reader:
+        cells = {name: cell.strip() for name, cell in row.items() if name and cell and cell.strip()}
+        try:
+            cut = msgspec.convert(cells, Cut, strict=False)
+        except msgspec.ValidationError as error:
+            raise InputError(f"line {reader.line_num}", str(error).replace("`", "")) from None
+        if not 1 <= cut.share <= 99:
+            raise InputError(f"line {reader.line_num}", "share must be from 1 to 99")
+        if cut.valid_from is not None and cut.valid_from.tzinfo is None:
+            raise InputError(f"line {reader.line_num}", "valid_from needs an offset: write Z behind it")
+        cuts.append(cut)
+    return tuple(cuts)

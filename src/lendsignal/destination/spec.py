@@ -205,11 +205,11 @@ def sensitive_word(name: str) -> str | None:
 
     Found inside longer words too (`creditGranted`); `bad` only as a word of its own, for `badge` is harmless.
     """
-    text = name.lower()
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
     for word in SENSITIVE_WORDS:
         if word in text:
             return word
-    return "bad" if re.search(r"(?<![a-z])bad(?![a-z])|(?<![a-z])bad(?=[A-Z])", name.lower()) else None
+    return "bad" if re.search(r"(?<![a-z])bad(?![a-z])", text) else None
 
 
 _PUBLIC_IPV4 = re.compile(

@@ -266,6 +266,16 @@ class Deliveries:
                 counted.setdefault(self._name(number), {})[Stage(stage).name.lower()] = n
         return counted
 
+    def due(self, now_us: int) -> dict[str, int]:
+        """How many waiting deliveries are due by now, by destination."""
+        with self._lock:
+            found = rows(
+                self._db,
+                "select destination, count(*) from open where stage = 0 and due_us <= ? group by 1",
+                (now_us,),
+            )
+            return {self._name(number): n for number, n in found}
+
     def next_due(self) -> int | None:
         """When the next waiting delivery is due, in microseconds since 1970."""
         with self._lock:

@@ -197,6 +197,12 @@ class Log:
             )
         return [(number, _record(body)) for number, body in found]
 
+    def last_record(self) -> int:
+        """The id of the last record in the sender's stream; 0 where there is none."""
+        with self._lock:
+            found = row(self._db, "select max(id) from record")
+        return 0 if found is None or found[0] is None else int(found[0])
+
     def record(self, number: int) -> Record | None:
         """One record of the sender's stream."""
         with self._lock:

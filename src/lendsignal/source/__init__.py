@@ -2,6 +2,7 @@
 
 from lendsignal.source.door import Door
 from lendsignal.source.intake import Full, Intake
+from lendsignal.source.openapi import event_schema, openapi
 from lendsignal.source.reading import Reader, derived_id, masked, read_event, read_json, reader_of
 from lendsignal.source.settings import DoorSettings, SourceSettings
 
@@ -13,7 +14,9 @@ __all__ = [
     "Reader",
     "SourceSettings",
     "derived_id",
+    "event_schema",
     "masked",
+    "openapi",
     "read_event",
     "read_json",
     "reader_of",

@@ -1,0 +1,5 @@
+"""`python -m lendsignal` is `lendsignal`."""
+
+from lendsignal.cli import main
+
+main()

@@ -1,0 +1,492 @@
+"""One typed TOML file, composed from each room's own settings; every mistake in it is named at once."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Meta, Struct
+
+from lendsignal.deliver import DeliverSettings, DestinationSettings, Outlet
+from lendsignal.derive import DerivePolicy, DeriveSettings, Tiers, TierSettings, cuts_of
+from lendsignal.destination import registry
+from lendsignal.destination.spec import Destination, hosts_of
+from lendsignal.errors import ConfigError, InputError, Problem
+from lendsignal.model import App, Secret, reveal
+from lendsignal.plan import PolicySource, RouteSettings, Target, double_counting, known_conversions
+from lendsignal.resolve import ResolveSettings
+from lendsignal.settings import key_path, read, schema, toml_positions, with_lines
+from lendsignal.source import DoorSettings, SourceSettings
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+
+
+class PortfolioSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One lender."""
+
+    name: Annotated[Name, Meta(description="the lender's name; part of every conversion id")]
+
+
+class BrandSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One product with its own accounts; `user_id` is unique within it."""
+
+    label: Annotated[str | None, Meta(description="how reports name it")] = None
+
+
+class AppSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One store listing of a brand."""
+
+    brand: Annotated[str, Meta(description="the brand it belongs to")]
+    platform: Annotated[Literal["android", "ios"], Meta(description="android or ios")]
+    bundle: Annotated[
+        str, Meta(min_length=1, description="package name, or id + App Store number such as id123456789")
+    ]
+    bundle_id: Annotated[str | None, Meta(description="iOS bundle identifier, such as com.acme.loans")] = None
+    country: Annotated[str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166 country")]
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217 currency")]
+    timezone: Annotated[str, Meta(description="IANA time zone, such as Africa/Lagos")]
+
+
+class WebSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The pages."""
+
+    host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; 0 picks a free one")] = 8322
+
+
+class ConsentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What counts where a user was never asked."""
+
+    default: Annotated[
+        dict[str, bool],
+        Meta(description="country = whether an unasked user's data may go out; true by default"),
+    ] = {}
+
+
+class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The service as a whole."""
+
+    data: Annotated[str, Meta(description="the data folder, from this file's own folder")] = "data"
+    replay_clock: Annotated[
+        str | None, Meta(description="file of a clock that somebody else sets, to replay history")
+    ] = None
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file. `destination` also takes the platform's own keys."""
+
+    portfolio: PortfolioSettings
+    brand: dict[str, BrandSettings]
+    app: dict[str, AppSettings]
+    source: dict[str, SourceSettings] = {}
+    service: ServiceSettings = ServiceSettings()
+    door: DoorSettings = DoorSettings()
+    web: WebSettings = WebSettings()
+    resolve: ResolveSettings = ResolveSettings()
+    derive: DeriveSettings = DeriveSettings()
+    tiers: TierSettings = TierSettings()
+    consent: ConsentSettings = ConsentSettings()
+    deliver: DeliverSettings = DeliverSettings()
+    destination: dict[str, dict[str, Any]] = {}
+    route: list[RouteSettings] = []
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """A configuration that can be used. `secrets` says which are set, never what they are."""
+
+    path: Path
+    data: Path
+    replay_clock: Path | None
+    portfolio: str
+    apps: Mapping[str, App]
+    policy: PolicySource
+    outlets: Mapping[str, Outlet]
+    keys: Mapping[str, str]
+    door: DoorSettings
+    web: WebSettings
+    deliver: DeliverSettings
+    secrets: Mapping[str, bool]
+    warnings: tuple[str, ...] = ()
+
+
+def load(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Config:
+    """The configuration in a file; `overrides` are keys such as `door.port` set from the command line.
+
+    Raises `ConfigError` with every mistake.
+    """
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
+        raise ConfigError([Problem(str(path), reason or "unreadable", "a TOML file")]) from None
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([Problem(str(path), f"not TOML: {error}", "a TOML file")]) from None
+    for key, value in (overrides or {}).items():
+        section, _, name = key.partition(".")
+        table.setdefault(section, {})[name] = value
+    found: list[Problem] = []
+    config = _composed(table, path, found)
+    if found or config is None:
+        raise ConfigError(with_lines(list(dict.fromkeys(found)), toml_positions(text)))
+    return config
+
+
+def config_schema() -> dict[str, Any]:
+    """The JSON Schema of the file, each platform's own keys included."""
+    whole = schema(Settings)
+    kinds = [_merged_schema(kind, module) for kind, module in registry().items()]
+    definitions = whole.setdefault("$defs", {})
+    body = definitions.get("Settings", whole)
+    body["properties"]["destination"] = {"type": "object", "additionalProperties": {"oneOf": kinds}}
+    for kind in kinds:
+        definitions.update(kind.pop("$defs", {}))
+    return whole
+
+
+def _merged_schema(kind: str, module: Destination) -> dict[str, Any]:
+    common, own = schema(DestinationSettings), schema(module.Settings)
+    definitions = {**common.get("$defs", {}), **own.get("$defs", {})}
+    common_body = definitions.pop("DestinationSettings")
+    own_body = definitions.pop(module.Settings.__name__)
+    properties = {**common_body["properties"], **own_body["properties"], "kind": {"const": kind}}
+    required = sorted({*common_body.get("required", []), *own_body.get("required", [])})
+    return {
+        "title": kind,
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
+
+
+def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config | None:
+    origin = path.name
+    raw = {**table, "destination": {}}
+    given = table.get("destination", {})
+    settings, problems = read(Settings, raw, path="", origin=origin)
+    found += problems
+    outlets_raw = _destinations(given, origin, found)
+    if settings is None:
+        settings = _readable(raw)
+    folder = path.parent
+    apps = _apps(settings, origin, found)
+    tiers = _tiers(settings.tiers, folder, origin, found)
+    derive = DerivePolicy(
+        portfolio=settings.portfolio.name,
+        apps=apps,
+        default_app=_default_apps(apps),
+        tiers=tiers,
+        default_dpd=settings.derive.default_dpd,
+    )
+    secrets: dict[str, bool] = {}
+    outlets = _outlets(outlets_raw, apps, dict(_items(table.get("app"))), folder, origin, found, secrets)
+    targets = {
+        name: Target(
+            name=name,
+            kind=outlet.common.kind,
+            app=outlet.common.app,
+            account=outlet.common.account or name,
+            forwards=outlet.common.forwards,
+            send_test=outlet.common.send_test,
+        )
+        for name, outlet in outlets.items()
+    }
+    warnings: list[str] = []
+    _check_routes(settings.route, outlets, derive, origin, found, set(outlets_raw), warnings)
+    for key, why in double_counting(settings.route, targets):
+        found.append(Problem(key, why, "one way to each platform, one value for each loan", origin))
+    keys = _keys(settings.source, folder, origin, found, secrets)
+    if not settings.source:
+        warnings.append("no [source.NAME]: nobody can send events over HTTP")
+    for name in outlets.keys() - {route.to for route in settings.route}:
+        warnings.append(f"destination {name} gets nothing: no [[route]] names it")
+    if found:
+        return None
+    clock = settings.service.replay_clock
+    return Config(
+        path=path,
+        data=folder / settings.service.data,
+        replay_clock=None if clock is None else folder / clock,
+        portfolio=settings.portfolio.name,
+        apps=apps,
+        policy=PolicySource(
+            derive=derive,
+            resolve=settings.resolve,
+            routes=tuple(settings.route),
+            targets=targets,
+            consent_default=settings.consent.default,
+        ),
+        outlets=outlets,
+        keys=keys,
+        door=settings.door,
+        web=settings.web,
+        deliver=settings.deliver,
+        secrets=secrets,
+        warnings=tuple(warnings),
+    )
+
+
+def _readable(table: Mapping[str, Any]) -> Settings:
+    """What can be read of a file with mistakes, so that the rest of it is checked in the same breath."""
+
+    def entries(section: str, kind: type[Struct]) -> dict[str, Any]:
+        found = table.get(section)
+        read_ones = {name: read(kind, one, path="", origin="")[0] for name, one in _items(found)}
+        return {name: one for name, one in read_ones.items() if one is not None}
+
+    def section(name: str, kind: type[Any]) -> Any:
+        one = read(kind, table.get(name, {}), path="", origin="")[0]
+        return kind() if one is None else one
+
+    routes = table.get("route")
+    unreadable = RouteSettings(to="", send={})
+    return Settings(
+        portfolio=PortfolioSettings(name="unnamed"),
+        brand={name: BrandSettings() for name, _ in _items(table.get("brand"))},
+        app=entries("app", AppSettings),
+        source=entries("source", SourceSettings),
+        resolve=section("resolve", ResolveSettings),
+        derive=section("derive", DeriveSettings),
+        tiers=section("tiers", TierSettings),
+        route=[
+            read(RouteSettings, one, path="", origin="")[0] or unreadable
+            for one in (routes if isinstance(routes, list) else [])
+        ],
+    )
+
+
+def _items(table: object) -> list[tuple[str, Any]]:
+    return list(table.items()) if isinstance(table, dict) else []
+
+
+def _apps(settings: Settings, origin: str, found: list[Problem]) -> dict[str, App]:
+    apps: dict[str, App] = {}
+    for table in ("brand", "app"):
+        for name in getattr(settings, table):
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name):
+                allowed = "lower-case letters, digits, - and _"
+                found.append(Problem(key_path(table, name), f"the name {name!r}", allowed, origin))
+    for name, app in settings.app.items():
+        if app.brand not in settings.brand:
+            allowed = f"a [brand.NAME]: {', '.join(settings.brand) or 'none is there'}"
+            found.append(Problem(key_path("app", name, "brand"), repr(app.brand), allowed, origin))
+        if not _is_zone(app.timezone):
+            allowed = "an IANA time zone such as Africa/Lagos"
+            found.append(Problem(key_path("app", name, "timezone"), repr(app.timezone), allowed, origin))
+        if app.platform == "ios" and not re.fullmatch(r"id[0-9]+", app.bundle):
+            # AppsFlyer answers 200 for a bare number and records nothing.
+            allowed = "id + App Store number such as id123456789; the bundle identifier goes to bundle_id"
+            found.append(Problem(key_path("app", name, "bundle"), repr(app.bundle), allowed, origin))
+        apps[name] = App(name=name, **msgspec.structs.asdict(app))
+    return apps
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
+
+
+def _default_apps(apps: Mapping[str, App]) -> dict[str, str]:
+    """Each brand's first app: where conversions belong that no device tells."""
+    default: dict[str, str] = {}
+    for app in apps.values():
+        default.setdefault(app.brand, app.name)
+    return default
+
+
+def _tiers(settings: TierSettings, folder: Path, origin: str, found: list[Problem]) -> Tiers:
+    if settings.cut_table is None:
+        return Tiers(higher_is_better=settings.higher_is_better, per_grant=settings.per == "grant")
+    try:
+        text = (folder / settings.cut_table).read_text()
+        cuts = tuple(cut for cut in cuts_of(text) if cut.share in settings.shares)
+    except InputError as error:
+        found.append(Problem("tiers.cut_table", f"{error.field}: {error.rule}", "a table of cuts", origin))
+        return Tiers()
+    except (OSError, UnicodeDecodeError):
+        found.append(Problem("tiers.cut_table", "no file that can be read", "a CSV file of cuts", origin))
+        return Tiers()
+    return Tiers(
+        cuts=cuts,
+        version=sha256(text.encode()).hexdigest()[:12],
+        higher_is_better=settings.higher_is_better,
+        per_grant=settings.per == "grant",
+    )
+
+
+_UNREADABLE = App(name="", brand="", platform="android", bundle="", country="", currency="", timezone="UTC")
+"""Stands in for an app with mistakes, so that what refers to it is checked all the same."""
+
+
+class _Given(Struct, frozen=True):
+    common: DestinationSettings
+    own: Any
+    module: Destination
+
+
+def _destinations(given: object, origin: str, found: list[Problem]) -> dict[str, _Given | None]:
+    """Every destination's table, read twice: our keys, and the platform's own."""
+    if not isinstance(given, dict):
+        found.append(Problem("destination", "no table", "[destination.NAME] tables", origin))
+        return {}
+    outlets: dict[str, _Given | None] = {}
+    for name, table in given.items():
+        outlets[name] = None
+        path = key_path("destination", name)
+        if not isinstance(table, dict):
+            found.append(Problem(path, "no table", "[destination.NAME]", origin))
+            continue
+        module = registry().get(str(table.get("kind")))
+        also = set(module.Settings.__struct_fields__) if module else set(table)
+        common, problems = read(DestinationSettings, table, path=path, origin=origin, also=also)
+        found += problems
+        if module is None:
+            if common is not None:
+                kinds = list(registry())
+                near = _near(common.kind, kinds)
+                found.append(
+                    Problem(f"{path}.kind", repr(common.kind), f"one of {', '.join(kinds)}", origin, near)
+                )
+            continue
+        ours = set(DestinationSettings.__struct_fields__)
+        own, problems = read(module.Settings, table, path=path, origin=origin, also=ours)
+        found += problems
+        if common is not None and own is not None:
+            outlets[name] = _Given(common, own, module)
+    return outlets
+
+
+def _outlets(
+    given: Mapping[str, _Given | None],
+    apps: Mapping[str, App],
+    named: Mapping[str, Any],
+    folder: Path,
+    origin: str,
+    found: list[Problem],
+    secrets: dict[str, bool],
+) -> dict[str, Outlet]:
+    outlets: dict[str, Outlet] = {}
+    for name, one in given.items():
+        if one is None:
+            continue
+        app = apps.get(one.common.app)
+        if app is None and one.common.app not in named:
+            key, allowed = key_path("destination", name, "app"), f"one of {', '.join(named)}"
+            found.append(Problem(key, repr(one.common.app), allowed, origin, _near(one.common.app, named)))
+        if app is None:
+            app = _UNREADABLE
+        own = _with_secret_files(one.own, folder)
+        for field, secret in _secrets(own):
+            key = key_path("destination", name, field)
+            secrets[key] = _is_set(secret, key, origin, found)
+        hosts = hosts_of(one.module.SPEC, own)
+        outlets[name] = Outlet(name=name, module=one.module, common=one.common, own=own, app=app, hosts=hosts)
+    return outlets
+
+
+def _check_routes(
+    routes: Sequence[RouteSettings],
+    outlets: Mapping[str, Outlet],
+    derive: DerivePolicy,
+    origin: str,
+    found: list[Problem],
+    named: set[str],
+    warnings: list[str],
+) -> None:
+    known = known_conversions(derive)
+    for number, route in enumerate(routes):
+        path = f"route[{number}]"
+        outlet = outlets.get(route.to)
+        if outlet is None and route.to not in named and route.send:
+            allowed = f"a [destination.NAME]: {', '.join(sorted(named)) or 'none is there'}"
+            found.append(Problem(f"{path}.to", repr(route.to), allowed, origin, _near(route.to, named)))
+        for conversion, name in route.send.items():
+            if conversion not in known:
+                allowed = f"one of {', '.join(known)}"
+                key = key_path(f"{path}.send", conversion)
+                found.append(
+                    Problem(key, "no conversion of that name", allowed, origin, _near(conversion, known))
+                )
+            wrong = outlet.module.problem_with_name(name) if outlet else None
+            if wrong is not None and outlet is not None:
+                allowed = f"a name that {outlet.spec.label} takes; neutral codes such as ev_a1 are best"
+                found.append(
+                    Problem(f"{path}.send.{conversion}", f"{name!r}, which {wrong}", allowed, origin)
+                )
+        for conversion, rule in route.value.items():
+            if conversion not in route.send:
+                allowed = f"one that the route sends: {', '.join(route.send)}"
+                found.append(
+                    Problem(f"{path}.value.{conversion}", "a conversion it does not send", allowed, origin)
+                )
+            if rule == "predicted":
+                warnings.append(
+                    f"{path}.value.{conversion}: no value model is trained yet; sent without a value"
+                )
+
+
+def _keys(
+    sources: Mapping[str, SourceSettings],
+    folder: Path,
+    origin: str,
+    found: list[Problem],
+    secrets: dict[str, bool],
+) -> dict[str, str]:
+    keys: dict[str, str] = {}
+    for name, source in sources.items():
+        path = key_path("source", name)
+        if (source.key is None) == (source.key_sha256 is None):
+            found.append(Problem(path, "both or neither", "either key or key_sha256", origin))
+        elif source.key is not None:
+            secret = _with_folder(source.key, folder)
+            secrets[f"{path}.key"] = _is_set(secret, f"{path}.key", origin, found)
+            value = reveal(secret)
+            if value is not None:
+                keys[sha256(value.encode()).hexdigest()] = name
+        elif source.key_sha256 is not None:
+            if not re.fullmatch(r"[0-9a-f]{64}", source.key_sha256):
+                allowed = "64 lower-case hex digits, as `lendsignal keys new` prints them"
+                found.append(Problem(f"{path}.key_sha256", "something else", allowed, origin))
+            keys[source.key_sha256] = name
+    return keys
+
+
+def _is_set(secret: Secret, key: str, origin: str, found: list[Problem]) -> bool:
+    if reveal(secret) is not None:
+        return True
+    where = f"the environment variable {secret.env}" if secret.env else f"the file {secret.file}"
+    found.append(Problem(key, f"{where} is not set or empty", "a secret that is there at start", origin))
+    return False
+
+
+def _secrets(settings: Struct) -> Iterator[tuple[str, Secret]]:
+    for field in settings.__struct_fields__:
+        value = getattr(settings, field)
+        if isinstance(value, Secret):
+            yield field, value
+
+
+def _with_secret_files(settings: Any, folder: Path) -> Any:
+    changed = {field: _with_folder(secret, folder) for field, secret in _secrets(settings)}
+    return msgspec.structs.replace(settings, **changed)
+
+
+def _with_folder(secret: Secret, folder: Path) -> Secret:
+    """A secret file's path counts from the configuration's folder."""
+    return secret if secret.file is None else Secret(file=str(folder / Path(secret.file).expanduser()))
+
+
+def _near(word: str, known: Any) -> str | None:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return close[0] if close else None

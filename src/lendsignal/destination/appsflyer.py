@@ -1,0 +1,303 @@
+"""AppsFlyer, server-to-server events of mobile apps (api3).
+
+One event a request, at most 1 KB of JSON. Times are UTC text with milliseconds; revenue is a decimal
+string inside `eventValue`, which is itself a string that holds JSON. Nothing is deduplicated: every call
+that AppsFlyer takes counts.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Meta, Struct
+
+from lendsignal.destination.spec import (
+    HeaderAuth,
+    Item,
+    Request,
+    Response,
+    Spec,
+    before_att,
+    by_status,
+    present,
+    public_ip,
+)
+from lendsignal.model import (
+    Accepted,
+    App,
+    Consent,
+    Contact,
+    Delivery,
+    Device,
+    IdKind,
+    Outcome,
+    Paused,
+    Rejected,
+    Retry,
+    Skip,
+    SkipReason,
+    id_of,
+    plain,
+)
+from lendsignal.model.secret import Secret
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a lender writes in the configuration for AppsFlyer.
+
+    `token`: the S2S token of the account, not the SDK's dev key, which api3 answers with 401.
+    `app_id`: the id in AppsFlyer's dashboard, where it is not the app's bundle.
+    """
+
+    token: Annotated[Secret, Meta(description="the account's S2S token")]
+    app_id: Annotated[
+        str | None,
+        Meta(description="the app's id in AppsFlyer, where it is not the bundle", examples=["id123456789"]),
+    ] = None
+
+
+def close_of_day(occurred_at: datetime) -> datetime:
+    """02:00 UTC of the next UTC day: an event that arrives later is stamped with its arrival.
+
+    AppsFlyer's own example, api3 overview as of December 2022: Monday 21:00 arriving Tuesday 01:00 stays
+    Monday 21:00; arriving Wednesday 09:00 it becomes Wednesday 09:00.
+    """
+    day = occurred_at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return day + timedelta(days=1, hours=2)
+
+
+SPEC = Spec(
+    name="appsflyer",
+    label="AppsFlyer",
+    docs="https://dev.appsflyer.com/hc/reference/s2s-events-api3-post",
+    docs_read="2026-11-22",
+    hosts=("api3.appsflyer.com",),
+    auth=HeaderAuth("authentication", "token"),
+    any_of_ids=(IdKind.APPSFLYER_ID,),
+    # The longest the window can be; `close_of_day` is the exact rule.
+    max_age=timedelta(hours=26),
+    window_closes=close_of_day,
+    # No figure is published today; until June 2023 it was 60,000 a minute for an account.
+    per_second=500,
+    max_bytes=1024,
+    # A re-dated event still teaches the platform who borrows; kept at home it would be lost.
+    late="send",
+    negative_value=True,
+    # The answer AppsFlyer gives to JSON it cannot read as well as to its own trouble.
+    tries_on={"http_500": 3},
+)
+
+SHED_ORDER = (
+    "ua",
+    "phone_number_e164_hashed",
+    "phone_number_hashed",
+    "email_hashed",
+    "app_version_name",
+    "oaid",
+    "customer_user_id",
+    "ip",
+    "bundleIdentifier",
+    "os",
+    "idfv",
+    "advertising_id",
+    "idfa",
+)
+"""What leaves a body of more than 1 KB, first to last. Never the installation, the name, the time, the
+money, the conversion id (inside `eventValue`) or what the user allows."""
+
+PREDEFINED = frozenset(
+    "af_complete_registration af_login af_initiated_checkout af_purchase af_subscribe af_start_trial "
+    "af_add_payment_info af_content_view af_tutorial_completion af_update".split()
+)
+"""AppsFlyer's own event names that a lender may want to use; other names must not start with `af_`."""
+
+_encoder = msgspec.json.Encoder()
+_IOS_ID = re.compile(r"[0-9A-F]{8}-(?:[0-9A-F]{4}-){3}[0-9A-F]{12}")
+
+
+def problem_with_name(name: str) -> str | None:
+    """Why AppsFlyer would not take this event name, or `None`."""
+    if not name.strip():
+        return "is empty"
+    if len(name) > 100:
+        return f"has {len(name)} characters; AppsFlyer takes 100"
+    if name.startswith("af_") and name not in PREDEFINED:
+        return "starts with af_, which AppsFlyer keeps for its predefined events"
+    return None
+
+
+def encode(delivery: Delivery, settings: Settings) -> Item | Skip:
+    """One conversion as `{"app_id", "body"}`: the app stands in the address, the event in the body.
+
+    All ids are of one login. The GAID or IDFA is always said when known: AppsFlyer would fill in the one
+    of the install, which is another phone for a user who moved.
+    """
+    device, app, value = delivery.device, delivery.app, delivery.value
+    appsflyer_id = id_of(device, IdKind.APPSFLYER_ID)
+    if appsflyer_id is None:
+        return Skip(SkipReason.NO_DEVICE_ID)
+    body: dict[str, Any] = {
+        "appsflyer_id": appsflyer_id,
+        "eventName": delivery.name,
+        "eventValue": _event_value(delivery),
+        "eventTime": event_time(delivery.occurred_at),
+        "customer_user_id": delivery.user_id,
+        "bundleIdentifier": app.identifier,
+    }
+    if value is not None:
+        body["eventCurrency"] = value.currency
+    if device.os_version:
+        body["os"] = device.os_version
+    if device.app_version:
+        body["app_version_name"] = device.app_version
+    if device.user_agent:
+        body["ua"] = device.user_agent
+    # The published pattern has 16 characters at most: an IPv6 address is a 400.
+    if (ip := public_ip(device.ip)) is not None and ":" not in ip:
+        body["ip"] = ip
+    if app.platform == "android":
+        _add_android(body, device)
+    else:
+        _add_ios(body, device)
+    if delivery.consent is not None:
+        _add_consent(body, delivery.consent)
+    if delivery.contact is not None:
+        _add_contact(body, delivery.contact)
+    return {"app_id": settings.app_id or app_id_of(app), "body": _within_limit(body)}
+
+
+def request(items: Sequence[Item], settings: Settings) -> Request:
+    """One event in one POST; the sender adds the `authentication` header."""
+    item = items[0]
+    url = f"https://api3.appsflyer.com/inappevent/{_in_path(item['app_id'])}"
+    return Request(method="POST", url=url, json=item["body"])
+
+
+_BY_TEXT: Mapping[str, Outcome] = {
+    "failed to authenticate": Paused("bad_token"),
+    "app_id": Paused("token_of_another_app"),
+    "appsflyer_id is a mandatory field": Rejected("appsflyer_id_missing"),
+    "payload is missing or failed to parse": Rejected("unreadable_payload"),
+    "bad request": Rejected("invalid_field"),
+}
+
+
+def classify(response: Response, count: int) -> Sequence[Outcome]:
+    """By status, and for 400 by its text, which tells a wrong set-up from a wrong event.
+
+    `OK` proves receipt only: an unknown `appsflyer_id` or an iOS app without its `id` gets it too.
+    """
+    outcome: Outcome
+    match response.status:
+        case status if 200 <= status < 300:
+            said_ok = response.body.strip(b' "\r\n').lower() == b"ok"
+            outcome = Accepted(confirmed=False, reason="" if said_ok else "unexpected_answer")
+        case 400:
+            text = response.body[:200].decode("utf-8", "replace").strip(' "\r\n').lower()
+            outcome = _BY_TEXT.get(text) or Rejected("http_400")
+        case 401:
+            outcome = Paused("wrong_kind_of_token")
+        case 403:
+            outcome = Paused("not_in_the_plan")
+        case 500:
+            outcome = Retry("http_500")
+        case _:
+            outcome = by_status(response)
+    return [outcome] * count
+
+
+def app_id_of(app: App) -> str:
+    """The app's id in AppsFlyer.
+
+    AppsFlyer answers OK to an App Store number without `id` and records nothing (api3 reference), so it
+    is put there.
+    """
+    return f"id{app.bundle}" if app.platform == "ios" and app.bundle.isdecimal() else app.bundle
+
+
+def event_time(moment: datetime) -> str:
+    """`yyyy-MM-dd HH:mm:ss.SSS` in UTC, without `T` and `Z`."""
+    return moment.astimezone(UTC).isoformat(" ", "milliseconds")[:23]
+
+
+def _event_value(delivery: Delivery) -> str:
+    """The event's own parameters as a string that holds JSON; at most five decimals of revenue."""
+    value = delivery.value
+    if value is None:
+        return _encoder.encode({"af_order_id": delivery.id}).decode()
+    revenue = {
+        "af_revenue": plain(round(value.amount, 5)),
+        # Old pages put the currency here, today's put it in `eventCurrency`: readers of both exist.
+        "af_currency": value.currency,
+        "af_order_id": delivery.id,
+    }
+    return _encoder.encode(revenue).decode()
+
+
+def _add_android(body: dict[str, Any], device: Device) -> None:
+    if (gaid := id_of(device, IdKind.GAID)) is not None:
+        body["advertising_id"] = gaid
+    if (oaid := id_of(device, IdKind.OAID)) is not None:
+        body["oaid"] = oaid
+    if device.limit_ad_tracking is not None:
+        body["aie"] = not device.limit_ad_tracking
+
+
+def _add_ios(body: dict[str, Any], device: Device) -> None:
+    if (idfa := _ios_id(id_of(device, IdKind.IDFA))) is not None:
+        body["idfa"] = idfa
+    if (idfv := _ios_id(id_of(device, IdKind.IDFV))) is not None:
+        body["idfv"] = idfv
+    if device.att_status in (0, 1, 2, 3):
+        body["att"] = device.att_status
+    # From iOS 14.5 on `att` decides, and `aie` beside it would contradict it.
+    if device.limit_ad_tracking is not None and before_att(device.os_version):
+        body["aie"] = not device.limit_ad_tracking
+
+
+def _ios_id(text: str | None) -> str | None:
+    """Upper case, as AppsFlyer's pattern has it; a bad id costs the field, not the event."""
+    upper = None if text is None else text.upper()
+    return upper if upper is not None and _IOS_ID.fullmatch(upper) else None
+
+
+def _add_consent(body: dict[str, Any], consent: Consent) -> None:
+    manual = present(
+        gdpr_applies=consent.gdpr_applies,
+        ad_user_data_enabled=consent.ad_user_data,
+        ad_personalization_enabled=consent.ad_personalization,
+    )
+    if manual:
+        body["consent_data"] = {"manual": manual}
+    # `consent_data` is read by Google alone; this keeps the event from every other network as well.
+    if consent.ad_user_data is False:
+        body["sharing_filter"] = "all"
+
+
+def _add_contact(body: dict[str, Any], contact: Contact) -> None:
+    if contact.email is not None:
+        body["email_hashed"] = contact.email
+    if contact.phone_digits is not None:
+        body["phone_number_hashed"] = contact.phone_digits
+    if contact.phone_e164 is not None:
+        body["phone_number_e164_hashed"] = contact.phone_e164
+
+
+def _within_limit(body: dict[str, Any]) -> dict[str, Any]:
+    """The body in at most 1,024 bytes of JSON, shedding in `SHED_ORDER` what it must."""
+    size = len(_encoder.encode(body))
+    for field in SHED_ORDER:
+        if size <= 1024:
+            break
+        if body.pop(field, None) is not None:
+            size = len(_encoder.encode(body))
+    return body
+
+
+@lru_cache(maxsize=1024)
+def _in_path(app_id: str) -> str:
+    return quote(app_id, safe="")

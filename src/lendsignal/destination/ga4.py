@@ -1,0 +1,201 @@
+"""Firebase and GA4, Measurement Protocol for app streams.
+
+Up to 25 events of one app installation a request. Times are Unix microseconds; `value` is a number.
+Google answers 204 to everything it can parse, bad secret and unknown installation included, and drops
+no repeats.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from lendsignal.destination.spec import (
+    Item,
+    QueryAuth,
+    Request,
+    Response,
+    Spec,
+    body_json,
+    by_status,
+    present,
+)
+from lendsignal.model import (
+    Accepted,
+    Consent,
+    Delivery,
+    IdKind,
+    Outcome,
+    Rejected,
+    Retry,
+    Skip,
+    SkipReason,
+    Split,
+    id_of,
+)
+from lendsignal.model.secret import Secret
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a lender writes in the configuration for a Firebase app stream.
+
+    `api_secret`: the stream's Measurement Protocol API secret. `firebase_app_id`: the app's id in
+    Firebase. `region = "eu"`: collect in the European Union. `debug`: ask Google's validator, which
+    checks the shape of every event and records none.
+    """
+
+    api_secret: Annotated[Secret, Meta(description="the stream's Measurement Protocol API secret")]
+    firebase_app_id: Annotated[
+        str,
+        Meta(
+            pattern=r"^[0-9]:[0-9]+:[a-zA-Z]+:[a-zA-Z0-9]+$",
+            description="the app's id in Firebase",
+            examples=["1:1234567890:android:0a1b2c3d4e5f6a7b"],
+        ),
+    ]
+    region: Annotated[Literal["global", "eu"], Meta(description="where Google collects")] = "global"
+    debug: Annotated[bool, Meta(description="ask Google's validator; nothing is recorded")] = False
+
+
+SPEC = Spec(
+    name="ga4",
+    label="Firebase / GA4",
+    docs="https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference?client_type=firebase",
+    docs_read="2026-11-22",
+    hosts=("www.google-analytics.com", "region1.google-analytics.com"),
+    auth=QueryAuth("api_secret", "api_secret"),
+    any_of_ids=(IdKind.FIREBASE_APP_INSTANCE_ID,),
+    # Older events are moved to 72 hours ago, which credits the wrong day.
+    max_age=timedelta(hours=72),
+    # 100 million requests an hour for a property, silently ignored above: far from any lender's volume.
+    per_second=500,
+    batch=25,
+    # Installation, user and consent are said once a request: two users of one phone cannot share one.
+    batch_by="envelope",
+    max_bytes=130_000,
+)
+
+RESERVED_NAMES = frozenset(
+    "ad_activeview ad_click ad_exposure ad_query ad_reward adunit_exposure app_clear_data app_exception "
+    "app_install app_remove app_store_refund app_update app_upgrade dynamic_link_app_open "
+    "dynamic_link_app_update dynamic_link_first_open error firebase_campaign "
+    "firebase_in_app_message_action firebase_in_app_message_dismiss firebase_in_app_message_impression "
+    "first_open first_visit notification_dismiss notification_foreground notification_open "
+    "notification_receive notification_send os_update session_start user_engagement".split()
+)
+"""Names that Google keeps for itself (reference, "reserved names"). `ad_impression`, `in_app_purchase` and
+`screen_view` are free for app streams."""
+
+RESERVED_PREFIXES = ("_", "firebase_", "ga_", "google_", "gtag.")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_INSTANCE = re.compile(r"[0-9a-fA-F]{32}")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+def problem_with_name(name: str) -> str | None:
+    """Why GA4 would drop an event of this name without a word, or `None`."""
+    if not name:
+        return "is empty"
+    if len(name) > 40:
+        return f"has {len(name)} characters; GA4 takes 40"
+    if name in RESERVED_NAMES:
+        return "is reserved by GA4"
+    for prefix in RESERVED_PREFIXES:
+        if name.startswith(prefix):
+            return f"starts with {prefix}, which GA4 reserves"
+    if not _NAME.fullmatch(name):
+        return "must start with a letter and hold only letters, digits and underscores (a GA4 rule)"
+    return None
+
+
+def encode(delivery: Delivery, settings: Settings) -> Item | Skip:
+    """One conversion as `{"envelope", "app_instance_id", "user_id", "consent", "event"}`.
+
+    `envelope` names what is said once a request; it never leaves the house. An `app_instance_id` that is
+    not 32 hex digits is as good as none: Google answers 204 and drops the event.
+    """
+    instance = id_of(delivery.device, IdKind.FIREBASE_APP_INSTANCE_ID)
+    if instance is None or not _INSTANCE.fullmatch(instance):
+        return Skip(SkipReason.NO_DEVICE_ID)
+    consent = None if delivery.consent is None else _consent(delivery.consent)
+    # Several reports read one or the other: `transaction_id` is Google's own word, and only for purchases.
+    params: dict[str, Any] = {"transaction_id": delivery.id, "conversion_id": delivery.id}
+    value = delivery.value
+    # Value and currency stand together or not at all; a loss has no place in GA4, the event still has.
+    if value is not None and value.amount >= 0:
+        params["value"] = float(value.amount)
+        params["currency"] = value.currency
+    return present(
+        envelope=f"{instance} {delivery.user_id} {consent or ''}",
+        app_instance_id=instance,
+        user_id=delivery.user_id,
+        consent=consent,
+        event={
+            "name": delivery.name,
+            "timestamp_micros": (delivery.occurred_at - _EPOCH) // _MICROSECOND,
+            "params": params,
+        },
+    )
+
+
+def request(items: Sequence[Item], settings: Settings) -> Request:
+    """Up to 25 events of one envelope in one POST; the sender adds `api_secret` to the query.
+
+    The colons of `firebase_app_id` stay as they are: Google does not find the stream otherwise.
+    """
+    host = "region1.google-analytics.com" if settings.region == "eu" else "www.google-analytics.com"
+    path = "debug/mp/collect" if settings.debug else "mp/collect"
+    first = items[0]
+    body = present(
+        app_instance_id=first["app_instance_id"],
+        user_id=first["user_id"],
+        consent=first.get("consent"),
+        events=[item["event"] for item in items],
+    )
+    url = f"https://{host}/{path}?firebase_app_id={settings.firebase_app_id}"
+    return Request(method="POST", url=url, json=body)
+
+
+def classify(response: Response, count: int) -> Sequence[Outcome]:
+    """204 proves receipt only; the validator's 200 lists what is wrong; 400 and 413 refuse a whole batch."""
+    status = response.status
+    outcome: Outcome
+    if 200 <= status < 300:
+        outcome = _validated(response) if response.body else Accepted(confirmed=False)
+    elif status in (400, 413):
+        outcome = Rejected(f"http_{status}")
+    else:
+        outcome = by_status(response)
+    if isinstance(outcome, Rejected) and status in (200, 400, 413) and count > 1:
+        outcome = Split(outcome.reason)
+    return [outcome] * count
+
+
+def _validated(response: Response) -> Outcome:
+    """The validator's verdict: an event it finds well is still recorded nowhere."""
+    body = body_json(response)
+    if not isinstance(body, dict) or "validationMessages" not in body:
+        return Accepted(confirmed=False, reason="unexpected_answer")
+    messages = body["validationMessages"]
+    if not messages:
+        return Accepted(confirmed=False, reason="validated_not_recorded")
+    if isinstance(messages, list) and all(
+        isinstance(message, dict) and message.get("validationCode") == "INTERNAL_ERROR"
+        for message in messages
+    ):
+        return Retry("validator_error")
+    return Rejected("invalid_event")
+
+
+def _consent(consent: Consent) -> dict[str, str] | None:
+    """What the user said, in Google's words; what was never asked is left to the app's own consent state."""
+    said = {}
+    if consent.ad_user_data is not None:
+        said["ad_user_data"] = "GRANTED" if consent.ad_user_data else "DENIED"
+    if consent.ad_personalization is not None:
+        said["ad_personalization"] = "GRANTED" if consent.ad_personalization else "DENIED"
+    return said or None
