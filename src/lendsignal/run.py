@@ -28,6 +28,7 @@ from starlette.routing import Route
 
 from lendsignal.clock import Clock, clock_at
 from lendsignal.config import Config
+from lendsignal.console import pages
 from lendsignal.decide import Decider
 from lendsignal.deliver import Sender
 from lendsignal.errors import LogError
@@ -152,6 +153,8 @@ def send(config: Config) -> None:
 
 def serve(app: Any, host: str, port: int, address: Path) -> None:
     """Serves an ASGI app until told to stop, and writes where it listens into a file."""
+    # Uvicorn ends in good order on SIGTERM and then raises it once more: that is a plain exit here.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -315,3 +318,23 @@ def _core_routes(config: Config, clock: Clock) -> list[Route]:
         Route("/v1/status", how),
         Route("/openapi.json", described),
     ]
+
+
+def role(name: str, config: Config) -> None:
+    """Does one role in this process until told to stop."""
+    match name:
+        case "core":
+            core(config)
+        case "send":
+            send(config)
+        case "web":
+            web(config)
+        case _:
+            raise ValueError(f"no role {name!r}")
+
+
+def web(config: Config) -> None:
+    """Serves the pages until told to stop."""
+    folder = DataFolder(config.data)
+    with folder.lock("web"):
+        serve(pages(config), config.web.host, config.web.port, folder.path / "web.address")

@@ -86,7 +86,7 @@ def people_of(parameters: Parameters, seed: int, campaigns: Campaigns, local: Lo
 
     campaign = campaigns.draw(rng, False, count)
     host, in_ring = _hosts(parameters, rng, count)
-    quality = rng.standard_normal(count) + phones.ring_quality * in_ring
+    quality = campaigns.quality[campaign] + rng.standard_normal(count) + phones.ring_quality * in_ring
     need = settings.need_on_quality * quality + rng.standard_normal(count)
     consents = chosen(rng, settings.consent_given, count)
     withdrawn = consents & chosen(rng, settings.consent_withdrawn, count)

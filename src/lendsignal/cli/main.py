@@ -1,0 +1,60 @@
+"""The command itself: every verb in one table, and one way to say what went wrong."""
+
+import logging
+import sys
+
+import click
+
+from lendsignal import __version__
+from lendsignal.cli import operate, try_out, understand
+from lendsignal.errors import ConfigError, LendsignalError
+
+
+class Verbs(click.Group):
+    """Verbs in the order a person meets them, not the alphabet's."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except ConfigError as error:
+            for problem in error.problems:
+                click.echo(f"error: {problem}", err=True)
+            sys.exit(2)
+        except LendsignalError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lendsignal")
+@click.option("-v", "--verbose", is_flag=True, help="Say more: one line per delivery.")
+def main(verbose: bool) -> None:
+    """Loan events, on the device of the last login, to the platforms that sold the user."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+for verb in (
+    try_out.demo,
+    operate.run,
+    operate.check,
+    operate.status,
+    operate.import_,
+    try_out.generate,
+    understand.explain,
+    understand.quarantine,
+    understand.report,
+    operate.destinations,
+    try_out.sandbox,
+    try_out.bench,
+    operate.keys,
+    operate.schema,
+    operate.role,
+):
+    main.add_command(verb)

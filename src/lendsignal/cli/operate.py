@@ -1,0 +1,169 @@
+"""Verbs of the operator: check, run, look how it is, bring in files, make keys."""
+
+import secrets
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import click
+import msgspec
+
+from lendsignal import config as configuration
+from lendsignal import run as running
+from lendsignal.cli.words import as_json, configured, print_json
+from lendsignal.clock import clock_at
+from lendsignal.config import config_schema
+from lendsignal.destination import registry
+from lendsignal.errors import ConfigError
+from lendsignal.settings import duration_text
+from lendsignal.source import event_schema
+
+
+@click.command()
+@configured
+@click.option("--roles", default=",".join(running.ROLES), show_default=True, help="Which child processes.")
+def run(config_path: Path, roles: str) -> None:
+    """Run the service: one process a role, restarted when it dies, until Ctrl-C or SIGTERM."""
+    wanted = tuple(role.strip() for role in roles.split(",") if role.strip())
+    unknown = set(wanted) - set(running.ROLES)
+    if unknown or not wanted:
+        raise click.UsageError(f"--roles takes {', '.join(running.ROLES)}; found {roles!r}")
+    config = configuration.load(config_path)
+    for warning in config.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"events   http://{config.door.host}:{config.door.port}/v1/events")
+    click.echo(f"pages    http://{config.web.host}:{config.web.port}/")
+    click.echo(f"data     {config.data}")
+    running.run(config, wanted)
+
+
+@click.command(hidden=True)
+@click.argument("name", type=click.Choice(running.ROLES))
+@configured
+def role(name: str, config_path: Path) -> None:
+    """One child process of `run`."""
+    running.end_with_parent()
+    running.role(name, configuration.load(config_path))
+
+
+@click.command()
+@configured
+@as_json
+def check(config_path: Path, json_: bool) -> None:
+    """Check the configuration: every mistake at once, and which secrets are set."""
+    try:
+        config = configuration.load(config_path)
+    except ConfigError as error:
+        if not json_:
+            raise
+        problems = [
+            {
+                "key": one.key,
+                "found": one.found,
+                "allowed": one.allowed,
+                "origin": one.origin,
+                "nearest": one.nearest,
+            }
+            for one in error.problems
+        ]
+        print_json({"ok": False, "problems": problems, "warnings": []})
+        sys.exit(2)
+    if json_:
+        print_json({"ok": True, "problems": [], "warnings": config.warnings, "secrets": config.secrets})
+        return
+    for warning in config.warnings:
+        click.echo(f"warning: {warning}")
+    for key in config.secrets:
+        click.echo(f"secret   {key} is set")
+    click.echo(
+        f"ok: {len(config.apps)} apps, {len(config.outlets)} destinations, "
+        f"{sum(len(route.send) for route in config.policy.routes)} routed conversions, data in {config.data}"
+    )
+
+
+@click.command()
+@configured
+@as_json
+def status(config_path: Path, json_: bool) -> None:
+    """How far the service is: what waits, what is paused and why."""
+    config = configuration.load(config_path)
+    now = running.status(config.data, clock_at(config.replay_clock))
+    if json_:
+        print_json(now)
+        return
+    click.echo(f"events   {now.events} in the log, {now.decided} decided")
+    for name, stages in now.waiting.items():
+        parts = ", ".join(f"{n} {stage}" for stage, n in stages.items())
+        click.echo(f"{name:<24} {parts}")
+    for name, reason in now.paused.items():
+        click.echo(f"{name:<24} PAUSED: {reason}")
+    click.echo("idle" if now.idle else "busy")
+
+
+@click.command("import")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
+)
+def import_(files: tuple[Path, ...]) -> None:
+    """Bring in files of events."""
+
+
+@click.group()
+def keys() -> None:
+    """API keys of sources."""
+
+
+@keys.command("new")
+@click.argument("source")
+@as_json
+def new_key(source: str, json_: bool) -> None:
+    """Make an API key for a source. It is shown once and kept nowhere."""
+    key = f"ls_{secrets.token_urlsafe(32)}"
+    digest = sha256(key.encode()).hexdigest()
+    if json_:
+        print_json({"source": source, "key": key, "key_sha256": digest})
+        return
+    click.echo(f"key (give it to {source}; it is shown only now):\n  {key}")
+    click.echo(f'configuration:\n  [source.{source}]\n  key_sha256 = "{digest}"')
+
+
+@click.command()
+@as_json
+def destinations(json_: bool) -> None:
+    """The platforms we can send to, with the facts of each."""
+    facts = []
+    for kind, module in registry().items():
+        spec = module.SPEC
+        facts.append(
+            {
+                "kind": kind,
+                "label": spec.label,
+                "batch": spec.batch,
+                "batch_by": spec.batch_by,
+                "window": duration_text(spec.max_age),
+                "late": spec.late,
+                "order": None,
+                "value": "negative allowed" if spec.negative_value else "positive",
+                "dedupe": None if spec.dedupe is None else duration_text(spec.dedupe),
+                "ids": [one.value for one in spec.any_of_ids],
+                "auth": type(spec.auth).__name__,
+                "per_second": spec.per_second,
+                "source": spec.docs,
+                "date": spec.docs_read,
+            }
+        )
+    if json_:
+        print_json(facts)
+        return
+    for fact in facts:
+        click.echo(
+            f"{fact['kind']:<12} {fact['label']}: batch {fact['batch']}, window {fact['window']}, {fact['source']}"
+        )
+
+
+@click.command()
+@click.argument("what", type=click.Choice(["config", "events"]))
+def schema(what: str) -> None:
+    """The JSON Schema of the configuration, or of an event."""
+    found = config_schema() if what == "config" else event_schema()
+    click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())

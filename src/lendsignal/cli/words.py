@@ -1,0 +1,56 @@
+"""Options that several verbs share, and how they print."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def configured(command: F) -> F:
+    """`--config`: the file, by default `lendsignal.toml` here or what $LENDSIGNAL_CONFIG names."""
+    return click.option(
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=Path("lendsignal.toml"),
+        envvar="LENDSIGNAL_CONFIG",
+        show_default=True,
+        show_envvar=True,
+        help="The configuration.",
+    )(command)
+
+
+def as_json(command: F) -> F:
+    """`--json`: one JSON document for programs."""
+    return click.option("--json", "json_", is_flag=True, help="Print JSON for programs.")(command)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on one line."""
+    click.echo(msgspec.json.encode(value).decode())
+
+
+def progress_bar(*, quiet: bool = False) -> Progress:
+    """A bar on standard error; silent where nobody looks."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        disable=quiet,
+    )
