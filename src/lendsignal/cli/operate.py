@@ -157,7 +157,8 @@ def destinations(json_: bool) -> None:
         return
     for fact in facts:
         click.echo(
-            f"{fact['kind']:<12} {fact['label']}: batch {fact['batch']}, window {fact['window']}, {fact['source']}"
+            f"{fact['kind']:<12} {fact['label']}: batch {fact['batch']}, window {fact['window']}, "
+            f"{fact['source']}"
         )
 
 

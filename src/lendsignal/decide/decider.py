@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from lendsignal.clock import Clock, from_us
 from lendsignal.errors import DataError
@@ -48,7 +48,8 @@ class Decider:
         wanted = version_of(source)
         current = log.policy()
         self._policy = self._policy_of(current) if current else compile_policy(source)
-        if current != wanted:
+        # Among events that wait to be decided may be a change to a policy that is wanted no more.
+        if current != wanted or log.end() > self._position:
             log.keep_policy(wanted, source)
             log.append([_policy_changed(wanted, log.end(), clock)])
 
@@ -80,16 +81,17 @@ class Decider:
         verdicts: list[tuple[int, Verdict]] = []
         timers: list[tuple[str, Timer]] = []
         tally: Counter[tuple[str, str]] = Counter()
-        policy: str | None = None
+        planned: dict[int, Planned] = {}
+        policy, rules = None, self._policy
         for fact in facts:
             event = fact.event
             if event.type == EventType.POLICY_CHANGED:
                 policy = str(event.properties["version"])
-                self._policy = self._policy_of(policy)
+                rules = self._policy_of(policy)
                 continue
             key = person_key(event)
             state = states.get(key) or self._state(key)
-            decision = self._decision(state, fact)
+            decision = self._decision(state, fact, rules, planned)
             states[key] = decision.state
             records += decision.records
             timers += [(key, timer) for timer in decision.timers]
@@ -97,8 +99,9 @@ class Decider:
                 verdicts.append((fact.seq, decision.verdict))
             tally["event", event.type] += 1
             tally["verdict", decision.verdict.value] += 1
-            for _, record in decision.records:
+            for number, record in decision.records:
                 if isinstance(record, Planned):
+                    planned[number] = record
                     tally["conversion", record.conversion.name] += 1
             unrouted = not_routed(decision.records)
             if unrouted:
@@ -106,6 +109,7 @@ class Decider:
         position = facts[-1].seq
         self._log.commit(
             Decided(
+                after=self._position,
                 position=position,
                 states=states,
                 records=records,
@@ -115,17 +119,23 @@ class Decider:
                 policy=policy,
             )
         )
-        self._position = position
+        self._position, self._policy = position, rules
         self._remember(states)
         if records:
             self._ring()
 
-    def _decision(self, state: UserState, fact: Fact) -> Decision:
-        """The decision; an event that cannot be decided is marked so and stops nobody else."""
+    def _decision(
+        self, state: UserState, fact: Fact, policy: Policy, planned: Mapping[int, Planned]
+    ) -> Decision:
+        """The decision; an event that cannot be decided is marked so and stops nobody else.
+
+        `planned` are the records of this batch, which the log does not have yet.
+        """
         try:
             wanted = reopened(state, fact.event)
-            opened = self._log.planned(wanted) if wanted else None
-            return decide(state, fact.seq, fact.event, self._policy, opened)
+            opened = {number: planned[number] for number in wanted if number in planned}
+            opened |= self._log.planned(number for number in wanted if number not in planned)
+            return decide(state, fact.seq, fact.event, policy, opened)
         except Exception as error:
             logger.error("event %d cannot be decided: %s", fact.seq, type(error).__name__)
             return Decision(state, Verdict.FAILED)

@@ -49,8 +49,9 @@ def derive(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, 
     """The conversions this event is, and the ledger after it.
 
     Expects each business fact once: repeats and conflicts are settled before (see `plan.decide`).
-    Nothing here fires twice for its key, whatever comes in whatever order. Analytics events
-    (`purpose="analytics"`) change the ledger and make no conversion.
+    Nothing here fires twice for its key, whatever comes in whatever order, and nothing fires for a loan
+    or a payment whose reversal came first. Analytics events (`purpose="analytics"`) change the ledger and
+    make no conversion.
     """
     match event.type:
         case "registered":
@@ -64,7 +65,8 @@ def derive(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, 
         case "repaid":
             ledger, found = _repaid(ledger, event, policy)
         case "overdue":
-            ledger = _with_loan(ledger, event.loan_id, late=True)
+            if event.dpd is None or event.dpd > 0:
+                ledger = _with_loan(ledger, event.loan_id, late=True)
             ledger, found = (
                 _defaulted(ledger, event) if (event.dpd or 0) >= policy.default_dpd else (ledger, [])
             )
@@ -73,6 +75,7 @@ def derive(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, 
         case "disbursement_reversed" | "loan_cancelled":
             ledger, found = _with_loan(ledger, event.loan_id, reversed=True), []
         case "repayment_reversed":
+            ledger = _fire(ledger, f"undone:{event.payment_id}")
             ledger, found = _with_loan(ledger, event.loan_id, closed=False), []
         case _:
             return ledger, []
@@ -94,14 +97,12 @@ def _applied(ledger: Ledger, event: Event) -> tuple[Ledger, Found]:
 def _granted(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
     grant = _text(event.grant_id)
     found: Found = [("credit", grant, True)]
-    is_users_first = "grant" not in ledger.fired
-    ledger, first = _first(_fire(ledger, "grant"), "first_credit", event)
-    if is_users_first or policy.tiers.per_grant:
+    ledger, first = _first(ledger, "first_credit", event)
+    if first or policy.tiers.per_grant:
         app = policy.apps.get(event.app or policy.default_app.get(event.brand, ""))
-        certain = policy.tiers.per_grant or not first or first[0][2]
+        certain = policy.tiers.per_grant or first[0][2]
         shares = tiers_of(event, app.country if app else None, policy.tiers)
-        if policy.tiers.per_grant or first:
-            first = first + [(f"credit_top{share}", grant, certain) for share in shares]
+        first = first + [(f"credit_top{share}", grant, certain) for share in shares]
     return ledger, found + first
 
 
@@ -110,15 +111,19 @@ def _disbursed(ledger: Ledger, event: Event) -> tuple[Ledger, Found]:
     due = max((part.due_date for part in event.schedule), default=event.due_date)
     before = ledger.loans.get(loan)
     known = msgspec.structs.replace(before or Loan(), number=event.loan_number, last_due=due)
-    had_loans = any(name != loan for name in ledger.loans)
+    had_loans = any(name != loan and not other.reversed for name, other in ledger.loans.items())
+    ledger = msgspec.structs.replace(ledger, loans={**ledger.loans, loan: known})
+    if known.reversed:
+        return ledger, []
     found: Found = [("disbursement", loan, True)]
     ledger, first = _first(ledger, "first_loan", event, had_some=had_loans)
-    is_repeat = event.loan_number > 1 if event.loan_number is not None else not first
-    ledger = msgspec.structs.replace(ledger, loans={**ledger.loans, loan: known})
+    is_repeat = event.loan_number > 1 if event.loan_number is not None else had_loans
     return ledger, found + first + ([("repeat_loan", loan, True)] if is_repeat else [])
 
 
 def _repaid(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
+    if f"undone:{event.payment_id}" in ledger.fired:
+        return ledger, []
     found: Found = [("repayment", _text(event.payment_id), True)]
     closes = event.closes_loan if event.closes_loan is not None else event.outstanding == 0
     loan_id = event.loan_id
@@ -145,14 +150,16 @@ def _defaulted(ledger: Ledger, event: Event) -> tuple[Ledger, Found]:
 def _first(ledger: Ledger, name: str, event: Event, *, had_some: bool = False) -> tuple[Ledger, Found]:
     """The user's first of its kind: by `loan_number` where given, else by a history we hold whole.
 
-    Where neither tells, the conversion is kept as uncertain: reported, and not sent as a first.
+    Where neither tells, the conversion is kept as uncertain: reported, and not sent as a first. Number 2
+    may come in before number 1: it only tells that what comes without a number is no first.
     """
+    later = f"later:{name}"
     if event.loan_number is not None:
         is_first, certain = event.loan_number == 1, True
     else:
-        is_first, certain = not had_some, ledger.whole
+        is_first, certain = not had_some and later not in ledger.fired, ledger.whole
     if not is_first:
-        return _fire(ledger, name), []
+        return _fire(ledger, later), []
     ledger, fresh = _once(ledger, name)
     return ledger, [(name, event.user_id, certain)] if fresh else []
 
@@ -193,6 +200,7 @@ def _conversion(event: Event, name: str, about: str, certain: bool, policy: Deri
         app=event.app,
         day_precision=event.time_precision == "day",
         loan_id=event.loan_id,
+        payment_id=event.payment_id,
         loan_number=event.loan_number,
         amount=Money(amount, currency) if amount is not None and currency else None,
         fee=Money(fee, currency) if fee is not None and currency else None,
@@ -210,7 +218,7 @@ def binds_at(event: Event, policy: DerivePolicy) -> datetime:
     zone = _zone(event, policy)
     local = event.occurred_at.astimezone(zone)
     end = datetime.combine(local.date() + timedelta(days=1), time(), zone) - timedelta(microseconds=1)
-    return max(min(end, event.received_at), event.occurred_at).astimezone(event.occurred_at.tzinfo)
+    return min(end, event.received_at).astimezone(event.occurred_at.tzinfo)
 
 
 def _local_day(event: Event, policy: DerivePolicy) -> date:
@@ -218,9 +226,13 @@ def _local_day(event: Event, policy: DerivePolicy) -> date:
 
 
 def _local_noon(event: Event, policy: DerivePolicy) -> datetime:
-    """What is known only by the day is said to have happened at noon of that day, where the app lives."""
+    """What is known only by the day is said to have happened at noon of that day, where the app lives.
+
+    An event that is told before that noon is said to have happened when it came: no platform takes a
+    moment that is still ahead.
+    """
     noon = datetime.combine(_local_day(event, policy), time(12), _zone(event, policy))
-    return noon.astimezone(event.occurred_at.tzinfo)
+    return min(noon, event.received_at).astimezone(event.occurred_at.tzinfo)
 
 
 def _zone(event: Event, policy: DerivePolicy) -> ZoneInfo:

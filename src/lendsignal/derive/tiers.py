@@ -38,8 +38,9 @@ class Tiers(Struct, frozen=True, kw_only=True):
 def tiers_of(event: Event, country: str | None, tiers: Tiers) -> Sequence[int]:
     """The shares the grant falls into, widest first so that a crash leaves the broad ones.
 
-    The most closely scoped, then the youngest cut valid at the grant decides for each share. Without a
-    score there is no tier.
+    The most closely scoped, then the youngest cut valid at the grant decides for each share. Tiers are
+    nested whatever the table says: who is in the best 20 % is in every wider share that has a cut. Without
+    a score there is no tier.
     """
     if event.score is None or not tiers.cuts:
         return ()
@@ -48,9 +49,9 @@ def tiers_of(event: Event, country: str | None, tiers: Tiers) -> Sequence[int]:
     fitting.sort(
         key=lambda cut: (cut.share, _closeness(cut), cut.valid_from.timestamp() if cut.valid_from else 0.0)
     )
-    deciding = (list(cuts)[-1] for _, cuts in groupby(fitting, key=lambda cut: cut.share))
+    deciding = [list(cuts)[-1] for _, cuts in groupby(fitting, key=lambda cut: cut.share)]
     inside = [cut.share for cut in deciding if sign * event.score >= sign * cut.cut]
-    return sorted(inside, reverse=True)
+    return sorted((cut.share for cut in deciding if inside and cut.share >= inside[0]), reverse=True)
 
 
 def _fits(cut: Cut, event: Event, country: str | None) -> bool:

@@ -67,6 +67,15 @@ create table if not exists imported (
     rows integer not null,              -- rows that are durable
     done integer not null
 ) without rowid;
+create table if not exists attribution (
+    app text not null,
+    id text not null,                   -- the MMP's id of the installation
+    install_us integer,
+    media_source text,
+    campaign text,
+    retargeting integer,
+    primary key (app, id)
+) without rowid;
 """
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -84,8 +93,12 @@ class Fact(Struct, frozen=True):
 
 
 class Decided(Struct, frozen=True, kw_only=True):
-    """What one batch of events came to. It is kept whole or not at all; `position` is the last event's."""
+    """What one batch of events came to. It is kept whole or not at all.
 
+    `after` is the last event decided before, `position` the last of the batch.
+    """
+
+    after: int
     position: int
     states: Mapping[str, UserState]
     records: Sequence[tuple[int, Record]]
@@ -104,6 +117,20 @@ class Quarantined(Struct, frozen=True, kw_only=True):
     rule: str
     body: bytes
     id: int | None = None
+
+
+class Attribution(Struct, frozen=True, kw_only=True):
+    """Where an installation came from, as the MMP says: `id` is any install-scoped id of it in `app`.
+
+    `install_us` is the moment of the installation in microseconds since 1970, `None` where not told.
+    """
+
+    app: str
+    id: str
+    install_us: int | None = None
+    media_source: str | None = None
+    campaign: str | None = None
+    retargeting: bool = False
 
 
 class Log:
@@ -210,7 +237,7 @@ class Log:
         return None if found is None else _record(found[0])
 
     def planned(self, numbers: Iterable[int]) -> dict[int, Planned]:
-        """The planned records of those ids, in their latest form as far as devices go."""
+        """The planned records of those ids, as they were planned."""
         found: dict[int, Planned] = {}
         for number in numbers:
             record = self.record(number)
@@ -265,15 +292,13 @@ class Log:
         """
         with self._lock, self._db:
             before = row(self._db, "select position from cursor where name = 'decide'")
-            if before is not None and before[0] >= decided.position:
+            if (0 if before is None else before[0]) != decided.after:
                 raise LogError("another process decides over this data folder")
+            places = self._places(decided.states)
             self._db.execute("insert or replace into cursor values ('decide', ?)", (decided.position,))
             self._db.executemany(
                 "insert or replace into state values (?, ?)",
-                [
-                    (self._displaced.get(key) or _place(key), _encode(state))
-                    for key, state in decided.states.items()
-                ],
+                [(places[key], _encode(state)) for key, state in decided.states.items()],
             )
             self._db.executemany(
                 "insert or replace into record values (?, ?)",
@@ -292,6 +317,20 @@ class Log:
                 self._db.execute(
                     "insert or replace into note values ('policy', ?)", (decided.policy.encode(),)
                 )
+
+    def _places(self, keys: Iterable[str]) -> dict[str, int]:
+        """Where each person's state goes. Two new ones of a batch may want the same place."""
+        places: dict[str, int] = {}
+        taken: set[int] = set()
+        for key in keys:
+            place = self._displaced.get(key, _place(key))
+            if place in taken:
+                while place in taken or row(self._db, "select 1 from state where id = ?", (place,)):
+                    place += 1
+                self._displaced[key] = place
+            taken.add(place)
+            places[key] = place
+        return places
 
     def due(self, now_us: int, limit: int = 1000) -> list[tuple[int, str, str]]:
         """Timers whose moment has come: (due, conversion, person)."""
@@ -321,6 +360,35 @@ class Log:
         """Counts kept with the decisions: ('event', type), ('verdict', word), ('conversion', name), …"""
         with self._lock:
             return {(what, name): n for what, name, n in self._db.execute("select what, name, n from tally")}
+
+    # attribution
+
+    def attribute(self, installations: Iterable[Attribution]) -> None:
+        """Keeps where installations came from, durably; what was known of the same app and id is replaced."""
+        with self._lock, self._db:
+            self._db.executemany(
+                "insert or replace into attribution values (?, ?, ?, ?, ?, ?)",
+                [
+                    (one.app, one.id, one.install_us, one.media_source, one.campaign, int(one.retargeting))
+                    for one in installations
+                ],
+            )
+
+    def attributions(self) -> list[Attribution]:
+        """Every installation whose origin is known, by app and id."""
+        with self._lock:
+            found = rows(self._db, "select * from attribution order by app, id")
+        return [
+            Attribution(
+                app=app,
+                id=id_,
+                install_us=install_us,
+                media_source=media_source,
+                campaign=campaign,
+                retargeting=bool(retargeting),
+            )
+            for app, id_, install_us, media_source, campaign, retargeting in found
+        ]
 
     # policy
 

@@ -32,6 +32,7 @@ class Conversion(Struct, frozen=True, kw_only=True, omit_defaults=True):
     app: str | None = None
     day_precision: bool = False
     loan_id: str | None = None
+    payment_id: str | None = None
     loan_number: int | None = None
     amount: Money | None = None
     fee: Money | None = None

@@ -46,6 +46,9 @@ Text = Annotated[str, Meta(max_length=256)]
 LongText = Annotated[str, Meta(max_length=2048)]
 
 
+Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+
+
 class Device(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What one login showed of the phone and the installation. Everything is optional.
 
@@ -61,12 +64,12 @@ class Device(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
     locale: Text | None = None
     timezone: Text | None = None
     carrier: Text | None = None
-    screen_width: int | None = None
-    screen_height: int | None = None
+    screen_width: Count | None = None
+    screen_height: Count | None = None
     screen_density: float | None = None
-    cpu_cores: int | None = None
-    storage_gb: int | None = None
-    free_storage_gb: int | None = None
+    cpu_cores: Count | None = None
+    storage_gb: Count | None = None
+    free_storage_gb: Count | None = None
     app_version: Text | None = None
     app_build: Text | None = None
     ip: Text | None = None

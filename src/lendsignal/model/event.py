@@ -75,6 +75,9 @@ Word = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.]{0,63}$")]
 Key = Annotated[str, Meta(min_length=1, max_length=128)]
 """An id of the lender's."""
 
+Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""A whole number of 64 bits: what the log can keep."""
+
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$")]
 """An ISO 4217 code."""
 
@@ -116,7 +119,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     actor: Literal["user", "agent", "system"] = "user"
     purpose: Literal["optimisation", "analytics"] = "optimisation"
     time_precision: Literal["instant", "day"] = "instant"
-    revision: Annotated[int, Meta(ge=0)] = 0
+    revision: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     test: bool = False
     history: bool = False
     flags: tuple[str, ...] = ()
@@ -144,7 +147,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     contact: Contact | None = None
     device: Device | None = None
     properties: Annotated[
-        dict[Key, Annotated[str, Meta(max_length=1024)] | int | float | bool | None], Meta(max_length=100)
+        dict[Key, Annotated[str, Meta(max_length=1024)] | Whole | float | bool | None], Meta(max_length=100)
     ] = {}
 
 

@@ -4,7 +4,7 @@ Pure: resolve, derive and plan for one user's state. The loop that reads the log
 it is in `lendsignal.decide`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -26,14 +26,22 @@ from lendsignal.model import (
 )
 from lendsignal.plan.policy import Policy, Step
 from lendsignal.plan.records import Entry, Planned, Rebound, Record, Withdrawn, record_id
-from lendsignal.plan.state import OPEN, RECENT, Opened, Penned, Recent, Seen, UserState
-from lendsignal.resolve import Binding, Snapshot, device_at, existed_at, first_install, with_touch
+from lendsignal.plan.state import OPEN, PENNED, RECENT, Opened, Penned, Recent, Seen, UserState
+from lendsignal.resolve import Binding, Snapshot, Touches, device_at, existed_at, first_install, with_touch
 
-OPEN_FOR_US = 3 * 86_400_000_000
-"""How long a late touch can still move a planned conversion: three days after its event came in."""
+OPEN_FOR_US = 14 * 86_400_000_000
+"""How long a planned conversion can still be moved or taken back: longer than any destination sends it."""
+
+SAME_MOMENT_US = 300_000_000
+"""Repeats may differ so much in time: the door pulls a time that lies ahead of our clock back to the
+arrival, and a repeat arrives later. It is the tolerance that the door grants a back end's clock."""
+
+CLOCK_FLAGS = frozenset(("clock_ahead", "clock_corrected"))
+"""What the door notes on a time that is the phone's: each arrival gives it another one."""
 
 PER_EVENT = frozenset({"registration", "application", "credit", "disbursement", "repeat_loan", "repayment"})
-"""Conversions that a revision of their event never fires again; the others fire once by themselves."""
+"""Conversions that a revision of their event never fires again, tiers beside them; the others fire once
+by themselves."""
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MICROSECOND = timedelta(microseconds=1)
@@ -84,6 +92,7 @@ def decide(
     state = weighed.state
     now = _us(event.received_at)
     state = _noted(state, event)
+    marked = state.test or event.test
     found: list[Record] = []
     timers: list[Timer] = []
     if is_touch(event):
@@ -91,6 +100,11 @@ def decide(
         found += moved
     state, withdrawn = _withdrawn(state, event, now)
     found += withdrawn
+    state, undone = _undone(state, event)
+    for conversion in undone:
+        # Planned and taken back in one breath, so that it is accounted for.
+        planned = _planned(state, conversion, None, policy, now, unbound=None)
+        found += [planned, Withdrawn(record_id(sequence, len(found)), event.type, None, now)]
     if event.type == "lendsignal.pen_expired":
         state, expired = _expired(state, event, policy, now)
         found += expired
@@ -98,12 +112,16 @@ def decide(
     if ledger is not state.ledger:
         state = msgspec.structs.replace(state, ledger=ledger)
     for conversion in conversions:
-        if weighed.revises and conversion.name in PER_EVENT:
+        is_tier = conversion.name.startswith("credit_top")
+        if weighed.revises and (is_tier or conversion.name in PER_EVENT):
+            continue
+        if is_tier and marked:
             continue
         if not weighed.remembers:
             conversion = msgspec.structs.replace(conversion, history=True)
         binding = device_at(state.touches, _us(conversion.binds_at))
-        if binding is None and not conversion.history and (event.brand, conversion.name) in policy.routed:
+        waits = not conversion.history and (event.brand, conversion.name) in policy.routed
+        if binding is None and waits and len(state.pen) < PENNED:
             expires = max(_us(conversion.occurred_at), now) + policy.resolve.pen_for // _MICROSECOND
             state = msgspec.structs.replace(state, pen=(*state.pen, Penned(conversion, expires)))
             timers.append(Timer(expires, conversion.id))
@@ -118,7 +136,7 @@ def reopened(state: UserState, event: Event) -> Sequence[int]:
     if not is_touch(event):
         return ()
     at = _us(event.occurred_at)
-    return [one.record for one in state.opened if one.touch_us <= at <= one.binds_us]
+    return [one.record for one in state.opened if at <= one.binds_us]
 
 
 def not_routed(records: Sequence[tuple[int, Record]]) -> int:
@@ -140,22 +158,21 @@ class _Weighed(Struct, frozen=True):
 
 def _weighed(state: UserState, event: Event) -> _Weighed:
     """Whether the event is new: by its business key where it has one, else by its id."""
-    content = _content(event)
+    content, occurred = _content(event), _us(event.occurred_at)
     key = key_of(event) if event.type in ONCE_PER_KEY else None
     if key is not None:
         name = _hash64(f"{event.type}\x1f{key}".encode())
         seen = state.seen.get(name)
         if seen is not None and event.revision == seen.revision:
-            return _Weighed(state, Verdict.DUPLICATE if content == seen.content else Verdict.CONFLICT)
+            return _Weighed(state, _repeated(event, content, seen))
         if seen is not None and event.revision < seen.revision:
             return _Weighed(state, Verdict.OUTDATED)
-        remembered = {**state.seen, name: Seen(event.revision, content)}
+        remembered = {**state.seen, name: Seen(event.revision, content, occurred)}
         after = msgspec.structs.replace(state, seen=remembered)
         return _Weighed(after, Verdict.TAKEN, revises=seen is not None)
     for recent in reversed(state.recent):
         if recent.event_id == event.event_id:
-            return _Weighed(state, Verdict.DUPLICATE if content == recent.content else Verdict.CONFLICT)
-    occurred = _us(event.occurred_at)
+            return _Weighed(state, _repeated(event, content, recent))
     grown = (*state.recent, Recent(event.event_id, content, occurred))
     forgotten = state.forgotten_us
     if len(grown) > RECENT:
@@ -165,14 +182,23 @@ def _weighed(state: UserState, event: Event) -> _Weighed:
     return _Weighed(after, Verdict.TAKEN, remembers=occurred > state.forgotten_us)
 
 
+def _repeated(event: Event, content: int, earlier: Seen | Recent) -> Verdict:
+    """Said twice, or said differently the second time."""
+    apart = abs(_us(event.occurred_at) - earlier.occurred_us)
+    same_moment = apart <= SAME_MOMENT_US or not CLOCK_FLAGS.isdisjoint(event.flags)
+    return Verdict.DUPLICATE if content == earlier.content and same_moment else Verdict.CONFLICT
+
+
 def _noted(state: UserState, event: Event) -> UserState:
-    """Consent, contact and the test mark, as the latest event tells them."""
-    consent = event.consent if event.type == "consent_changed" else None
-    if consent is None and event.contact is None and event.test <= state.test:
+    """Consent as it was changed last, by the time it occurred; contact and test mark as they come in."""
+    at = _us(event.occurred_at)
+    changes = event.type == "consent_changed" and event.consent is not None and at >= state.consent_us
+    if not changes and event.contact is None and event.test <= state.test:
         return state
     return msgspec.structs.replace(
         state,
-        consent=consent or state.consent,
+        consent=event.consent if changes else state.consent,
+        consent_us=at if changes else state.consent_us,
         contact=event.contact or state.contact,
         test=state.test or event.test,
     )
@@ -188,10 +214,8 @@ def _touched(
     touches = with_touch(state.touches, at, event.event_id, now, Snapshot(app, event.device))
     if touches is state.touches:
         return state, []
-    state = msgspec.structs.replace(state, touches=touches)
-    found: list[Record] = []
-    state, moved = _moved(state, policy, opened, now)
-    found += moved
+    earlier, state = state.touches, msgspec.structs.replace(state, touches=touches)
+    found: list[Record] = list(_moved(state, earlier, policy, opened, now))
     if state.pen:
         state, released = _released(state, event, policy, now)
         found += released
@@ -199,32 +223,28 @@ def _touched(
 
 
 def _moved(
-    state: UserState, policy: Policy, opened: Mapping[int, Planned], now: int
-) -> tuple[UserState, list[Record]]:
-    """Open conversions whose latest touch by then is another one now."""
-    found: list[Record] = []
-    kept: list[Opened] = []
+    state: UserState, earlier: Touches, policy: Policy, opened: Mapping[int, Planned], now: int
+) -> Iterator[Record]:
+    """Open conversions that belong to another device now than by the `earlier` touches."""
     for one in state.opened:
         planned = opened.get(one.record)
         binding = device_at(state.touches, one.binds_us) if planned else None
-        if planned is None or binding is None or planned.binding == binding:
-            kept.append(one)
+        if planned is None or binding is None:
             continue
-        conversion = planned.conversion
-        found.append(
-            Rebound(
-                record=one.record,
-                conversion=conversion,
-                binding=binding,
-                first_install=first_install(state.touches, one.binds_us),
-                entries=_entries(state, conversion, binding.snapshot.app, policy),
-                contact=state.contact,
-                consent=state.consent,
-                at_us=now,
-            )
+        # What the pen released was bound to a touch after its moment: by then there was none.
+        before = device_at(earlier, one.binds_us) or planned.binding
+        if before is not None and before.snapshot == binding.snapshot:
+            continue
+        yield Rebound(
+            record=one.record,
+            conversion=planned.conversion,
+            binding=binding,
+            first_install=first_install(state.touches, one.binds_us),
+            entries=_entries(state, planned.conversion, binding.snapshot.app, policy),
+            contact=state.contact,
+            consent=state.consent,
+            at_us=now,
         )
-        kept.append(Opened(one.record, one.binds_us, binding.at_us, one.loan_id, one.received_us))
-    return (msgspec.structs.replace(state, opened=tuple(kept)) if found else state), found
 
 
 def _released(state: UserState, event: Event, policy: Policy, now: int) -> tuple[UserState, list[Record]]:
@@ -236,16 +256,20 @@ def _released(state: UserState, event: Event, policy: Policy, now: int) -> tuple
     found: list[Record] = []
     kept: list[Penned] = []
     limit = policy.resolve.pen_after // _MICROSECOND
-    installed = _us(event.device.installed_at) if event.device and event.device.installed_at else None
     for penned in state.pen:
         at = _us(penned.conversion.binds_at)
         binding = device_at(state.touches, at) or device_at(state.touches, _us(event.occurred_at))
-        near = binding is not None and (binding.at_us - at <= limit or existed_at(binding, at, installed))
+        near = binding is not None and (binding.at_us - at <= limit or _existed(binding, at))
         if binding is not None and near and now <= penned.expires_us:
             found.append(_planned(state, penned.conversion, binding, policy, now))
         else:
             kept.append(penned)
     return (msgspec.structs.replace(state, pen=tuple(kept)) if found else state), found
+
+
+def _existed(binding: Binding, at: int) -> bool:
+    installed = binding.snapshot.device.installed_at
+    return existed_at(binding, at, None if installed is None else _us(installed))
 
 
 def _expired(state: UserState, event: Event, policy: Policy, now: int) -> tuple[UserState, list[Record]]:
@@ -264,7 +288,10 @@ def _withdrawn(state: UserState, event: Event, now: int) -> tuple[UserState, lis
         case "disbursement_reversed" | "loan_cancelled":
             about = [one for one in state.opened if one.loan_id == event.loan_id]
             skip = None
-        case "consent_changed" if event.consent is not None and not _allows(event.consent, None):
+        case "repayment_reversed":
+            about = [one for one in state.opened if one.payment_id == event.payment_id]
+            skip = None
+        case "consent_changed" if state.consent is event.consent and not _allows(event.consent, None):
             about, skip = list(state.opened), SkipReason.NO_CONSENT
         case _:
             return state, []
@@ -273,9 +300,30 @@ def _withdrawn(state: UserState, event: Event, now: int) -> tuple[UserState, lis
     return (msgspec.structs.replace(state, opened=kept) if about else state), found
 
 
+def _undone(state: UserState, event: Event) -> tuple[UserState, list[Conversion]]:
+    """Waiting conversions that a reversal takes back before they have a device."""
+    match event.type:
+        case "disbursement_reversed" | "loan_cancelled":
+            about = [one for one in state.pen if one.conversion.loan_id == event.loan_id]
+        case "repayment_reversed":
+            about = [one for one in state.pen if one.conversion.payment_id == event.payment_id]
+        case _:
+            return state, []
+    kept = tuple(one for one in state.pen if one not in about)
+    state = msgspec.structs.replace(state, pen=kept) if about else state
+    return state, [one.conversion for one in about]
+
+
 def _planned(
-    state: UserState, conversion: Conversion, binding: Binding | None, policy: Policy, now: int
+    state: UserState,
+    conversion: Conversion,
+    binding: Binding | None,
+    policy: Policy,
+    now: int,
+    *,
+    unbound: SkipReason | None = SkipReason.NO_LOGIN,
 ) -> Planned:
+    """The conversion with its deliveries; `unbound` says why they are skipped where there is no device."""
     at = _us(conversion.binds_at)
     app = (
         binding.snapshot.app
@@ -283,8 +331,8 @@ def _planned(
         else conversion.app or policy.derive.default_app.get(conversion.brand, "")
     )
     entries = () if conversion.history else _entries(state, conversion, app, policy)
-    if binding is None:
-        entries = tuple(msgspec.structs.replace(entry, skip=SkipReason.NO_LOGIN) for entry in entries)
+    if binding is None and unbound is not None:
+        entries = tuple(msgspec.structs.replace(entry, skip=unbound) for entry in entries)
     return Planned(
         conversion=conversion,
         binding=binding,
@@ -357,8 +405,8 @@ def _opened(state: UserState, records: Sequence[tuple[int, Record]], now: int) -
         Opened(
             number,
             _us(record.conversion.binds_at),
-            record.binding.at_us,
             record.conversion.loan_id,
+            record.conversion.payment_id,
             now,
         )
         for number, record in records
@@ -374,6 +422,7 @@ def _opened(state: UserState, records: Sequence[tuple[int, Record]], now: int) -
 
 _ENVELOPE = {
     "event_id": "",
+    "occurred_at": _EPOCH,
     "received_at": _EPOCH,
     "source": "",
     "flags": (),
@@ -383,7 +432,7 @@ _ENVELOPE = {
 
 
 def _content(event: Event) -> int:
-    """A hash of the business content: the envelope (id, arrival, source) is not part of it."""
+    """A hash of the business content: the envelope (id, times, source) is not part of it."""
     return _hash64(_encode(msgspec.structs.replace(event, **_ENVELOPE)))
 
 

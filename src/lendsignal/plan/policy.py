@@ -120,11 +120,12 @@ def double_counting(routes: Sequence[RouteSettings], targets: Mapping[str, Targe
     """What would be counted twice: (key of the route, why), for every case.
 
     One route per conversion, platform, account and app: an MMP that forwards to Meta and a direct Meta
-    route are two. And one valued conversion per loan (for acquisition: per user) in an account.
+    route are two. And one valued conversion per loan (for acquisition: per user) in an account, whether
+    it comes there directly or is passed on.
     """
     found: list[tuple[str, str]] = []
     reaches: list[Reach] = []
-    valued: list[tuple[str, str, str]] = []
+    valued: list[Reach] = []
     for number, route in enumerate(routes):
         target = targets.get(route.to)
         if target is None:
@@ -135,38 +136,50 @@ def double_counting(routes: Sequence[RouteSettings], targets: Mapping[str, Targe
             )
         for conversion in route.send:
             key = f"route[{number}].send.{conversion}"
-            direct = Reach(key, target.app, conversion, target.kind, target.account, route.to)
-            forwarded = [
-                Reach(key, target.app, conversion, platform, None, route.to) for platform in target.forwards
-            ]
-            for reach in (direct, *forwarded):
+            fresh = _reaches(key, conversion, target)
+            for reach in fresh:
                 found += [
                     (key, f"{conversion} already reaches {reach.platform} by {other.by} ({other.key})")
                     for other in reaches
                     if _twice(reach, other)
                 ]
-            reaches += [direct, *forwarded]
+            reaches += fresh
         for conversion in route.value:
-            account = f"{target.kind}|{target.account}|{target.app}"
-            found += [
-                (
-                    f"route[{number}].value.{conversion}",
-                    f"{other} is valued too ({key}): one loan would count twice",
-                )
-                for key, where, other in valued
-                if where == account and other != conversion and _same_money(conversion, other)
-            ]
-            valued.append((f"route[{number}].value.{conversion}", account, conversion))
+            key = f"route[{number}].value.{conversion}"
+            fresh = _reaches(key, conversion, target)
+            found += {
+                (key, f"{other.conversion} is valued too ({other.key}): one loan would count twice"): None
+                for reach in fresh
+                for other in valued
+                if _same_account(reach, other) and _same_money(conversion, other.conversion)
+            }
+            valued += fresh
     return found
 
 
+def _reaches(key: str, conversion: str, target: Target) -> list[Reach]:
+    """Where a conversion ends up that goes to this destination: there, and wherever it is passed on to."""
+    direct = Reach(key, target.app, conversion, target.kind, target.account, target.name)
+    passed_on = (
+        Reach(key, target.app, conversion, platform, None, target.name) for platform in target.forwards
+    )
+    return [direct, *passed_on]
+
+
 def _twice(one: Reach, other: Reach) -> bool:
-    same = (one.app, one.conversion, one.platform) == (other.app, other.conversion, other.platform)
+    return one.conversion == other.conversion and _same_account(one, other)
+
+
+def _same_account(one: Reach, other: Reach) -> bool:
+    """Whether both are counted together: where one is passed on we do not know, so it may be."""
+    same = (one.app, one.platform) == (other.app, other.platform)
     return same and (one.account is None or other.account is None or one.account == other.account)
 
 
 def _same_money(one: str, other: str) -> bool:
     """Whether one loan, or one new user, could fire both: only a repeat loan stands apart from firsts."""
+    if one == other:  # told of as sent twice already
+        return False
     pair = {one, other}
     if "repeat_loan" not in pair:
         return True

@@ -12,14 +12,21 @@ RECENT = 256
 """Ids of events without a business key that are remembered to tell repeats."""
 
 OPEN = 24
-"""Planned conversions whose device a late touch may still change."""
+"""Planned conversions that a late touch may still move, or a reversal or an ended consent take back."""
+
+PENNED = 64
+"""Conversions that may wait for one user's first touch; what comes beyond is skipped at once.
+
+So many mean that the id stands for nobody in particular; and one touch releases them all, as the records
+of one event."""
 
 
 class Seen(Struct, frozen=True, array_like=True):
-    """One business fact that came in: its revision and a hash of its content."""
+    """One business fact that came in: its revision, a hash of its content, and when it was said to occur."""
 
     revision: int
     content: int
+    occurred_us: int
 
 
 class Recent(Struct, frozen=True, array_like=True):
@@ -38,17 +45,20 @@ class Penned(Struct, frozen=True, array_like=True):
 
 
 class Opened(Struct, frozen=True, array_like=True):
-    """A planned conversion: which record planned it, when it binds, and the touch it is bound to."""
+    """A planned conversion: its record, the moment it binds at, the loan and the payment it is about."""
 
     record: int
     binds_us: int
-    touch_us: int
     loan_id: str | None
+    payment_id: str | None
     received_us: int
 
 
 class UserState(Struct, frozen=True, array_like=True):
-    """All that decisions know of one user. Events older than `forgotten_us` may be forgotten repeats."""
+    """All that decisions know of one user. Events older than `forgotten_us` may be forgotten repeats.
+
+    `consent` is the one that occurred latest, at `consent_us`.
+    """
 
     key: str
     touches: Touches = Touches()
@@ -61,3 +71,4 @@ class UserState(Struct, frozen=True, array_like=True):
     contact: Contact | None = None
     test: bool = False
     forgotten_us: int = 0
+    consent_us: int = 0

@@ -136,16 +136,20 @@ def _completed(touches: Touches, snapshot: Snapshot, marks: Sequence[Mark]) -> S
     """The snapshot with install ids it lacks, taken from earlier touches of the same installation only."""
     if len(touches.snapshots) == 1:
         return snapshot
-    missing = [kind for kind in INSTALL_SCOPED if not id_of(snapshot.device, kind)]
-    found: dict[str, str] = {}
+    grown = snapshot
     for index in dict.fromkeys(mark.snapshot for mark in reversed(marks)):
         other = touches.snapshots[index]
-        if other is not snapshot and same_installation(snapshot, other):
-            for kind in missing:
-                value = id_of(other.device, kind)
-                if value and kind.value not in found:
-                    found[kind.value] = value
-    return Snapshot(snapshot.app, msgspec.structs.replace(snapshot.device, **found)) if found else snapshot
+        # What was completed so far must agree too: two snapshots that each share an id with this one
+        # may still be two installations.
+        if other is not snapshot and same_installation(grown, other):
+            found = {
+                kind.value: value
+                for kind in INSTALL_SCOPED
+                if not id_of(grown.device, kind) and (value := id_of(other.device, kind))
+            }
+            if found:
+                grown = Snapshot(grown.app, msgspec.structs.replace(grown.device, **found))
+    return grown
 
 
 def _same_phone(one: Snapshot, other: Snapshot) -> bool:

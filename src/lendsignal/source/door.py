@@ -98,7 +98,9 @@ class Door:
             items, single = self._items(body, headers.get(b"content-type", b""))
         except _Refusal as refusal:
             if refusal.keep:
-                await self._submit([], [self._quarantined(source, "body", refusal.detail, refusal.body)])
+                kept = self._quarantined(source, "body", refusal.detail, refusal.body)
+                if not await self._durable(send, [], [kept]):
+                    return None
             return await _problem(send, refusal.status, refusal.title, refusal.detail)
         await self._take(items, single, source, send)
         return None
@@ -117,14 +119,8 @@ class Door:
             else:
                 events.append(event)
                 answers.append(Taken(event.event_id, flags=event.flags))
-        try:
-            await self._submit(events, refused)
-        except Full:
-            return await _problem(send, 429, "too many requests", "come again in a second", retry_after=1)
-        except Exception:
-            return await _problem(
-                send, 503, "not durable", "the log does not take events; send them again", retry_after=5
-            )
+        if not await self._durable(send, events, refused):
+            return None
         if single:
             (answer,) = answers
             if isinstance(answer, Refused):
@@ -136,6 +132,20 @@ class Door:
         return await _answer(
             send, status, {"accepted": len(events), "refused": len(refused), "results": answers}
         )
+
+    async def _durable(self, send: Send, events: Sequence[Event], refused: Sequence[Quarantined]) -> bool:
+        """Whether all of it is on disk now; where it is not, the sender has been told to come again."""
+        try:
+            await self._submit(events, refused)
+        except Full:
+            await _problem(send, 429, "too many requests", "come again in a second", retry_after=1)
+        except Exception:
+            await _problem(
+                send, 503, "not durable", "the log does not take events; send them again", retry_after=5
+            )
+        else:
+            return True
+        return False
 
     async def _submit(self, events: Sequence[Event], refused: Sequence[Quarantined]) -> None:
         loop = asyncio.get_running_loop()
@@ -157,7 +167,7 @@ class Door:
 
     async def _show(self, event_id: str, send: Send) -> None:
         """Every event of that id with its verdict: `pending` until it is decided."""
-        found = self._log.find(event_id)
+        found = await asyncio.to_thread(self._log.find, event_id)
         if not found:
             return await _problem(send, 404, "unknown event", "no event of that id is in the log")
         shown = [
@@ -192,28 +202,29 @@ class Door:
         encoding = headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding not in (b"identity", b"gzip", b""):
             raise _Refusal(415, "unsupported encoding", "content-encoding may be gzip or absent")
-        unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16) if encoding == b"gzip" else None
+        unpacker = _Unpacker() if encoding == b"gzip" else None
         parts: list[bytes] = []
-        size = 0
+        size = arrived = 0
         more = True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise _Refusal(400, "request ended early", "the connection closed before the body was whole")
             part: bytes = message.get("body", b"")
+            arrived += len(part)
+            if arrived > limit:
+                raise _Refusal(413, "too large", f"a request may have {limit} bytes")
             if unpacker is not None:
                 try:
-                    part = unpacker.decompress(part, limit + 1 - size)
+                    part = unpacker.unpacked(part, limit + 1 - size)
                 except zlib.error:
                     raise _Refusal(400, "malformed gzip", "the body is not whole gzip data") from None
-                if unpacker.unconsumed_tail:
-                    raise _Refusal(413, "too large", f"a request may have {limit} bytes when unpacked")
             size += len(part)
             if size > limit:
                 raise _Refusal(413, "too large", f"a request may have {limit} bytes")
             parts.append(part)
             more = message.get("more_body", False)
-        if unpacker is not None and not unpacker.eof:
+        if unpacker is not None and not unpacker.whole:
             raise _Refusal(400, "malformed gzip", "the body is not whole gzip data")
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -247,6 +258,34 @@ class Door:
         return Quarantined(
             received_us=self._clock.now_us(), source=source, field=field, rule=rule, body=masked(raw)
         )
+
+
+class _Unpacker:
+    """Gzip, unpacked part by part. A body may be several members, one behind the other (RFC 1952, 2.2)."""
+
+    MEMBERS = 1_000
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        self._members = 1
+
+    @property
+    def whole(self) -> bool:
+        """Whether the data so far ends where a member ends."""
+        return self._member.eof
+
+    def unpacked(self, part: bytes, limit: int) -> bytes:
+        """What the next part unpacks to, cut off at `limit` bytes; raises `zlib.error`."""
+        found = b""
+        while part and len(found) < limit:
+            if self._member.eof:
+                self._members += 1
+                if self._members > self.MEMBERS:
+                    raise zlib.error("too many members")
+                self._member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            found += self._member.decompress(part, limit - len(found))
+            part = self._member.unused_data
+        return found
 
 
 class _Refusal(Exception):

@@ -60,9 +60,12 @@ class Intake:
         refused: Sequence[Quarantined],
         done: Callable[[Exception | None], None],
     ) -> None:
-        """Has events appended and refusals kept; raises `Full` where too many wait already."""
+        """Has events appended and refusals kept; raises `Full` where too many wait already.
+
+        Where nobody waits any number is taken, so that a request larger than the limit has its turn.
+        """
         with self._wake:
-            if self._count + len(events) > self._limit or self._stopping:
+            if (self._count and self._count + len(events) > self._limit) or self._stopping:
                 raise Full("too many events wait to be written")
             self._waiting.append((events, refused, done))
             self._count += len(events) + len(refused)
@@ -126,5 +129,8 @@ class Intake:
             logger.error("the log does not take events: %s", failure)
             error, events = failure, []
         for _, _, done in batch:
-            done(error)
+            try:
+                done(error)
+            except Exception as failure:  # whoever asked is gone; the others still want to know
+                logger.warning("nobody waits for an answer any more: %s", type(failure).__name__)
         return first, events

@@ -5,7 +5,7 @@ The door and the file import both come through `read_event`: there is one way to
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from hashlib import blake2b
@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from lendsignal.errors import InputError
-from lendsignal.model import KEY_FIELD, TOUCH_TYPES, App, Device, Event, contact_of
+from lendsignal.model import KEY_FIELD, TOUCH_TYPES, App, Consent, Device, Event, Instalment, contact_of
 
 EARLIEST = datetime(2005, 1, 1, tzinfo=UTC)
 """Nothing of interest happened to a loan app before; 1970 is a missing time in disguise."""
@@ -25,11 +25,26 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 
 SKEW_WORTH_CORRECTING = timedelta(seconds=10)
 
+DECIMALS = 20
+"""Digits behind the point that an amount may have: more than any float, and few enough to write out."""
+
 AMOUNTS = ("amount", "fee", "principal", "limit", "outstanding")
 SENDER_FIELDS = ("email", "phone", "sent_at")
 """Fields a sender may give that do not stand in the log as they are."""
 
 FIELDS = tuple(field for field in Event.__struct_fields__ if field not in ("source", "flags", "contact"))
+
+MASKED = "[masked]"
+SHOWN = frozenset((*FIELDS, "sent_at")) - {"score"}
+"""Fields whose values may be kept of an event that was refused."""
+
+INSIDE: Mapping[str, frozenset[str]] = {
+    "device": frozenset(Device.__struct_fields__),
+    "consent": frozenset(Consent.__struct_fields__),
+    "schedule": frozenset(Instalment.__struct_fields__),
+    "properties": frozenset(),
+}
+"""What stands inside a field of ours; of the lender's own properties only the names are kept."""
 
 
 class Reader(Struct, frozen=True, kw_only=True):
@@ -56,16 +71,17 @@ def read_json(raw: bytes) -> dict[str, Any]:
     """The JSON object in these bytes. Raises `InputError` for anything else, repeated keys included."""
     try:
         found = msgspec.json.decode(raw)
+        if not isinstance(found, dict):
+            raise InputError("body", "must be a JSON object")
+        spaced = b'" ' in raw or b'"\n' in raw or b'"\t' in raw or b'"\r' in raw
+        if spaced or raw.count(b'":') != _keys(found):
+            _refuse_repeated_keys(raw)
     except UnicodeDecodeError:
         raise InputError("body", "must be UTF-8 text") from None
     except msgspec.DecodeError as error:
-        raise InputError("body", f"must be JSON: {_without_values(str(error))}") from None
+        raise InputError("body", f"must be JSON: {_in_words(str(error).replace('JSON', 'it'))}") from None
     except RecursionError:
         raise InputError("body", "must not be nested that deeply") from None
-    if not isinstance(found, dict):
-        raise InputError("body", "must be a JSON object")
-    if raw.count(b'":') != _keys(found) or b'" ' in raw or b'"\n' in raw or b'"\t' in raw or b'"\r' in raw:
-        _refuse_repeated_keys(raw)
     return found
 
 
@@ -108,6 +124,8 @@ def read_event(
     occurred = _moment(found["occurred_at"], "occurred_at")
     found["occurred_at"] = _plausible(occurred, sent_at, received_at, kind, found, reader, flags)
     _where(found, kind, reader)
+    if kind == "consent_changed" and not found.get("consent"):
+        raise InputError("consent", "is needed for consent_changed")
     key = KEY_FIELD.get(kind)
     if key is not None and not found.get(key):
         raise InputError(key, f"is needed for {kind}")
@@ -125,8 +143,12 @@ def read_event(
         raise _explained(str(error)) from None
     for name in AMOUNTS:
         amount = getattr(event, name)
-        if amount is not None and not (amount.is_finite() and 0 <= amount < 1_000_000_000_000_000):
+        if amount is None:
+            continue
+        if not (amount.is_finite() and 0 <= amount < 1_000_000_000_000_000):
             raise InputError(name, "must be a number from 0 to 10^15; undo with a reversal, not a minus")
+        if -int(amount.as_tuple().exponent) > DECIMALS:
+            raise InputError(name, f"may have {DECIMALS} digits behind the point")
     if event.amount is not None and event.currency is None and not event.type.startswith("lendsignal"):
         raise InputError("currency", "is needed beside an amount: a three-letter ISO 4217 code")
     return event
@@ -140,13 +162,41 @@ def derived_id(kind: str, brand: str, key: str, occurred_at: datetime, ordinal: 
 
 
 def masked(raw: bytes, limit: int = 4096) -> bytes:
-    """The beginning of what was sent, with everything that looks like a contact blotted out."""
-    text = raw[:limit].decode("utf-8", "replace")
-    text = re.sub(r"[^\s\"'<>,;:]+@[^\s\"'<>,;:]+", "[e-mail]", text)
-    text = re.sub(
-        r"(\"(?:phone|email|score|name|address)\"\s*:\s*)(\"[^\"]*\"|[-\d.]+)", r"\1\"[masked]\"", text
-    )
-    return re.sub(r"\+\d[\d\s().-]{6,}\d", "[phone]", text).encode()
+    """The beginning of what was sent, as it may be kept: no contact, no score, nothing we do not know.
+
+    The values of our own fields stay, so that a person can see what was meant; those of fields that are
+    not ours may be anything and go. What is no JSON object keeps its shape and loses every digit.
+    """
+    try:
+        found = msgspec.json.decode(raw)
+        if isinstance(found, dict):
+            return msgspec.json.encode(_shown(found, SHOWN))[:limit]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    text = _without_contacts(raw[: 4 * limit].decode("utf-8", "replace"))
+    return re.sub(r"\d", "#", text).encode()[:limit]
+
+
+def _shown(found: object, known: Container[str]) -> object:
+    """A decoded value with everything blotted out that stands under a name we do not know."""
+    if isinstance(found, dict):
+        return {
+            _name(key): _shown(value, INSIDE.get(key, known)) if key in known else MASKED
+            for key, value in found.items()
+        }
+    if isinstance(found, list):
+        return [_shown(value, known) for value in found]
+    return _without_contacts(found[:256]) if isinstance(found, str) else found
+
+
+def _without_contacts(text: str) -> str:
+    text = re.sub(r"[^\s\"'<>,;:]+@[^\s\"'<>,;:]*", "[e-mail]", text)
+    return re.sub(r"\+\d[\d\s().-]{5,}\d", "[phone]", text)
+
+
+def _name(key: str) -> str:
+    """A field's name as we may repeat it: what does not look like one may be anybody's data."""
+    return key if re.fullmatch(r"[A-Za-z][A-Za-z_]{0,63}\d{0,3}", key) else "(a name)"
 
 
 def _plausible(
@@ -165,7 +215,10 @@ def _plausible(
     """
     touch = kind in TOUCH_TYPES
     if touch and sent_at is not None and abs(received_at - sent_at) > SKEW_WORTH_CORRECTING:
-        occurred += received_at - sent_at
+        try:
+            occurred += received_at - sent_at
+        except OverflowError:
+            raise InputError("sent_at", "is no time we can correct by") from None
         flags.append("clock_corrected")
     if occurred < EARLIEST:
         raise InputError("occurred_at", "lies before 2005; epoch times must be in milliseconds")
@@ -243,19 +296,19 @@ def _refuse_repeated_keys(raw: bytes) -> None:
         seen: dict[str, object] = {}
         for key, value in pairs:
             if key in seen:
-                raise InputError(key[:64], "stands twice in one object")
+                raise InputError(_name(key), "stands twice in one object")
             seen[key] = value
         return seen
 
-    json.loads(raw, object_pairs_hook=once)
+    json.loads(raw, object_pairs_hook=once, parse_int=str, parse_float=str)
 
 
 def _explained(message: str) -> InputError:
     """msgspec's message as field and rule, without the value it may quote."""
-    rule, _, place = message.partition(" - at `$.")
+    rule, _, place = message.replace("`key` in ", "").partition(" - at `$.")
     field = place.rstrip("`") or "event"
     if rule.startswith("Object contains unknown field"):
-        name = rule.split("`")[1]
+        name = _name(rule.split("`")[1])
         known = Device.__struct_fields__ if field.startswith("device") else (*FIELDS, *SENDER_FIELDS)
         whole = f"{field}.{name}" if place else name
         return InputError(
@@ -263,12 +316,31 @@ def _explained(message: str) -> InputError:
         )
     if rule.startswith("Object missing required field"):
         return InputError(rule.split("`")[1], "is needed")
-    return InputError(field, _without_values(rule))
+    return InputError(field, _in_words(rule))
 
 
-def _without_values(rule: str) -> str:
-    rule = re.sub(r"Invalid enum value .*", "is not one of the allowed words", rule)
-    return rule[:1].lower() + rule[1:].replace("`", "")
+def _in_words(rule: str) -> str:
+    """msgspec's rule in the words of somebody who writes JSON, and without a value."""
+    if rule.startswith("Invalid enum value"):
+        return "is not one of the allowed words"
+    if rule.startswith("Invalid decimal"):
+        return "must be a number"
+    for found, word in WORDS.items():
+        rule = re.sub(rf"\b{found}\b", word, rule)
+    rule = rule.replace(" | ", " or ").replace("`", "")
+    return rule[:1].lower() + rule[1:]
+
+
+WORDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "decimal": "a number",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "a list",
+}
+"""msgspec's names of types, as we say them."""
 
 
 def _nearest(word: str, known: Any) -> str | None:

@@ -1,6 +1,7 @@
-"""Rows out of CSV, JSON Lines and Parquet files, each with its number; what cannot be read is said, not skipped.
+"""Rows out of CSV, JSON Lines and Parquet files, each with its number.
 
-Gzip is recognised by its first bytes. Text is UTF-8. Rows are numbered from 1 after the header; a row of a
+What cannot be read is said, not skipped. Gzip is recognised by its first bytes. Text is UTF-8. Rows are
+numbered from 1 after the header; a row of a
 text file also has its line. Blank lines are no rows.
 """
 
@@ -70,9 +71,7 @@ def format_of(name: str) -> Format | None:
             return None
 
 
-def rows(
-    path: Path, layout: Layout, moved: Callable[[int], None] = lambda _: None
-) -> Iterator[Row | BadRow]:
+def rows(path: Path, layout: Layout, moved: Callable[[int], None] = lambda _: None) -> Iterator[Row | BadRow]:
     """Every row of the file in its order; `moved` is told the bytes of the file read so far.
 
     Raises `InputError` named after the file where it cannot be opened, has no usable header, or is cut off
@@ -119,9 +118,7 @@ class _opened:  # noqa: N801 - reads as the statement it is used in
     def __init__(self, path: Path) -> None:
         self._raw = path.open("rb")
         packed = self._raw.peek(2)[:2] == b"\x1f\x8b"
-        self._stream: IO[bytes] = (
-            io.BufferedReader(gzip.GzipFile(fileobj=self._raw)) if packed else self._raw  # type: ignore[type-var]
-        )
+        self._stream: IO[bytes] = io.BufferedReader(gzip.GzipFile(fileobj=self._raw)) if packed else self._raw
 
     def __enter__(self) -> tuple[IO[bytes], IO[bytes]]:
         return self._raw, self._stream
@@ -135,7 +132,7 @@ class _Lines:
     """The lines of a text file, and what is wrong with those just read."""
 
     def __init__(self, stream: IO[bytes]) -> None:
-        self._text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")  # type: ignore[type-var]
+        self._text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
         self.number = 0
         self._wrong: str | None = None
 

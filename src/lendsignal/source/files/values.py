@@ -8,8 +8,7 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, inspect
 
 from lendsignal.model import Consent, Device, Event, plain
 from lendsignal.source.files.rows import Cell
@@ -45,9 +44,7 @@ def _known_zone(name: str | None) -> None:
 Zone = Annotated[str | None, Meta(description="IANA name of the zone the texts are written in")]
 
 
-class TextColumn(
-    Struct, frozen=True, kw_only=True, tag_field="kind", tag="text", forbid_unknown_fields=True
-):
+class TextColumn(Struct, frozen=True, kw_only=True, tag_field="kind", tag="text", forbid_unknown_fields=True):
     """Text, without the white space around it. What a column is that nothing is said of."""
 
 
@@ -57,9 +54,7 @@ class NumberColumn(
     """An exact number with a point: `1250.50`."""
 
 
-class TimeColumn(
-    Struct, frozen=True, kw_only=True, tag_field="kind", tag="time", forbid_unknown_fields=True
-):
+class TimeColumn(Struct, frozen=True, kw_only=True, tag_field="kind", tag="time", forbid_unknown_fields=True):
     """A date and time. Without an offset in the text, `timezone` says whose clock it is."""
 
     timezone: Zone = None
@@ -75,9 +70,7 @@ class TimeColumn(
         _known_zone(self.timezone)
 
 
-class DateColumn(
-    Struct, frozen=True, kw_only=True, tag_field="kind", tag="date", forbid_unknown_fields=True
-):
+class DateColumn(Struct, frozen=True, kw_only=True, tag_field="kind", tag="date", forbid_unknown_fields=True):
     """A day of the calendar in `timezone`; as a time it is that day's noon, known by the day only."""
 
     timezone: Annotated[str, Meta(description="IANA name of the zone whose calendar it is")]
@@ -109,9 +102,7 @@ class EpochSColumn(
         _known_zone(self.timezone)
 
 
-class FlagColumn(
-    Struct, frozen=True, kw_only=True, tag_field="kind", tag="flag", forbid_unknown_fields=True
-):
+class FlagColumn(Struct, frozen=True, kw_only=True, tag_field="kind", tag="flag", forbid_unknown_fields=True):
     """Yes or no, by the words that mean them; case does not matter."""
 
     yes: tuple[str, ...] = ("true", "1", "yes", "y", "t")
@@ -245,7 +236,7 @@ def _time(cell: Cell, column: TimeColumn, name: str, doubt: Callable[[str, str],
         case datetime():
             found = cell
         case date():
-            found = datetime.combine(cell, time())  # noqa: DTZ001 - the zone is added below
+            found = datetime.combine(cell, time())
         case str():
             found = _parsed(cell, column.format, name)
         case _:
@@ -313,27 +304,29 @@ Taking = Literal["text", "whole", "number", "amount", "flag", "date", "time", "r
 
 def _takings(kind: type[Struct], above: str = "") -> dict[str, Taking]:
     found: dict[str, Taking] = {}
-    for field in msgspec.inspect.type_info(kind).fields:  # type: ignore[attr-defined]
+    table = inspect.type_info(kind)
+    assert isinstance(table, inspect.StructType)
+    for field in table.fields:
         inner = field.type
-        while isinstance(inner, (msgspec.inspect.Metadata, msgspec.inspect.UnionType)):
+        while isinstance(inner, (inspect.Metadata, inspect.UnionType)):
             inner = (
                 inner.type
-                if isinstance(inner, msgspec.inspect.Metadata)
-                else next(one for one in inner.types if not isinstance(one, msgspec.inspect.NoneType))
+                if isinstance(inner, inspect.Metadata)
+                else next(one for one in inner.types if not isinstance(one, inspect.NoneType))
             )
         found[above + field.encode_name] = _TAKING.get(type(inner), "raw")
     return found
 
 
 _TAKING: Mapping[type, Taking] = {
-    msgspec.inspect.StrType: "text",
-    msgspec.inspect.LiteralType: "text",
-    msgspec.inspect.IntType: "whole",
-    msgspec.inspect.FloatType: "number",
-    msgspec.inspect.DecimalType: "amount",
-    msgspec.inspect.BoolType: "flag",
-    msgspec.inspect.DateType: "date",
-    msgspec.inspect.DateTimeType: "time",
+    inspect.StrType: "text",
+    inspect.LiteralType: "text",
+    inspect.IntType: "whole",
+    inspect.FloatType: "number",
+    inspect.DecimalType: "amount",
+    inspect.BoolType: "flag",
+    inspect.DateType: "date",
+    inspect.DateTimeType: "time",
 }
 
 _SET_BY_US = frozenset(("source", "flags", "contact", "history", "device", "consent", "properties"))

@@ -1,0 +1,575 @@
+"""The log and the deliveries as tables in memory, for every report to ask: read-only, and at one moment.
+
+What is kept as msgpack is read into columns, with only the fields that reports look at. Moments are
+microseconds since 1970, UTC; `user` is `brand:user_id`. The tables, column by column, are in
+docs/reference/reports.md.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias
+
+import apsw
+import duckdb
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from lendsignal.clock import MICROSECOND, from_us, to_us
+from lendsignal.derive import DerivePolicy, binds_at
+from lendsignal.log import DataFolder, Deliveries, Log, Stage
+from lendsignal.log.deliveries import unpacked
+from lendsignal.log.sqlite import connect, rows
+from lendsignal.model import ONCE_PER_KEY, TOUCH_TYPES, Device, Event
+from lendsignal.plan.records import ENTRIES_PER_RECORD
+from lendsignal.report.installations import KINDS, Ids, Installations, ids_of
+from lendsignal.report.stored import (
+    Snapshots,
+    StoredPlanned,
+    StoredRebound,
+    StoredRecord,
+    StoredWithdrawn,
+    key_of,
+    stored_event,
+    stored_record,
+)
+from lendsignal.resolve import ResolveSettings, Snapshot, Touches, device_at
+from lendsignal.resolve.touches import Mark
+
+SCHEMA = """
+create table event (
+    seq bigint, type varchar, user varchar, event_id varchar, key varchar, loan_id varchar,
+    at_us bigint, binds_us bigint, received_us bigint, app varchar, amount decimal(38, 8),
+    currency varchar, fee decimal(38, 8), loan_number integer, dpd integer, revision integer,
+    verdict varchar, test boolean, history boolean);
+create table touch (
+    user varchar, at_us bigint, event_id varchar, received_us bigint, app varchar,
+    installation integer, seen_us bigint, device integer, test boolean);
+create table tester (user varchar);
+create table installation (
+    number integer, id varchar, app varchar, device integer, shown boolean, install_us bigint,
+    media_source varchar, campaign varchar, retargeting boolean);
+create table attribution (
+    app varchar, id varchar, install_us bigint, media_source varchar, campaign varchar,
+    retargeting boolean, installation integer);
+create table conversion (
+    record bigint, id varchar, name varchar, user varchar, event_id varchar, event_type varchar,
+    loan_id varchar, loan_number integer, at_us bigint, received_us bigint, planned_us bigint,
+    app varchar, installation integer, touch_us bigint, first_installation integer, rebound integer,
+    certain boolean, test boolean, history boolean, entries integer);
+create table step (
+    step integer, destination varchar, kind varchar, conversion varchar, name varchar, skip varchar);
+create table entry (id bigint, record bigint, rebinds bigint, step integer, planned_us bigint);
+create table receipt (
+    place bigint, id bigint, what varchar, reason varchar, sent_us bigint, answered_us bigint);
+create table waits (destination varchar, id bigint, stage varchar, reason varchar);
+create table sent (destination varchar, conversion varchar, what varchar, reason varchar, n bigint);
+create table paused (destination varchar, since_us bigint, reason varchar);
+"""
+
+COUNTED = """
+create table counted as
+with reversal as (
+    select user, case type when 'repayment_reversed' then 'repaid' else 'disbursed' end as type,
+        key, max(at_us) as at_us
+    from event where verdict = 'taken'
+        and type in ('disbursement_reversed', 'loan_cancelled', 'repayment_reversed')
+    group by all
+), standing as (
+    select *, type in (select unnest($once)) and key is not null
+        and seq <> max(seq) over (partition by user, type, coalesce(key, seq::varchar)) as superseded
+    from event where verdict = 'taken'
+)
+select s.*, coalesce(r.at_us >= s.at_us, false) as reversed
+from standing s left join reversal r on r.user = s.user and r.type = s.type and r.key = s.key
+"""
+
+DELIVERY = """
+create table delivery as
+with last as (
+    select id, arg_max(what, place) as what, arg_max(reason, place) as reason,
+        arg_max(answered_us, place) as answered_us
+    from receipt where what in ('accepted', 'dead', 'skipped', 'cancelled') group by id
+), tried as (
+    select id, count(*) filter (sent_us > 0) as attempts, count(*) filter (what = 'retry') as retries
+    from receipt group by id
+), seen as (
+    select e.*, s.* exclude (step), c.at_us, c.received_us, l.what as ended, l.reason as end_reason,
+        l.answered_us, w.stage, w.reason as wait_reason,
+        coalesce(t.attempts, 0) as attempts, coalesce(t.retries, 0) as retries
+    from entry e join step s using (step) left join conversion c on c.record = coalesce(e.rebinds, e.record)
+        left join last l on l.id = e.id left join tried t on t.id = e.id left join waits w on w.id = e.id
+), opened as (  -- a rebinding's entry is a delivery only where it was opened: the rest moved others
+    select e.* from seen e left join seen p on p.record = e.rebinds and p.kind = e.kind
+    where e.rebinds is null or e.ended is not null or e.stage is not null
+        or (e.skip is not null and e.record <= $position
+            and (p.id is null or (p.destination <> e.destination and p.end_reason = 'rebound')))
+)
+select id, destination, conversion, name,
+    case when ended is not null then ended
+        when stage = 'held' then 'held'
+        when stage is not null then 'waiting'
+        when record > $position then 'planned'
+        when skip is not null then 'skipped'
+        else 'missing' end as what,
+    case when ended is not null then end_reason
+        when stage is not null then wait_reason
+        when skip is not null then skip else '' end as reason,
+    planned_us, answered_us, attempts, retries, at_us, received_us
+from opened
+"""
+
+AT_ONCE = 20_000
+
+_whole_event = msgspec.msgpack.Decoder(Event).decode
+
+
+_EVENT_COLUMNS = (
+    "seq type user event_id key loan_id at_us binds_us received_us app amount currency fee loan_number dpd "
+    "revision verdict history"
+).split()
+_CONVERSION_COLUMNS = (
+    "record id name user event_id event_type loan_id loan_number at_us received_us planned_us certain test "
+    "history entries"
+).split()
+
+
+class Tables:
+    """What reports are computed from, in `db`. Close it, or use it in a `with`."""
+
+    def __init__(self) -> None:
+        self.db = duckdb.connect(":memory:")
+        self.db.execute(SCHEMA)
+        self.as_of: datetime | None = None
+        """When the youngest event arrived; `None` without any event."""
+        self.settle_us = ResolveSettings().settle // MICROSECOND
+        """How long a route waits for the phone's own login, by the policy in force."""
+        self.default_dpd = DerivePolicy(portfolio="").default_dpd
+        """Days past due from which a loan counts as lost, by the policy in force."""
+        self.unread_records = 0
+        """Records that the sender has not read yet: their deliveries are planned, and nothing more."""
+        self.not_routed = 0
+        """Conversions that no route takes."""
+
+    def rows(self, query: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """The rows of a query over the tables."""
+        return self.db.execute(query, parameters or {}).fetchall()
+
+    def number(self, query: str, parameters: Mapping[str, Any] | None = None) -> int:
+        """The one number that a query gives."""
+        ((found,),) = self.rows(query, parameters)
+        return int(found or 0)
+
+    def fill(self, table: str, /, **columns: Sequence[Any] | np.ndarray[Any, Any]) -> None:
+        """Adds rows to a table, column by column; columns of numbers may be masked where they are unknown."""
+        arrays = {
+            key: column if isinstance(column, np.ndarray) else _array(column)
+            for key, column in columns.items()
+        }
+        self.db.register("arriving", arrays)
+        self.db.execute(f"insert into {table} ({', '.join(arrays)}) select {', '.join(arrays)} from arriving")
+        self.db.unregister("arriving")
+
+    def fill_rows(self, table: str, columns: Sequence[str], arriving: Sequence[tuple[Any, ...]]) -> None:
+        """Adds rows to a table."""
+        if arriving:
+            self.fill(table, **dict(zip(columns, zip(*arriving, strict=True), strict=True)))
+
+    def close(self) -> None:
+        """Lets the memory go."""
+        self.db.close()
+
+    def __enter__(self) -> "Tables":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def load(folder: DataFolder) -> Tables:
+    """The tables of a data folder as it stands; empty ones where it keeps nothing yet.
+
+    The deliveries are read first, so that whatever they speak of is in the log. Raises `LogError` where a
+    file is damaged.
+    """
+    tables = Tables()
+    with reading(folder.deliveries) as sent, reading(folder.log) as logged:
+        gathered = Installations()
+        snapshots = Snapshots(gathered)
+        position = 0
+        if logged is not None:
+            log = Log(logged)
+            policy = _policy(tables, log)
+            touches = _load_events(tables, logged, log.position(), policy, snapshots)
+            conversions = _load_records(tables, logged, snapshots)
+            _number(tables, gathered, touches, conversions)
+            _load_attribution(tables, logged, gathered)
+            tables.not_routed = log.tally().get(("not_routed", ""), 0)
+        if sent is not None:
+            position = _load_sent(tables, sent)
+    tables.db.execute(COUNTED, {"once": sorted(ONCE_PER_KEY)})
+    tables.db.execute(DELIVERY, {"position": position})
+    tables.unread_records = tables.number(
+        "select count(*) from conversion where entries > 0 and record > $position", {"position": position}
+    )
+    return tables
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[apsw.Connection | None]:
+    """A connection that reads one moment's state of a file and never writes; `None` without such a file."""
+    if not path.exists():
+        yield None
+        return
+    db = connect(path, "", read_only=True)
+    try:
+        db.execute("begin")
+        has_tables = db.execute("select count(*) from sqlite_master").fetchone()
+        yield db if has_tables and has_tables[0] else None
+    finally:
+        db.close()
+
+
+def _policy(tables: Tables, log: Log) -> DerivePolicy:
+    version = log.policy()
+    source = None if version is None else log.policy_source(version)
+    if source is None:
+        return DerivePolicy(portfolio="")
+    tables.settle_us = source.resolve.settle // MICROSECOND
+    tables.default_dpd = source.derive.default_dpd
+    return source.derive
+
+
+class _Touches(Struct):
+    """Touches on their way into the table, column by column; installations as `gathered` numbered them."""
+
+    user: list[str] = []
+    at_us: list[int] = []
+    event_id: list[str] = []
+    received_us: list[int] = []
+    app: list[str] = []
+    ids: list[Ids] = []
+    installation: list[int | None] = []
+
+
+def _load_events(
+    tables: Tables, db: apsw.Connection, position: int, policy: DerivePolicy, snapshots: Snapshots
+) -> _Touches:
+    """Fills `event`, and gathers the touches: of these, only what decisions took counts."""
+    verdicts = dict(rows(db, "select seq, verdict from verdict"))
+    touches = _Touches()
+    testers: set[str] = set()
+    arriving: list[tuple[Any, ...]] = []
+    youngest = 0
+    for seq, received_us, body in db.execute("select seq, received_us, body from event order by seq"):
+        event = stored_event(body)
+        kind = event.type
+        if kind.startswith("lendsignal."):
+            continue
+        youngest = max(youngest, received_us)
+        user = f"{event.brand}:{event.user_id}"
+        app = event.app or policy.default_app.get(event.brand, "")
+        at_us = binds_us = to_us(event.occurred_at)
+        if event.time_precision == "day":
+            binds_us = to_us(binds_at(_whole_event(body), policy))
+        verdict = verdicts.get(seq, "taken") if seq <= position else "undecided"
+        taken = verdict == "taken"
+        arriving.append(
+            (
+                seq,
+                kind,
+                user,
+                event.event_id,
+                key_of(event),
+                event.loan_id,
+                at_us,
+                binds_us,
+                received_us,
+                app,
+                event.amount if event.amount is not None else event.limit,
+                event.currency,
+                event.fee,
+                event.loan_number,
+                event.dpd,
+                event.revision,
+                verdict,
+                event.history,
+            )
+        )
+        if len(arriving) == AT_ONCE:
+            tables.fill_rows("event", _EVENT_COLUMNS, arriving)
+            arriving.clear()
+        if event.test and taken:
+            testers.add(user)
+        if taken and kind in TOUCH_TYPES and event.actor == "user" and bytes(event.device):
+            installation, ids = snapshots.of_device(app, event.device)
+            touches.user.append(user)
+            touches.at_us.append(at_us)
+            touches.event_id.append(event.event_id)
+            touches.received_us.append(received_us)
+            touches.app.append(app)
+            touches.ids.append(ids)
+            touches.installation.append(installation)
+    tables.fill_rows("event", _EVENT_COLUMNS, arriving)
+    tables.fill("tester", user=sorted(testers))
+    tables.db.execute("update event set test = user in (select user from tester)")
+    tables.as_of = from_us(youngest) if youngest else None
+    return touches
+
+
+_Bound: TypeAlias = tuple[str | None, int | None, int | None, int | None]
+"""Of a binding: the app, the installation, when the touch was, and the first installation."""
+
+
+class _Conversions(Struct):
+    """Conversions on their way into the table: what never changes, and the binding that held in the end."""
+
+    rows: list[tuple[Any, ...]] = []
+    bound: list[_Bound] = []
+    rebound: list[int] = []
+
+
+def _load_records(tables: Tables, db: apsw.Connection, snapshots: Snapshots) -> _Conversions:
+    """Fills `entry`, and gathers the conversions."""
+    found = _Conversions()
+    place_of: dict[int, int] = {}
+    steps: dict[tuple[str | None, ...], int] = {}
+    entries: list[tuple[int | None, ...]] = []
+    for number, body in db.execute("select id, body from record order by id"):
+        record: StoredRecord = stored_record(body)
+        if isinstance(record, StoredWithdrawn):
+            continue
+        conversion = record.conversion
+        if isinstance(record, StoredPlanned):
+            rebinds = None
+            place_of[number] = len(found.rows)
+            found.bound.append(_bound(record, snapshots))
+            found.rebound.append(0)
+            found.rows.append(
+                (
+                    number,
+                    conversion.id,
+                    conversion.name,
+                    f"{conversion.brand}:{conversion.user_id}",
+                    conversion.event_id,
+                    conversion.event_type,
+                    conversion.loan_id,
+                    conversion.loan_number,
+                    to_us(conversion.occurred_at),
+                    to_us(conversion.received_at),
+                    record.at_us,
+                    conversion.certain,
+                    conversion.test,
+                    conversion.history,
+                    len(record.entries),
+                )
+            )
+        else:
+            rebinds = record.record
+            planned = place_of.get(rebinds)
+            if planned is not None:
+                found.bound[planned] = _bound(record, snapshots)
+                found.rebound[planned] += 1
+        for place, entry in enumerate(record.entries):
+            step = (entry.destination, entry.kind, conversion.name, entry.name, entry.skip)
+            entries.append(
+                (
+                    number * ENTRIES_PER_RECORD + place,
+                    number,
+                    rebinds,
+                    steps.setdefault(step, len(steps)),
+                    record.at_us,
+                )
+            )
+    tables.fill_rows("entry", ("id", "record", "rebinds", "step", "planned_us"), entries)
+    tables.fill_rows(
+        "step",
+        ("step", "destination", "kind", "conversion", "name", "skip"),
+        [(number, *step) for step, number in steps.items()],
+    )
+    return found
+
+
+def _bound(record: StoredPlanned | StoredRebound, snapshots: Snapshots) -> _Bound:
+    binding, first = record.binding, record.first_install
+    first_installation = None if first is None else snapshots.of_snapshot(first.snapshot)[1]
+    if binding is None:
+        return record.conversion.app, None, None, first_installation
+    app, installation = snapshots.of_snapshot(binding.snapshot)
+    return app, installation, binding.at_us, first_installation
+
+
+def _number(tables: Tables, gathered: Installations, touches: _Touches, conversions: _Conversions) -> None:
+    """Fills `touch`, `conversion` and `installation`, once it is known which installations are one."""
+    standing, seen_us = _standing(touches, gathered)
+    phones = gathered.phones()
+
+    root = [gathered.root(number) for number in range(gathered.seen)]
+    numbers = [None if number is None else root[number] for number in standing]
+    tables.fill(
+        "touch",
+        user=touches.user,
+        at_us=touches.at_us,
+        event_id=touches.event_id,
+        received_us=touches.received_us,
+        app=touches.app,
+        installation=_numbers(numbers),
+        seen_us=seen_us,
+        device=_numbers([None if number is None else phones.get(number) for number in numbers]),
+    )
+    tables.db.execute("update touch set test = user in (select user from tester)")
+    if conversions.rows:
+        app, installation, touch_us, first = zip(*conversions.bound, strict=True)
+        tables.fill(
+            "conversion",
+            **dict(zip(_CONVERSION_COLUMNS, zip(*conversions.rows, strict=True), strict=True)),
+            app=app,
+            installation=_numbers([None if number is None else root[number] for number in installation]),
+            touch_us=_numbers(touch_us),
+            first_installation=_numbers([None if number is None else root[number] for number in first]),
+            rebound=conversions.rebound,
+        )
+    installations = gathered.all()
+    tables.fill(
+        "installation",
+        number=_numbers([found.number for found in installations]),
+        id=[found.name for found in installations],
+        app=[found.app for found in installations],
+        device=_numbers([phones.get(found.number) for found in installations]),
+        shown=[found.shown for found in installations],
+    )
+
+
+def _standing(touches: _Touches, gathered: Installations) -> tuple[list[int | None], list[int]]:
+    """The installation that stands after each touch by resolve's rule, and when it was seen.
+
+    As long as every touch of a user shows an installation it is the touch's own; where one does not,
+    `resolve.device_at` says what it rebinds to.
+    """
+    standing, seen_us = list(touches.installation), list(touches.at_us)
+    unclear = {
+        user
+        for user, number in zip(touches.user, touches.installation, strict=True)
+        if not gathered.shows(number)
+    }
+    if not unclear:
+        return standing, seen_us
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, user in enumerate(touches.user):
+        if user in unclear:
+            places[user].append(place)
+    for mine in places.values():
+        known = _touches_of(touches, mine)
+        for place in mine:
+            binding = device_at(known, touches.at_us[place])
+            if binding is None:
+                standing[place] = None
+            else:
+                snapshot = binding.snapshot
+                standing[place] = gathered.find(snapshot.app, ids_of(snapshot.device))
+                seen_us[place] = binding.at_us
+    return standing, seen_us
+
+
+def _touches_of(touches: _Touches, places: Sequence[int]) -> Touches:
+    """One user's touches as resolve has them, none forgotten."""
+    snapshots: dict[tuple[str, Ids], int] = {}
+    marks = []
+    for place in places:
+        shown = (touches.app[place], touches.ids[place])
+        index = snapshots.setdefault(shown, len(snapshots))
+        marks.append(Mark(touches.at_us[place], touches.event_id[place], index, touches.received_us[place]))
+    return Touches(
+        tuple(
+            Snapshot(app, msgspec.convert(dict(zip(KINDS, ids, strict=True)), Device))
+            for app, ids in snapshots
+        ),
+        tuple(sorted(marks)),
+    )
+
+
+def _load_attribution(tables: Tables, db: apsw.Connection, gathered: Installations) -> None:
+    """Fills `attribution`, and tells the installations where they came from."""
+    if not rows(db, "select 1 from sqlite_master where name = 'attribution'"):
+        return
+    found = Log(db).attributions()
+    tables.fill(
+        "attribution",
+        app=[one.app for one in found],
+        id=[one.id for one in found],
+        install_us=_numbers([one.install_us for one in found]),
+        media_source=[one.media_source for one in found],
+        campaign=[one.campaign for one in found],
+        retargeting=[one.retargeting for one in found],
+        installation=_numbers([gathered.of(one.app, one.id) for one in found]),
+    )
+    tables.db.execute(
+        "update installation set install_us = a.install_us, media_source = a.media_source,"
+        " campaign = a.campaign, retargeting = a.retargeting"
+        " from (select * from attribution where installation is not null"
+        "   qualify row_number() over (partition by installation order by install_us desc, id) = 1) a"
+        " where a.installation = installation.number"
+    )
+
+
+def _load_sent(tables: Tables, db: apsw.Connection) -> int:
+    """Fills what became of deliveries; returns the last record that the sender has read."""
+    names = dict(rows(db, "select id, name from destination"))
+    receipts = [
+        (place, one.id, one.what, one.reason, one.sent_us, one.answered_us)
+        for place, one in enumerate(
+            one for (body,) in db.execute("select body from receipt order by id") for one in unpacked(body)
+        )
+    ]
+    tables.fill_rows("receipt", ("place", "id", "what", "reason", "sent_us", "answered_us"), receipts)
+    waiting = rows(db, "select destination, id, stage, reason from open")
+    tables.fill(
+        "waits",
+        destination=[names[one[0]] for one in waiting],
+        id=_numbers([one[1] for one in waiting]),
+        stage=["held" if one[2] == Stage.HELD else "waiting" for one in waiting],
+        reason=[one[3] for one in waiting],
+    )
+    store = Deliveries(db)
+    sent = list(store.tally().items())
+    tables.fill(
+        "sent",
+        destination=[key[0] for key, _ in sent],
+        conversion=[key[1] for key, _ in sent],
+        what=[key[2] for key, _ in sent],
+        reason=[key[3] for key, _ in sent],
+        n=_numbers([n for _, n in sent]),
+    )
+    paused = store.paused()
+    tables.fill(
+        "paused",
+        destination=list(paused),
+        since_us=_numbers([since for since, _ in paused.values()]),
+        reason=[reason for _, reason in paused.values()],
+    )
+    return store.position()
+
+
+def _array(values: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """A column as an array; whole numbers and truths are kept as such, which is quicker to hand over."""
+    match values[0] if values else None:
+        case bool():
+            return np.array(values, dtype=np.bool_)
+        case int():
+            return _numbers(values)
+        case _:
+            return np.array(values, dtype=object)
+
+
+def _numbers(values: Sequence[int | None]) -> np.ndarray[Any, Any]:
+    """Whole numbers as an array; what is unknown is masked."""
+    if None in values:
+        known = np.array([0 if value is None else value for value in values], dtype=np.int64)
+        return np.ma.masked_array(known, mask=[value is None for value in values])
+    return np.array(values, dtype=np.int64)
