@@ -68,15 +68,7 @@ def status(data: Path, clock: Clock) -> Status:
     finally:
         log.close()
     now = clock.now_us()
-    if not folder.deliveries.exists():
-        position, waiting, due, paused = 0, {}, {}, {}
-    else:
-        deliveries = open_deliveries(folder.deliveries, read_only=True)
-        try:
-            position, waiting, due = deliveries.position(), deliveries.waiting(), deliveries.due(now)
-            paused = {name: reason for name, (_, reason) in deliveries.paused().items()}
-        finally:
-            deliveries.close()
+    position, waiting, due, paused = _sending(folder, now)
     busy = any(n for name, n in due.items() if name not in paused)
     claimed = any(stages.get("claimed") for stages in waiting.values())
     return Status(
@@ -89,6 +81,21 @@ def status(data: Path, clock: Clock) -> Status:
         paused=paused,
         now_us=now,
     )
+
+
+def _sending(
+    folder: DataFolder, now_us: int
+) -> tuple[int, Mapping[str, Mapping[str, int]], Mapping[str, int], Mapping[str, str]]:
+    """The sender's place in the records, what is open, due and paused; nothing before it has started."""
+    try:
+        deliveries = open_deliveries(folder.deliveries, read_only=True)
+    except LogError:
+        return 0, {}, {}, {}
+    try:
+        paused = {name: reason for name, (_, reason) in deliveries.paused().items()}
+        return deliveries.position(), deliveries.waiting(), deliveries.due(now_us), paused
+    finally:
+        deliveries.close()
 
 
 def core(config: Config) -> None:
@@ -277,14 +284,9 @@ def _log_when_there(folder: DataFolder, stopping: threading.Event) -> Any:
     """The log, once the core has made it."""
     while not stopping.wait(0.05):
         try:
-            log = open_log(folder.log, read_only=True)
-            log.last_record()
+            return open_log(folder.log, read_only=True)
         except LogError:
             continue
-        except Exception:
-            logger.debug("the log is not ready yet")
-            continue
-        return log
     return None
 
 

@@ -4,13 +4,14 @@ import secrets
 import sys
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
 from lendsignal import config as configuration
 from lendsignal import run as running
-from lendsignal.cli.words import as_json, configured, print_json
+from lendsignal.cli.words import as_json, configured, print_json, with_overrides
 from lendsignal.clock import clock_at
 from lendsignal.config import config_schema
 from lendsignal.destination import registry
@@ -21,29 +22,31 @@ from lendsignal.source import event_schema
 
 @click.command()
 @configured
+@with_overrides
 @click.option("--roles", default=",".join(running.ROLES), show_default=True, help="Which child processes.")
-def run(config_path: Path, roles: str) -> None:
+def run(config_path: Path, roles: str, overrides: dict[str, Any]) -> None:
     """Run the service: one process a role, restarted when it dies, until Ctrl-C or SIGTERM."""
     wanted = tuple(role.strip() for role in roles.split(",") if role.strip())
     unknown = set(wanted) - set(running.ROLES)
     if unknown or not wanted:
         raise click.UsageError(f"--roles takes {', '.join(running.ROLES)}; found {roles!r}")
-    config = configuration.load(config_path)
+    config = configuration.load(config_path, overrides=overrides)
     for warning in config.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"events   http://{config.door.host}:{config.door.port}/v1/events")
     click.echo(f"pages    http://{config.web.host}:{config.web.port}/")
     click.echo(f"data     {config.data}")
-    running.run(config, wanted)
+    running.run(config, wanted, tuple(f"--set={key}={value}" for key, value in overrides.items()))
 
 
 @click.command(hidden=True)
 @click.argument("name", type=click.Choice(running.ROLES))
 @configured
-def role(name: str, config_path: Path) -> None:
+@with_overrides
+def role(name: str, config_path: Path, overrides: dict[str, Any]) -> None:
     """One child process of `run`."""
     running.end_with_parent()
-    running.role(name, configuration.load(config_path))
+    running.role(name, configuration.load(config_path, overrides=overrides))
 
 
 @click.command()

@@ -33,6 +33,28 @@ def configured(command: F) -> F:
     )(command)
 
 
+def with_overrides(command: F) -> F:
+    """`--set KEY=VALUE`: a key of the configuration, such as door.port=9000, for this run only."""
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=_overrides,
+        help="Set a key for this run, such as door.port=9000.",
+    )(command)
+
+
+def _overrides(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for word in given:
+        key, equals, value = word.partition("=")
+        if not equals or "." not in key:
+            raise click.BadParameter(f"{word!r} is not KEY=VALUE, such as door.port=9000")
+        found[key] = int(value) if value.lstrip("-").isdigit() else value
+    return found
+
+
 def as_json(command: F) -> F:
     """`--json`: one JSON document for programs."""
     return click.option("--json", "json_", is_flag=True, help="Print JSON for programs.")(command)

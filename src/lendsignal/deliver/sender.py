@@ -112,8 +112,8 @@ class Sender:
         """One round. Returns whether there was anything to do."""
         read = self._read()
         started = self._start()
-        due = bool(self._changes) and time.monotonic() - self._changed_at >= FLUSH_SECONDS
-        if due:
+        company = self.in_flight > 0 and time.monotonic() - self._changed_at < FLUSH_SECONDS
+        if self._changes and not company:
             self._commit()
         wait = 0.0 if read or started else self._wait_for(longest_wait)
         done = self._transport.wait(wait)
@@ -564,7 +564,7 @@ class Sender:
     def _wait_for(self, longest: float) -> float:
         """How long nothing can be due, in seconds."""
         now, now_us = time.monotonic(), self._clock.now_us()
-        wait = longest if not self._changes else min(longest, FLUSH_SECONDS)
+        wait = min(longest, FLUSH_SECONDS) if self._changes else longest
         for line in self._lines.values():
             due = line.next_due_us()
             if due is None:

@@ -1,9 +1,10 @@
 """Quality tiers by a table of cuts: a user in the best 20 % is also in the best 30, 50 and 70 %."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
+from math import isfinite
 
 import msgspec
 from msgspec import Struct
@@ -73,21 +74,35 @@ def cuts_of(text: str) -> tuple[Cut, ...]:
     """
     cuts: list[Cut] = []
     reader = csv.DictReader(text.splitlines(), strict=True)
-    unknown = set(reader.fieldnames or ()) - set(Cut.__struct_fields__)
-    missing = {"share", "cut"} - set(reader.fieldnames or ())
-    if unknown or missing:
+    try:
+        columns = set(reader.fieldnames or ())
+    except csv.Error as error:
+        raise InputError("line 1", f"is not CSV: {error}") from None
+    if columns - set(Cut.__struct_fields__) or {"share", "cut"} - columns:
         raise InputError(
             "line 1", f"columns are {', '.join(Cut.__struct_fields__)}; share and cut are needed"
         )
-    for row in reader:
+    for row in _rows(reader):
+        if None in row:
+            # A comma for the decimal point would be read as another column, and the cut cut off.
+            raise InputError(f"line {reader.line_num}", "has more columns than the first line")
         cells = {name: cell.strip() for name, cell in row.items() if name and cell and cell.strip()}
         try:
             cut = msgspec.convert(cells, Cut, strict=False)
         except msgspec.ValidationError as error:
             raise InputError(f"line {reader.line_num}", str(error).replace("`", "")) from None
+        if not isfinite(cut.cut):
+            raise InputError(f"line {reader.line_num}", "cut must be a number")
         if not 1 <= cut.share <= 99:
             raise InputError(f"line {reader.line_num}", "share must be from 1 to 99")
         if cut.valid_from is not None and cut.valid_from.tzinfo is None:
             raise InputError(f"line {reader.line_num}", "valid_from needs an offset: write Z behind it")
         cuts.append(cut)
     return tuple(cuts)
+
+
+def _rows(reader: "csv.DictReader[str]") -> Iterator[dict[str, str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise InputError(f"line {reader.line_num + 1}", f"is not CSV: {error}") from None

@@ -28,6 +28,8 @@ def connect(path: Path, schema: str, *, read_only: bool = False) -> apsw.Connect
             connection.execute("pragma synchronous = full")
             connection.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
             connection.execute(schema)
+        elif not connection.execute("select 1 from sqlite_master where name = 'cursor'").fetchone():
+            raise LogError(f"{path} is not ready yet")
         connection.execute("pragma temp_store = memory")
         connection.execute("pragma cache_size = -65536")
     except apsw.Error as error:

@@ -128,7 +128,7 @@ def decide(
         else:
             found.append(_planned(state, conversion, binding, policy, now))
     records = tuple((record_id(sequence, number), record) for number, record in enumerate(found))
-    return Decision(_opened(state, records, now), Verdict.TAKEN, records, tuple(timers))
+    return Decision(_opened(state, records, policy, now), Verdict.TAKEN, records, tuple(timers))
 
 
 def reopened(state: UserState, event: Event) -> Sequence[int]:
@@ -400,7 +400,17 @@ def _allows(consent: Consent | None, default: bool | None) -> bool:
     return consent.ad_user_data
 
 
-def _opened(state: UserState, records: Sequence[tuple[int, Record]], now: int) -> UserState:
+def _may_change(planned: Planned, policy: Policy) -> bool:
+    """Whether another device could change anything: something is to be sent, or could be in another app."""
+    conversion = planned.conversion
+    if planned.binding is None or conversion.history:
+        return False
+    if planned.entries:
+        return any(entry.skip is None for entry in planned.entries)
+    return (conversion.brand, conversion.name) in policy.routed
+
+
+def _opened(state: UserState, records: Sequence[tuple[int, Record]], policy: Policy, now: int) -> UserState:
     fresh = [
         Opened(
             number,
@@ -410,7 +420,7 @@ def _opened(state: UserState, records: Sequence[tuple[int, Record]], now: int) -
             now,
         )
         for number, record in records
-        if isinstance(record, Planned) and record.binding is not None and record.entries
+        if isinstance(record, Planned) and _may_change(record, policy)
     ]
     if not fresh and not state.opened:
         return state

@@ -88,6 +88,40 @@ select s.*, coalesce(r.at_us >= s.at_us, false) as reversed
 from standing s left join reversal r on r.user = s.user and r.type = s.type and r.key = s.key
 """
 
+BOUND = """
+create table bound as
+with mark as (  -- two touches in one instant are settled by the larger event id
+    select * from touch where not test
+    qualify row_number() over (partition by user, at_us order by event_id desc) = 1
+), origin as (
+    select user, installation, at_us from touch where installation is not null
+    qualify row_number() over (partition by user order by at_us, event_id) = 1
+), latest as (
+    select c.seq, c.user, c.binds_us, c.received_us, c.history, m.installation as last_login,
+        m.at_us as touch_us, m.received_us as touch_received_us
+    from counted c asof left join mark m on c.user = m.user and c.binds_us >= m.at_us
+    where not c.test
+), released as (  -- no login by then: what the holding pen released it to, or a first login soon after
+    select l.seq, coalesce(any_value(c.installation), any_value(o.installation)) as held
+    from latest l left join origin o on o.user = l.user and o.at_us <= l.binds_us + $pen_after
+        left join counted e on e.seq = l.seq
+        left join conversion c on c.user = l.user and c.event_id = e.event_id
+    where l.last_login is null group by l.seq
+), late as (
+    select *, not history and touch_received_us > received_us + $settle as is_late from latest
+), arrived as (
+    select l.seq, arg_max(t.installation, row(t.at_us, t.event_id)) as installation
+    from late l join touch t on t.user = l.user and t.at_us <= l.binds_us
+        and t.received_us <= l.received_us + $settle
+    where l.is_late group by l.seq
+)
+select l.seq, l.last_login, case when l.last_login is not null then o.installation end as first_install,
+    l.touch_us, l.touch_received_us, coalesce(l.is_late, false) as is_late,
+    case when l.is_late then a.installation else l.last_login end as as_arrived, r.held
+from late l left join origin o on o.user = l.user left join arrived a on a.seq = l.seq
+    left join released r on r.seq = l.seq
+"""
+
 DELIVERY = """
 create table delivery as
 with last as (
@@ -148,6 +182,8 @@ class Tables:
         """When the youngest event arrived; `None` without any event."""
         self.settle_us = ResolveSettings().settle // MICROSECOND
         """How long a route waits for the phone's own login, by the policy in force."""
+        self.pen_after_us = ResolveSettings().pen_after // MICROSECOND
+        """How long after an event a first touch still answers for it, by the policy in force."""
         self.default_dpd = DerivePolicy(portfolio="").default_dpd
         """Days past due from which a loan counts as lost, by the policy in force."""
         self.unread_records = 0
@@ -214,6 +250,7 @@ def load(folder: DataFolder) -> Tables:
         if sent is not None:
             position = _load_sent(tables, sent)
     tables.db.execute(COUNTED, {"once": sorted(ONCE_PER_KEY)})
+    tables.db.execute(BOUND, {"settle": tables.settle_us, "pen_after": tables.pen_after_us})
     tables.db.execute(DELIVERY, {"position": position})
     tables.unread_records = tables.number(
         "select count(*) from conversion where entries > 0 and record > $position", {"position": position}
@@ -242,6 +279,7 @@ def _policy(tables: Tables, log: Log) -> DerivePolicy:
     if source is None:
         return DerivePolicy(portfolio="")
     tables.settle_us = source.resolve.settle // MICROSECOND
+    tables.pen_after_us = source.resolve.pen_after // MICROSECOND
     tables.default_dpd = source.derive.default_dpd
     return source.derive
 

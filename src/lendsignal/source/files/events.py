@@ -171,11 +171,15 @@ def _put(event: dict[str, Any], name: str, value: object) -> None:
 
 
 class Inputs(Struct, frozen=True):
-    """The files of one import: those with events in the order of their names, and those for lookups."""
+    """The files of one import: those with events in the order of their names, and those for lookups.
+
+    `repeated` names files that have the content of another one, and that one.
+    """
 
     rules: ImportMap
     events: tuple[Input, ...]
     lookups: tuple[Input, ...]
+    repeated: tuple[tuple[str, str], ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -185,22 +189,25 @@ class Inputs(Struct, frozen=True):
 def inputs_of_files(files: Iterable[Path], rules: ImportMap) -> Inputs:
     """The files with their entries in the map, in an order that does not depend on how they were given.
 
-    Raises `InputError` for a file that cannot be read, that no entry (or more than one) matches, or that is
-    given twice; `ConfigError` where the map names columns that the files do not have, or a lookup lacks its
-    file.
+    A content given twice counts once. Raises `InputError` for a file that cannot be read, or that no entry (or
+    more than one) matches; `ConfigError` where the map names columns that the files do not have, or a lookup
+    lacks its file.
     """
     found: dict[str, Input] = {}
-    for path in files:
+    repeated: list[tuple[str, str]] = []
+    for path in sorted(files, key=lambda one: (one.name, str(one))):
         entry = file_rule_of(path.name, rules)
         content = hash_of(path)
         if content in found:
-            raise InputError(path.name, f"has the same content as {found[content].name}: give it once")
+            repeated.append((path.name, found[content].name))
+            continue
         found[content] = Input(path, content, entry, layout_of(path.name, rules.file[entry]))
     ordered = sorted(found.values(), key=lambda one: (one.name, one.hash))
     inputs = Inputs(
         rules,
         tuple(one for one in ordered if rules.file[one.entry].lookup is None),
         tuple(one for one in ordered if rules.file[one.entry].lookup is not None),
+        tuple(repeated),
     )
     problems = list(_missing(inputs))
     if problems:
@@ -281,6 +288,8 @@ def judged(
     oddity. `now` is taken for the arrival. Events before `send_since` are history; without it all are.
     Raises `InputError` for a file that is cut off or damaged in the middle.
     """
+    for name, of in inputs.repeated:
+        yield Oddity(kind="repeated_file", rule=f"has the content of {of}", file=name)
     total = inputs.bytes
     before = 0
     tables: dict[str, dict[str, dict[str, Cell]]] = {}

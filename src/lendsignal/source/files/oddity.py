@@ -13,6 +13,7 @@ from lendsignal.model import ONCE_PER_KEY, Event, key_of
 
 Kind = Literal[
     "unreadable_file",
+    "repeated_file",
     "unreadable_row",
     "unreadable_cell",
     "refused_event",
@@ -34,6 +35,7 @@ Kind = Literal[
 
 MEANING: dict[Kind, str] = {
     "unreadable_file": "a file that is damaged, cut off or empty: an import refuses it whole",
+    "repeated_file": "files with the content of another one: read once",
     "unreadable_row": "rows that are no row of their file: kept in quarantine",
     "unreadable_cell": "cells that are not what the map says: events that need them are kept in quarantine",
     "refused_event": "events that the door would refuse: kept in quarantine",
@@ -75,7 +77,7 @@ class Oddity(Struct, frozen=True, kw_only=True):
     about: str = ""
 
     def __str__(self) -> str:
-        where = f"{self.file} row {self.row}" if self.file else ""
+        where = f"{self.file} row {self.row}" if self.row else self.file
         if self.line is not None:
             where += f" (line {self.line})"
         parts = (where, self.event, self.about, f"{self.field} {self.rule}".strip())

@@ -1,8 +1,7 @@
 """Rows out of CSV, JSON Lines and Parquet files, each with its number.
 
 What cannot be read is said, not skipped. Gzip is recognised by its first bytes. Text is UTF-8. Rows are
-numbered from 1 after the header; a row of a
-text file also has its line. Blank lines are no rows.
+numbered from 1 after the header; a row of a text file also has its line. Blank lines are no rows.
 """
 
 import csv
@@ -10,6 +9,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -100,8 +100,8 @@ def columns_of(path: Path, layout: Layout) -> tuple[str, ...] | None:
     match layout.format:
         case "csv":
             try:
-                with _opened(path) as (_, stream):
-                    return _header(csv.reader(_Lines(stream), delimiter=layout.delimiter, strict=True), path)
+                with _opened(path) as (_, stream), closing(_Lines(stream)) as lines:
+                    return _header(csv.reader(lines, delimiter=layout.delimiter, strict=True), path)
             except (EOFError, gzip.BadGzipFile, zlib.error):
                 raise InputError(path.name, "its gzip data is damaged") from None
             except OSError as error:
@@ -158,6 +158,10 @@ class _Lines:
             self._wrong = "has a NUL byte"
         return line
 
+    def close(self) -> None:
+        """Leaves the stream to who opened it."""
+        self._text.detach()
+
     def wrong(self) -> str | None:
         """What is wrong with the lines since the last call."""
         wrong, self._wrong = self._wrong, None
@@ -181,8 +185,7 @@ def _header(reader: Iterator[list[str]], path: Path) -> tuple[str, ...]:
 
 
 def _csv(path: Path, delimiter: str, moved: Callable[[int], None]) -> Iterator[Row | BadRow]:
-    with _opened(path) as (raw, stream):
-        lines = _Lines(stream)
+    with _opened(path) as (raw, stream), closing(_Lines(stream)) as lines:
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         header = _header(reader, path)
         if wrong := lines.wrong():

@@ -276,10 +276,23 @@ def _date(cell: Cell, column: DateColumn, name: str) -> Moment:
 def _parsed(text: str, form: str, name: str) -> datetime:
     """The text as a datetime, aware where it has an offset."""
     try:
-        return datetime.fromisoformat(text) if form == "iso" else datetime.strptime(text, form)  # noqa: DTZ007
+        if form == "iso" or _is_plain(text, form):
+            return datetime.fromisoformat(text)
+        return datetime.strptime(text, form)  # noqa: DTZ007 - the zone is added by who asked
     except ValueError:
         wanted = "ISO 8601, such as 2026-03-01 14:05:00" if form == "iso" else f"as {form}"
         raise Unreadable(name, f"must be written {wanted}") from None
+
+
+def _is_plain(text: str, form: str) -> bool:
+    """Whether the ISO reader, which is ten times as fast, reads this text as the format would."""
+    match form:
+        case "%Y-%m-%d %H:%M:%S":
+            return len(text) == 19 and text[10] == " "
+        case "%Y-%m-%d %H:%M:%S.%f":
+            return len(text) == 26 and text[10] == " " and text[19] == "." and text[20:].isdecimal()
+        case _:
+            return False
 
 
 def _in_zone(naive: datetime, place: ZoneInfo, name: str, doubt: Callable[[str, str], None]) -> datetime:

@@ -1,0 +1,45 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`.
+# They need Python 3.11 or newer, pip and make; what else is needed is installed into .venv here.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup run test lint types unit scenario bench whole clean
+
+setup: .venv/done
+
+.venv/done: pyproject.toml requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lendsignal needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch .venv/done
+
+run: setup
+	$(BIN)/lendsignal demo
+
+test: setup lint types unit
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: setup
+	$(BIN)/mypy
+
+unit: setup
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --sort=cover
+
+# Slow suites, each with its own command.
+
+whole: setup
+	$(BIN)/python examples/superlender/run.py --data ../shared/data/superlender --world-tool ../shared/tools/superlender_world.py
+
+bench: setup
+	$(BIN)/lendsignal bench
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

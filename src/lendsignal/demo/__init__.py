@@ -1,0 +1,6 @@
+"""A made-up lender, the service and the sandboxes, from one command."""
+
+from lendsignal.demo.lender import prepared
+from lendsignal.demo.show import Result, Show
+
+__all__ = ["Result", "Show", "prepared"]

@@ -1,0 +1,231 @@
+"""First install against last login: the same loans under both rules, and what lies between them."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from lendsignal.report.funnel import NO_TOUCH, SLICE_OF, exact, left_out
+from lendsignal.report.layout import MONEY, SHARE, Cell, Report, Table, columns, table
+from lendsignal.report.rates import THIN, Rate
+from lendsignal.report.tables import Tables
+
+LOAN_EVENTS = (
+    "applied",
+    "credit_granted",
+    "credit_denied",
+    "disbursed",
+    "repaid",
+    "extended",
+    "overdue",
+    "defaulted",
+    "recovered",
+)
+"""The event types that are compared, in the order of a loan's life."""
+
+Label = Callable[[str, str], str]
+"""Given an event's type and its business key: the name of the row it is counted in."""
+
+LAID = """
+create or replace temp table laid as
+select c.seq, c.type, c.key, c.user, c.loan_id, c.loan_number, c.amount, c.currency,
+    b.last_login, b.first_install, b.held, b.is_late, b.is_late and b.as_arrived is distinct from b.last_login
+        as is_misled,
+    {last} as last_source, {first} as first_source,
+    l.device as last_device, f.device as first_device, l.app as last_app, f.app as first_app,
+    b.last_login is not null and b.last_login <> b.first_install
+        -- the same phone before its app showed an installation is not another installation
+        and not (l.device is not distinct from f.device and l.device is not null
+            and not (l.shown and f.shown)) as moved
+from counted c join bound b using (seq)
+left join installation l on l.number = coalesce(b.last_login, b.held)
+left join installation f on f.number = coalesce(b.first_install, b.held)
+where c.type in (select unnest($types)) and not c.superseded and not c.reversed
+"""
+
+KIND = """
+case when {a}_device is null or {b}_device is null then 'phone not known'
+    when {a}_device <> {b}_device and {a}_app <> {b}_app then 'other phone, other app'
+    when {a}_device <> {b}_device then 'other phone'
+    when {a}_app <> {b}_app then 'other app on the same phone'
+    else 'reinstall' end
+"""
+KINDS = (
+    "reinstall",
+    "other phone",
+    "other phone, other app",
+    "other app on the same phone",
+    "phone not known",
+)
+
+
+class Bindings(Report, frozen=True, kw_only=True):
+    """`moved` per event type; `sources` and `money` put disbursements side by side; `changes` says why."""
+
+    moved: Table
+    sources: Table
+    money: Table
+    changes: Table
+
+
+def bindings(tables: Tables, *, label: Label | None = None) -> Bindings:
+    """Both rules on the same loan events, with all that is known by now.
+
+    An event is *moved* where the installation of the latest login at that moment is not the user's first.
+    `label` splits the rows of the first table further, by event type and business key.
+    """
+    source = SLICE_OF["media_source"]
+    laid = LAID.format(last=source.replace("i.", "l."), first=source.replace("i.", "f."))
+    tables.db.execute(laid, {"types": LOAN_EVENTS})
+    return Bindings(
+        title="First install against last login",
+        as_of=tables.as_of,
+        moved=_moved(tables, label),
+        sources=_sources(tables),
+        money=_money(tables),
+        changes=_changes(tables),
+        notes=left_out(tables),
+    )
+
+
+def _moved(tables: Tables, label: Label | None) -> Table:
+    tables.db.execute("create or replace temp table labelled (seq bigint, label varchar)")
+    if label is not None:
+        found = tables.rows("select seq, type, coalesce(key, '') from laid")
+        tables.fill_rows("labelled", ("seq", "label"), [(seq, label(kind, key)) for seq, kind, key in found])
+    counted = tables.rows(
+        "select any_value(l.type), coalesce(n.label, l.type) as event, count(*),"
+        " count(*) filter (l.last_login is null), count(*) filter (l.moved),"
+        " count(*) filter (l.is_late), count(*) filter (l.is_misled),"
+        " count(*) filter (l.last_login is null and l.held is not null)"
+        " from laid l left join labelled n using (seq)"
+        " group by event order by event"
+    )
+    order = {kind: place for place, kind in enumerate(LOAN_EVENTS)}
+    rows: list[tuple[Cell, ...]] = []
+    for _, event, n, without, moved, late, misled, held in sorted(counted, key=lambda row: order[row[0]]):
+        rate = Rate(moved, n - without)
+        rows.append(
+            (event, n, without, held, moved, rate.value, rate.low, rate.high, late, misled, rate.remark)
+        )
+    return table(
+        "Loan events whose last login was not on the first installation",
+        columns(
+            "event events without_touch held moved moved_share low high late_touch misled remark",
+            moved_share=SHARE,
+            low=SHARE,
+            high=SHARE,
+        ),
+        rows,
+        "without_touch: no login by then; held: of these, bound by the first login soon after."
+        "\nmoved_share is of the events with a login, with its 95 % interval;"
+        f" thin: fewer than {THIN} of them, empty: none."
+        f"\nlate_touch: the latest login arrived more than {tables.settle_us / 1e6:g} s after the event did;"
+        " misled: what\nhad arrived by then pointed to another installation. Imported history is not judged.",
+    )
+
+
+def _sources(tables: Tables) -> Table:
+    found = tables.rows(
+        "with one as ("
+        "   select last_source as source, 1 as last, 0 as first, loan_number = 1 as is_first from laid"
+        "     where type = 'disbursed'"
+        "   union all select first_source, 0, 1, loan_number = 1 from laid where type = 'disbursed')"
+        " select source, sum(first)::bigint as by_first, sum(last)::bigint as by_last,"
+        "   coalesce(sum(first) filter (is_first), 0)::bigint,"
+        "   coalesce(sum(last) filter (is_first), 0)::bigint"
+        " from one group by source order by by_last desc, by_first desc, source"
+    )
+    total = sum(row[2] for row in found)
+    rows: list[tuple[Cell, ...]] = []
+    for source, by_first, by_last, firsts_by_first, firsts_by_last in found:
+        thin = source != NO_TOUCH and min(by_first, by_last) < THIN
+        rows.append(
+            (
+                source,
+                by_first,
+                by_last,
+                by_last - by_first,
+                (by_last - by_first) / by_first if by_first else None,
+                by_first / total,
+                by_last / total,
+                firsts_by_first,
+                firsts_by_last,
+                firsts_by_last - firsts_by_first,
+                "thin" if thin else "",
+            )
+        )
+    return table(
+        "Disbursements by media source",
+        columns(
+            "media_source first_install last_login shift shift_share share_first_install share_last_login"
+            " first_loans_first_install first_loans_last_login first_loans_shift remark",
+            shift_share=SHARE,
+            share_first_install=SHARE,
+            share_last_login=SHARE,
+        ),
+        rows,
+        "The same disbursements twice: by the source of the first installation, and of the last login's."
+        "\nshift: last_login less first_install; shift_share: as a share of first_install."
+        "\nfirst loans: those with loan_number 1.",
+    )
+
+
+def _money(tables: Tables) -> Table:
+    found: list[tuple[str, str, Decimal, Decimal]] = tables.rows(
+        "with one as ("
+        "   select last_source as source, currency, amount as last, 0 as first from laid"
+        "     where type = 'disbursed' and amount is not null"
+        "   union all select first_source, currency, 0, amount from laid"
+        "     where type = 'disbursed' and amount is not null)"
+        " select source, coalesce(currency, '(none)'), sum(first), sum(last) from one"
+        " group by all order by 2, 4 desc, 1"
+    )
+    return table(
+        "Money disbursed by media source",
+        columns(
+            "media_source currency first_install last_login shift",
+            first_install=MONEY,
+            last_login=MONEY,
+            shift=MONEY,
+        ),
+        [
+            (source, currency, exact(first), exact(last), exact(last - first))
+            for source, currency, first, last in found
+        ],
+        "Exact sums in major units of the currency; currencies are never added up.",
+    )
+
+
+def _changes(tables: Tables) -> Table:
+    """What lies between one touch and the next of a user, and between both rules of moved disbursements."""
+    steps = {
+        kind: (users, changes)
+        for kind, users, changes in tables.rows(
+            "with step as (select t.user, t.installation, t.at_us, t.event_id, i.app as new_app,"
+            "   i.device as new_device, i.shown,"
+            "   lag(i.app) over mine as old_app, lag(i.device) over mine as old_device,"
+            "   lag(i.shown) over mine as old_shown, lag(t.installation) over mine as old,"
+            "   row_number() over (partition by t.user, t.installation order by t.at_us, t.event_id) as times"
+            "   from touch t join installation i on i.number = t.installation where not t.test"
+            "   window mine as (partition by t.user order by t.at_us, t.event_id))"
+            f" select case when times > 1 then 'back to an earlier one' else"
+            f" {KIND.format(a='new', b='old')} end as kind, count(distinct user), count(*)"
+            " from step where old <> installation and not (old_device is not distinct from new_device"
+            "   and old_device is not null and not (shown and old_shown)) group by kind"
+        )
+    }
+    moved = dict(
+        tables.rows(
+            f"select {KIND.format(a='last', b='first')} as kind, count(*) from laid"
+            " where type = 'disbursed' and moved group by kind"
+        )
+    )
+    rows = [
+        (kind, *steps.get(kind, (0, 0)), moved.get(kind, 0)) for kind in (*KINDS, "back to an earlier one")
+    ]
+    return table(
+        "Why the installation changed",
+        columns("change users changes moved_disbursements"),
+        rows,
+        "users and changes: from one login to the next. moved_disbursements: from the first installation"
+        "\nto that of the last login. An app of the other platform counts as another app.",
+    )
