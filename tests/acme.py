@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from lendsignal.derive import DerivePolicy, Tiers
-from lendsignal.model import App, Device, Event
+from lendsignal.model import App, Consent, Device, Event
 from lendsignal.plan import (
     Decision,
     Planned,
@@ -95,6 +95,11 @@ def loan(minutes: float, name: str = "L1", **fields: Any) -> Event:
     """Money is paid out."""
     known = {"loan_id": name, "amount": Decimal("25000"), "fee": Decimal("1500"), "currency": "NGN"}
     return event("disbursed", minutes, **{"event_id": f"disbursed-{name}", **known, **fields})
+
+
+def consent_of(minutes: float, allowed: bool | None, **fields: Any) -> Event:
+    """The user allows, or forbids, that data goes to ad platforms; `None`: says nothing of it."""
+    return event("consent_changed", minutes, consent=Consent(ad_user_data=allowed), **fields)
 
 
 def target(name: str, app: str, **fields: Any) -> Target:

@@ -10,9 +10,10 @@ from lendsignal.log.deliveries import (
     open_deliveries,
 )
 from lendsignal.log.folder import Bell, DataFolder, Ringer, RoleLock
-from lendsignal.log.log import Decided, Fact, Log, Quarantined, open_log
+from lendsignal.log.log import Attribution, Decided, Fact, Log, Quarantined, open_log
 
 __all__ = [
+    "Attribution",
     "Bell",
     "Changes",
     "DataFolder",

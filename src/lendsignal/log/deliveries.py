@@ -14,7 +14,7 @@ import apsw
 import msgspec
 from msgspec import Struct
 
-from lendsignal.log.sqlite import connect, row, rows
+from lendsignal.log.sqlite import connect, row, rows, transaction
 
 SCHEMA = """
 create table if not exists destination (id integer primary key, name text not null unique);
@@ -168,7 +168,7 @@ class Deliveries:
 
     def commit(self, changes: Changes) -> None:
         """Makes the changes durable, all or none."""
-        with self._lock, self._db:
+        with self._lock, transaction(self._db):
             number = self._number
             if changes.finished:
                 self._db.executemany(

@@ -105,6 +105,9 @@ class Ringer:
         except (BlockingIOError, FileNotFoundError, ConnectionRefusedError):
             return
 
+    def close(self) -> None:
+        self._socket.close()
+
 
 def _short(path: Path) -> str:
     """The path as an address: Unix sockets take about a hundred bytes, so the shorter form is used."""

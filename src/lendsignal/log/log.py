@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from lendsignal.errors import DataError, LogError
-from lendsignal.log.sqlite import connect, row, rows
+from lendsignal.log.sqlite import connect, row, rows, transaction
 from lendsignal.model import Event
 from lendsignal.plan import Planned, PolicySource, Record, Timer, UserState, Verdict
 
@@ -149,7 +149,7 @@ class Log:
         `imported` = (file hash, name, rows durable with this, done) moves an import on in the same
         transaction. Returns only after the commit is on disk.
         """
-        with self._lock, self._db:
+        with self._lock, transaction(self._db):
             first = self._next()
             self._db.executemany(
                 "insert into event (seq, id, received_us, body) values (?, ?, ?, ?)",
@@ -174,7 +174,7 @@ class Log:
 
     def refuse(self, refused: Sequence[Quarantined]) -> None:
         """Keeps what the door refused, durably."""
-        with self._lock, self._db:
+        with self._lock, transaction(self._db):
             self._db.executemany(
                 "insert into quarantine (received_us, source, field, rule, body) values (?, ?, ?, ?, ?)",
                 [(one.received_us, one.source, one.field, one.rule, one.body) for one in refused],
@@ -290,7 +290,7 @@ class Log:
 
         Raises `LogError` where another process has decided these events already.
         """
-        with self._lock, self._db:
+        with self._lock, transaction(self._db):
             before = row(self._db, "select position from cursor where name = 'decide'")
             if (0 if before is None else before[0]) != decided.after:
                 raise LogError("another process decides over this data folder")
@@ -343,7 +343,7 @@ class Log:
 
     def fire(self, timers: Sequence[tuple[int, str, str]], events: Sequence[Event]) -> int:
         """Turns timers into events, in one transaction."""
-        with self._lock, self._db:
+        with self._lock, transaction(self._db):
             self._db.executemany(
                 "delete from timer where due_us = ? and conversion = ?", [timer[:2] for timer in timers]
             )
@@ -365,7 +365,7 @@ class Log:
 
     def attribute(self, installations: Iterable[Attribution]) -> None:
         """Keeps where installations came from, durably; what was known of the same app and id is replaced."""
-        with self._lock, self._db:
+        with self._lock, transaction(self._db):
             self._db.executemany(
                 "insert or replace into attribution values (?, ?, ?, ?, ?, ?)",
                 [
@@ -400,7 +400,7 @@ class Log:
 
     def keep_policy(self, version: str, source: PolicySource) -> None:
         """Keeps a policy under its version, so that a replay finds the rules of the time."""
-        with self._lock, self._db:
+        with self._lock, transaction(self._db):
             self._db.execute(
                 "insert or ignore into note values (?, ?)", (f"policy {version}", _encode(source))
             )

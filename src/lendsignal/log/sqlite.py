@@ -1,6 +1,7 @@
 """SQLite as we use it: write-ahead log, every commit on disk before it is said to be."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ def connect(path: Path, schema: str, *, read_only: bool = False) -> apsw.Connect
     try:
         connection = apsw.Connection(str(path), flags=flags)
         connection.set_busy_timeout(BUSY_MS)
-        connection.transaction_mode = "IMMEDIATE"
         if not read_only:
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = full")
@@ -35,6 +35,26 @@ def connect(path: Path, schema: str, *, read_only: bool = False) -> apsw.Connect
     except apsw.Error as error:
         raise LogError(f"{path}: {error}; see docs/how-to/recover-a-data-folder.md") from error
     return connection
+
+
+@contextmanager
+def transaction(db: apsw.Connection) -> Iterator[None]:
+    """All of what is written within, or none of it; within another transaction it is a part of that one.
+
+    Not `with connection`: apsw then keeps the interpreter to itself while it waits for another writer and
+    for the disk, and every thread of the process stands still.
+    """
+    if db.in_transaction:
+        yield
+        return
+    db.execute("begin immediate")
+    try:
+        yield
+        db.execute("commit")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("rollback")
+        raise
 
 
 def rows(db: apsw.Connection, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

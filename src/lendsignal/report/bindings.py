@@ -26,7 +26,7 @@ Label = Callable[[str, str], str]
 
 LAID = """
 create or replace temp table laid as
-select c.seq, c.type, c.key, c.user, c.loan_id, c.loan_number, c.amount, c.currency,
+select c.seq, c.type, c.key, c.amount, c.currency, v.event_id is not null as is_first,
     b.last_login, b.first_install, b.held, b.is_late, b.is_late and b.as_arrived is distinct from b.last_login
         as is_misled,
     {last} as last_source, {first} as first_source,
@@ -38,6 +38,9 @@ select c.seq, c.type, c.key, c.user, c.loan_id, c.loan_number, c.amount, c.curre
 from counted c join bound b using (seq)
 left join installation l on l.number = coalesce(b.last_login, b.held)
 left join installation f on f.number = coalesce(b.first_install, b.held)
+left join (
+    select distinct user, event_id from conversion where name = 'first_loan' and certain
+) v on v.user = c.user and v.event_id = c.event_id
 where c.type in (select unnest($types)) and not c.superseded and not c.reversed
 """
 
@@ -73,7 +76,7 @@ def bindings(tables: Tables, *, label: Label | None = None) -> Bindings:
     `label` splits the rows of the first table further, by event type and business key.
     """
     source = SLICE_OF["media_source"]
-    laid = LAID.format(last=source.replace("i.", "l."), first=source.replace("i.", "f."))
+    laid = LAID.format(last=source.format(i="l"), first=source.format(i="f"))
     tables.db.execute(laid, {"types": LOAN_EVENTS})
     return Bindings(
         title="First install against last login",
@@ -126,9 +129,9 @@ def _moved(tables: Tables, label: Label | None) -> Table:
 def _sources(tables: Tables) -> Table:
     found = tables.rows(
         "with one as ("
-        "   select last_source as source, 1 as last, 0 as first, loan_number = 1 as is_first from laid"
+        "   select last_source as source, 1 as last, 0 as first, is_first from laid"
         "     where type = 'disbursed'"
-        "   union all select first_source, 0, 1, loan_number = 1 from laid where type = 'disbursed')"
+        "   union all select first_source, 0, 1, is_first from laid where type = 'disbursed')"
         " select source, sum(first)::bigint as by_first, sum(last)::bigint as by_last,"
         "   coalesce(sum(first) filter (is_first), 0)::bigint,"
         "   coalesce(sum(last) filter (is_first), 0)::bigint"
@@ -165,7 +168,7 @@ def _sources(tables: Tables) -> Table:
         rows,
         "The same disbursements twice: by the source of the first installation, and of the last login's."
         "\nshift: last_login less first_install; shift_share: as a share of first_install."
-        "\nfirst loans: those with loan_number 1.",
+        "\nfirst loans: disbursements that are a certain first_loan conversion.",
     )
 
 

@@ -1,6 +1,6 @@
 """How far users get: registered → applied → granted → disbursed → repaid → lost, first and repeat apart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
@@ -29,15 +29,16 @@ LOANS = ("all", "first", "repeat", "unknown")
 NO_TOUCH = "(no touch)"
 NOT_ATTRIBUTED = "(not attributed)"
 
-SLICE_OF: dict[Slice, str] = {
-    "media_source": f"case when i.number is null then '{NO_TOUCH}'"
-    f" else coalesce(nullif(i.media_source, ''), '{NOT_ATTRIBUTED}') end",
-    "campaign": f"case when i.number is null then '{NO_TOUCH}'"
-    f" when coalesce(i.media_source, '') = '' then '{NOT_ATTRIBUTED}'"
-    " when coalesce(i.campaign, '') = '' then i.media_source"
-    " else i.media_source || ' / ' || i.campaign end",
-    "app": f"coalesce(nullif(i.app, ''), nullif(c.app, ''), '{NO_TOUCH}')",
+SLICE_OF: Mapping[Slice, str] = {
+    "media_source": f"case when {{i}}.number is null then '{NO_TOUCH}'"
+    f" else coalesce(nullif({{i}}.media_source, ''), '{NOT_ATTRIBUTED}') end",
+    "campaign": f"case when {{i}}.number is null then '{NO_TOUCH}'"
+    f" when coalesce({{i}}.media_source, '') = '' then '{NOT_ATTRIBUTED}'"
+    " when coalesce({i}.campaign, '') = '' then {i}.media_source"
+    " else {i}.media_source || ' / ' || {i}.campaign end",
+    "app": f"coalesce(nullif({{i}}.app, ''), nullif(c.app, ''), '{NO_TOUCH}')",
 }
+"""SQL of what an event is counted under; `{i}` stands for the installation it is bound to, `c` for the event."""
 
 STEPS = """
 create or replace temp table step_taken as
@@ -89,7 +90,7 @@ def funnel(tables: Tables, *, by: Slice | None = None, binding: Rule = "last_log
     this one, with a 95 % Wilson interval. Users marked as test, superseded revisions and reversed loans and
     payments are left out and counted in the notes.
     """
-    part = "''" if by is None else SLICE_OF[by]
+    part = "''" if by is None else SLICE_OF[by].format(i="i")
     tables.db.execute(STEPS.format(part=part, rule=binding), {"default_dpd": tables.default_dpd})
     return Funnel(
         title="Funnel" if by is None else f"Funnel by {by.replace('_', ' ')}, {binding.replace('_', ' ')}",

@@ -13,6 +13,7 @@ from tests.acme import (
     TARGETS,
     Told,
     again,
+    consent_of,
     event,
     expired,
     loan,
@@ -26,7 +27,7 @@ from tests.acme import (
 )
 
 from lendsignal.derive import Cut, Tiers
-from lendsignal.model import Consent, Contact, Device, Event, Money, SkipReason
+from lendsignal.model import Consent, Contact, Device, Money, SkipReason
 from lendsignal.plan import Planned, Policy, Timer, Verdict, compile_policy, not_routed, record_id
 from lendsignal.plan.state import OPEN, PENNED, RECENT
 
@@ -438,17 +439,13 @@ def test_a_reversal_takes_back_what_waits_in_the_pen_and_accounts_for_it() -> No
 # consent, contact, test users
 
 
-def consent(minutes: float, allowed: bool | None, **fields: Any) -> Event:
-    return event("consent_changed", minutes, consent=Consent(ad_user_data=allowed), **fields)
-
-
 def skips(found: Told) -> list[SkipReason | None]:
     return [entry.skip for one in found.planned("disbursement") for entry in one.entries]
 
 
 def test_an_ended_consent_takes_back_what_is_open_and_skips_what_follows() -> None:
     after = told(
-        login(-5, "a"), loan(0, "L1", loan_number=1), consent(5, False), loan(6, "L2", loan_number=2)
+        login(-5, "a"), loan(0, "L1", loan_number=1), consent_of(5, False), loan(6, "L2", loan_number=2)
     )
 
     assert [one.skip for one in after.withdrawn()] == [SkipReason.NO_CONSENT] * 2
@@ -456,8 +453,10 @@ def test_an_ended_consent_takes_back_what_is_open_and_skips_what_follows() -> No
 
 
 def test_the_consent_that_occurred_last_counts_in_whatever_order_they_arrive() -> None:
-    after = told(login(-5, "a"), consent(10, True), consent(5, False, arrives=11), loan(12))
-    other = told(login(-5, "a"), loan(0), consent(10, False), consent(5, True, arrives=11), loan(12, "L2"))
+    after = told(login(-5, "a"), consent_of(10, True), consent_of(5, False, arrives=11), loan(12))
+    other = told(
+        login(-5, "a"), loan(0), consent_of(10, False), consent_of(5, True, arrives=11), loan(12, "L2")
+    )
 
     assert skips(after) == [None]
     assert not after.withdrawn()
@@ -469,12 +468,14 @@ def test_who_was_never_asked_counts_as_the_country_says() -> None:
 
     assert skips(told(login(-5, "a"), loan(0))) == [None]
     assert skips(told(login(-5, "a"), loan(0), policy=strict)) == [SkipReason.NO_CONSENT]
-    assert skips(told(login(-5, "a"), consent(-1, True), loan(0), policy=strict)) == [None]
-    assert skips(told(login(-5, "a"), consent(-1, None), loan(0), policy=strict)) == [SkipReason.NO_CONSENT]
+    assert skips(told(login(-5, "a"), consent_of(-1, True), loan(0), policy=strict)) == [None]
+    assert skips(told(login(-5, "a"), consent_of(-1, None), loan(0), policy=strict)) == [
+        SkipReason.NO_CONSENT
+    ]
 
 
 def test_consent_is_heard_on_release_from_the_pen() -> None:
-    after = told(loan(0), consent(5, False), login(6, "a"))
+    after = told(loan(0), consent_of(5, False), login(6, "a"))
 
     assert skips(after) == [SkipReason.NO_CONSENT]
 
@@ -483,7 +484,7 @@ def test_contact_and_consent_travel_with_what_is_planned_after_them() -> None:
     contact = Contact(email="0" * 64)
 
     after = told(
-        login(-5, "a"), loan(0), event("kyc_passed", 1, contact=contact), consent(2, True), loan(3, "L2")
+        login(-5, "a"), loan(0), event("kyc_passed", 1, contact=contact), consent_of(2, True), loan(3, "L2")
     )
 
     first, second = after.planned("disbursement")

@@ -189,9 +189,9 @@ class Inputs(Struct, frozen=True):
 def inputs_of_files(files: Iterable[Path], rules: ImportMap) -> Inputs:
     """The files with their entries in the map, in an order that does not depend on how they were given.
 
-    A content given twice counts once. Raises `InputError` for a file that cannot be read, or that no entry (or
-    more than one) matches; `ConfigError` where the map names columns that the files do not have, or a lookup
-    lacks its file.
+    A content given twice counts once. Raises `InputError` for a file that cannot be read, or that no entry
+    (or more than one) matches; `ConfigError` where the map names columns that the files do not have, or a
+    lookup lacks its file.
     """
     found: dict[str, Input] = {}
     repeated: list[tuple[str, str]] = []
