@@ -11,13 +11,16 @@ import msgspec
 
 from lendsignal import config as configuration
 from lendsignal import run as running
-from lendsignal.cli.words import as_json, configured, print_json, with_overrides
+from lendsignal.cli import bring
+from lendsignal.cli.words import as_json, configured, print_json, progress_bar, with_overrides
 from lendsignal.clock import clock_at
 from lendsignal.config import config_schema
 from lendsignal.destination import registry
 from lendsignal.errors import ConfigError
+from lendsignal.log import DataFolder
 from lendsignal.settings import duration_text
 from lendsignal.source import event_schema
+from lendsignal.source.files import read_map
 
 
 @click.command()
@@ -104,11 +107,52 @@ def status(config_path: Path, json_: bool) -> None:
 
 
 @click.command("import")
-@click.argument(
-    "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--map", "map_path", type=click.Path(path_type=Path, exists=True), help="How rows become events."
 )
-def import_(files: tuple[Path, ...]) -> None:
-    """Bring in files of events."""
+@click.option("--dry-run", is_flag=True, help="Count, sample and name everything odd; change nothing.")
+@click.option("--send-since", metavar="TIME", help="Send conversions of events since then; by default none.")
+@click.option(
+    "--attribution",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="CSV of installations and where they came from.",
+)
+@configured
+@as_json
+def import_(
+    files: tuple[Path, ...],
+    map_path: Path | None,
+    dry_run: bool,
+    send_since: str | None,
+    attribution: Path | None,
+    config_path: Path,
+    json_: bool,
+) -> None:
+    """Bring in files of events: CSV, JSON Lines or Parquet, also gzipped, by a map.
+
+    History fills state and reports and is not sent, unless --send-since says so. Importing the same files
+    again adds nothing; an interrupted import goes on where it stopped.
+    """
+    if files and map_path is None:
+        raise click.UsageError("files need --map; docs/how-to/import-files.md shows how to write one")
+    if not files and attribution is None:
+        raise click.UsageError("nothing to import: name FILES with --map, or --attribution FILE")
+    config = configuration.load(config_path)
+    folder = DataFolder(config.data)
+    if attribution is not None:
+        bring.attribution(folder, attribution)
+    if map_path is not None:
+        since = None if send_since is None else bring.moment(send_since)
+        rules = read_map(map_path)
+        if dry_run:
+            with progress_bar(quiet=json_, unit="bytes") as bar:
+                found = bring.dry_run(config, files, rules, bar)
+            print_json(found) if json_ else click.echo(bring.told(found))
+            return
+        with progress_bar(quiet=json_, unit="bytes") as bar:
+            imported = bring.files(config, files, rules, since, bar)
+        print_json(imported) if json_ else click.echo(bring.summed_up(imported))
 
 
 @click.group()

@@ -9,6 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
@@ -65,13 +66,14 @@ def print_json(value: object) -> None:
     click.echo(msgspec.json.encode(value).decode())
 
 
-def progress_bar(*, quiet: bool = False) -> Progress:
+def progress_bar(*, quiet: bool = False, unit: str = "events") -> Progress:
     """A bar on standard error; silent where nobody looks."""
+    count = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        count,
         TimeElapsedColumn(),
         console=Console(stderr=True),
         disable=quiet,

@@ -1,7 +1,5 @@
-"""The web pages."""
-from typing import Any
-from lendsignal.config import Config
-from starlette.applications import Starlette
+"""The web pages: server-rendered, readable without scripts, kept fresh by a few lines of one."""
 
-def pages(config: Config) -> Any:
-    return Starlette()
+from lendsignal.console.pages import pages
+
+__all__ = ["pages"]

@@ -1,7 +1,7 @@
 """The sending loop: claim, pace, sign, send, record, retry, pause."""
 
 from lendsignal.deliver.line import Line, Outlet
-from lendsignal.deliver.sender import Body, Sender
+from lendsignal.deliver.sender import Body, Sender, rendered
 from lendsignal.deliver.settings import DeliverSettings, DestinationSettings, Unknown
 from lendsignal.deliver.transport import Done, NoAnswer, Transport
 from lendsignal.deliver.wire import MissingSecret, Wire, kept, secrets_of, wire
@@ -20,6 +20,7 @@ __all__ = [
     "Unknown",
     "Wire",
     "kept",
+    "rendered",
     "secrets_of",
     "wire",
 ]

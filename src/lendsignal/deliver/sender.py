@@ -278,7 +278,7 @@ class Sender:
                 self._finish(one, "skipped", SkipReason.TOO_OLD.value)
             return None
         try:
-            item = self._encoded(line.outlet, body)
+            item = encoded(line.outlet, self._apps, body)
         except Exception as error:
             logger.error(
                 "delivery %d cannot be encoded for %s: %s", one.id, one.destination, type(error).__name__
@@ -289,26 +289,6 @@ class Sender:
             self._finish(one, "skipped", item.reason.value)
             return None
         return one, item
-
-    def _encoded(self, outlet: Outlet, body: Body) -> Item | Skip:
-        if body.binding is None:
-            return Skip(SkipReason.NO_LOGIN)
-        snapshot = body.binding.snapshot
-        wanted = outlet.spec.any_of_ids
-        if wanted and not any(id_of(snapshot.device, kind) for kind in wanted):
-            return Skip(SkipReason.NO_DEVICE_ID)
-        delivery = Delivery(
-            id=body.conversion_id,
-            name=body.entry.name,
-            occurred_at=body.occurred_at,
-            user_id=body.user_id,
-            app=self._apps.get(snapshot.app, outlet.app),
-            device=snapshot.device,
-            value=body.entry.value,
-            contact=body.contact if outlet.common.share_contact else None,
-            consent=body.consent,
-        )
-        return outlet.module.encode(delivery, outlet.own)
 
     def _claimed(self, line: Line, group: Sequence[tuple[Open, Item]], now_us: int) -> Flight:
         claimed: list[Open] = []
@@ -625,6 +605,43 @@ def _body(record: Planned | Rebound, entry: Entry) -> Body:
         contact=record.contact,
         consent=record.consent,
     )
+
+
+def encoded(outlet: Outlet, apps: Mapping[str, App], body: Body) -> Item | Skip:
+    """The destination's item for a body, or why there is none: no login, no id the platform knows by."""
+    if body.binding is None:
+        return Skip(SkipReason.NO_LOGIN)
+    snapshot = body.binding.snapshot
+    wanted = outlet.spec.any_of_ids
+    if wanted and not any(id_of(snapshot.device, kind) for kind in wanted):
+        return Skip(SkipReason.NO_DEVICE_ID)
+    delivery = Delivery(
+        id=body.conversion_id,
+        name=body.entry.name,
+        occurred_at=body.occurred_at,
+        user_id=body.user_id,
+        app=apps.get(snapshot.app, outlet.app),
+        device=snapshot.device,
+        value=body.entry.value,
+        contact=body.contact if outlet.common.share_contact else None,
+        consent=body.consent,
+    )
+    return outlet.module.encode(delivery, outlet.own)
+
+
+def rendered(
+    outlet: Outlet, apps: Mapping[str, App]
+) -> Callable[[int, Planned | Rebound, Entry, Binding | None], Request | Skip | None]:
+    """What makes a delivery's request again as it was or will be sent, alone and without its secret."""
+
+    def render(
+        delivery: int, record: Planned | Rebound, entry: Entry, binding: Binding | None
+    ) -> Request | Skip | None:
+        body = msgspec.structs.replace(_body(record, entry), binding=binding)
+        item = encoded(outlet, apps, body)
+        return item if isinstance(item, Skip) else outlet.module.request([item], outlet.own)
+
+    return render
 
 
 def _grouped(

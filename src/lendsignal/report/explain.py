@@ -83,7 +83,7 @@ class Render(Protocol):
     """What makes the request of a delivery again, as its destination would, without its secret."""
 
     def __call__(
-        self, delivery: int, record: Planned | Rebound, entry: Entry, binding: Binding | None
+        self, delivery: int, record: Planned | Rebound, entry: Entry, binding: Binding | None, /
     ) -> Request | Skip | None: ...
 
 

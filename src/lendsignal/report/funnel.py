@@ -38,7 +38,7 @@ SLICE_OF: Mapping[Slice, str] = {
     " else {i}.media_source || ' / ' || {i}.campaign end",
     "app": f"coalesce(nullif({{i}}.app, ''), nullif(c.app, ''), '{NO_TOUCH}')",
 }
-"""SQL of what an event is counted under; `{i}` stands for the installation it is bound to, `c` for the event."""
+"""SQL of what an event is counted under: `{i}` is the installation it is bound to, `c` the event."""
 
 STEPS = """
 create or replace temp table step_taken as

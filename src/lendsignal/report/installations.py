@@ -11,7 +11,9 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, TypeGuard
 
-from lendsignal.model import DEVICE_SCOPED, INSTALL_SCOPED, ZERO_ID, IdKind
+import msgspec
+
+from lendsignal.model import DEVICE_SCOPED, INSTALL_SCOPED, ZERO_ID, Device, IdKind
 
 NAMED_BY = (
     IdKind.FIREBASE_APP_INSTANCE_ID,
@@ -25,6 +27,11 @@ Ids = tuple[str | None, ...]
 KINDS = (*INSTALL_SCOPED, *DEVICE_SCOPED)
 ids_of: Callable[[Any], Ids] = attrgetter(*KINDS)
 """Reads the ids of a device snapshot, as it is written or as `stored` reads it."""
+
+
+def device_of(ids: Ids) -> Device:
+    """A device that shows these ids and nothing else."""
+    return msgspec.convert({kind.value: value for kind, value in zip(KINDS, ids, strict=True)}, Device)
 
 
 class Installation:

@@ -24,9 +24,9 @@ from lendsignal.derive import DerivePolicy, binds_at
 from lendsignal.log import DataFolder, Deliveries, Log, Stage
 from lendsignal.log.deliveries import unpacked
 from lendsignal.log.sqlite import connect, rows
-from lendsignal.model import ONCE_PER_KEY, TOUCH_TYPES, Device, Event
+from lendsignal.model import ONCE_PER_KEY, TOUCH_TYPES, Event
 from lendsignal.plan.records import ENTRIES_PER_RECORD
-from lendsignal.report.installations import KINDS, Ids, Installations, ids_of
+from lendsignal.report.installations import Ids, Installations, device_of, ids_of
 from lendsignal.report.stored import (
     Snapshots,
     StoredPlanned,
@@ -48,7 +48,7 @@ create table event (
     verdict varchar, test boolean, history boolean);
 create table touch (
     user varchar, at_us bigint, event_id varchar, received_us bigint, app varchar,
-    installation integer, seen_us bigint, device integer, test boolean);
+    own integer, installation integer, seen_us bigint, test boolean);
 create table tester (user varchar);
 create table installation (
     number integer, id varchar, app varchar, device integer, shown boolean, install_us bigint,
@@ -94,7 +94,7 @@ with mark as (  -- two touches in one instant are settled by the larger event id
     select * from touch where not test
     qualify row_number() over (partition by user, at_us order by event_id desc) = 1
 ), origin as (
-    select user, installation, at_us from touch where installation is not null
+    select user, own as installation, at_us from touch where own is not null
     qualify row_number() over (partition by user order by at_us, event_id) = 1
 ), latest as (
     select c.seq, c.user, c.binds_us, c.received_us, c.history, m.installation as last_login,
@@ -449,7 +449,6 @@ def _number(tables: Tables, gathered: Installations, touches: _Touches, conversi
     phones = gathered.phones()
 
     root = [gathered.root(number) for number in range(gathered.seen)]
-    numbers = [None if number is None else root[number] for number in standing]
     tables.fill(
         "touch",
         user=touches.user,
@@ -457,9 +456,9 @@ def _number(tables: Tables, gathered: Installations, touches: _Touches, conversi
         event_id=touches.event_id,
         received_us=touches.received_us,
         app=touches.app,
-        installation=_numbers(numbers),
+        own=_numbers([None if number is None else root[number] for number in touches.installation]),
+        installation=_numbers([None if number is None else root[number] for number in standing]),
         seen_us=seen_us,
-        device=_numbers([None if number is None else phones.get(number) for number in numbers]),
     )
     tables.db.execute("update touch set test = user in (select user from tester)")
     if conversions.rows:
@@ -524,10 +523,7 @@ def _touches_of(touches: _Touches, places: Sequence[int]) -> Touches:
         index = snapshots.setdefault(shown, len(snapshots))
         marks.append(Mark(touches.at_us[place], touches.event_id[place], index, touches.received_us[place]))
     return Touches(
-        tuple(
-            Snapshot(app, msgspec.convert(dict(zip(KINDS, ids, strict=True)), Device))
-            for app, ids in snapshots
-        ),
+        tuple(Snapshot(app, device_of(ids)) for app, ids in snapshots),
         tuple(sorted(marks)),
     )
 

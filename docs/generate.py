@@ -1,0 +1,177 @@
+"""Writes the reference pages that follow from the code: `python docs/generate.py`.
+
+`docs/reference/cli.md` comes from the command's own verbs and options, `docs/reference/configuration.md`
+from the settings types. `tests/docs/test_documentation.py` says when a committed page is behind.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+from msgspec import inspect
+
+from lendsignal.cli import main as command
+from lendsignal.config import Settings
+from lendsignal.deliver import DestinationSettings
+from lendsignal.destination import registry
+from lendsignal.settings import Field, describe
+
+REFERENCE = Path(__file__).parent / "reference"
+
+MARK = "<!-- From here on the page is written by `python docs/generate.py`. -->"
+"""What stands above it in a page is written by hand and stays."""
+
+SECTIONS = {
+    "portfolio": "The lender.",
+    "brand": "A product with its own accounts; `user_id` is unique within it.",
+    "app": "One store listing of a brand. What no device tells belongs to the brand's first app.",
+    "source": "Who may send events, each with a key of its own: either `key` or `key_sha256`.",
+    "service": "The service as a whole.",
+    "door": "The HTTP door for events.",
+    "web": "The pages.",
+    "resolve": "Which device an event belongs to, and how long to wait for a login.",
+    "derive": "Which conversions follow from events.",
+    "tiers": "Quality tiers of granted users (`credit_top20` and so on), by a table of cuts.",
+    "consent": "What counts where a user was never asked.",
+    "deliver": "Sending as a whole.",
+    "destination": "Where deliveries go. These keys are the same for every platform; its own follow below.",
+    "route": "Which conversion goes where: each names one destination and the conversions it gets.",
+}
+"""What stands above each table; a new table of the file needs a line here."""
+
+
+def pages() -> dict[Path, str]:
+    """The text of every generated page, by its file."""
+    made = {"cli.md": verbs(command, "lendsignal", 2), "configuration.md": tables()}
+    found: dict[Path, str] = {}
+    for name, parts in made.items():
+        path = REFERENCE / name
+        head = path.read_text().partition(MARK)[0]
+        found[path] = f"{head}{MARK}\n\n" + "\n".join(parts)
+    return found
+
+
+# the command line
+
+
+def verbs(group: click.Group, path: str, level: int) -> Iterator[str]:
+    """The group's own options, then each verb with its own, hidden ones last."""
+    context = click.Context(group, info_name=path)
+    if level == 2:
+        yield "## `lendsignal`\n"
+        yield from parameters(group, context)
+    found = [group.get_command(context, name) for name in group.list_commands(context)]
+    for verb in sorted((verb for verb in found if verb is not None), key=lambda verb: verb.hidden):
+        yield from one_verb(verb, f"{path} {verb.name}", level)
+
+
+def one_verb(verb: click.Command, path: str, level: int) -> Iterator[str]:
+    context = click.Context(verb, info_name=path)
+    pieces = " ".join(verb.collect_usage_pieces(context))
+    yield f"{'#' * level} `{path}`\n"
+    yield f"```text\n{path} {pieces}\n```\n"
+    for part in (verb.help or "").split("\n\n"):
+        yield " ".join(part.split()).replace(". ", ".\n") + "\n"
+    if verb.hidden:
+        yield "Hidden: `lendsignal run` starts its child processes by it.\n"
+    yield from parameters(verb, context)
+    if isinstance(verb, click.Group):
+        yield from verbs(verb, path, level + 1)
+
+
+def parameters(verb: click.Command, context: click.Context) -> Iterator[str]:
+    rows = [row_of(one, context) for one in verb.params if not getattr(one, "hidden", False)]
+    if rows:
+        yield table("argument or option", "meaning", "default", rows=rows)
+
+
+def row_of(one: click.Parameter, context: click.Context) -> tuple[str, str, str]:
+    if isinstance(one, click.Argument):
+        return f"`{one.make_metavar(context)}`", choices(one), "needed" if one.required else ""
+    assert isinstance(one, click.Option)
+    names = ", ".join(f"`{name}`" for name in (*one.opts, *one.secondary_opts))
+    value = "" if one.is_flag else f" `{one.make_metavar(context)}`"
+    return f"{names}{value}", one.help or choices(one), default_of(one)
+
+
+def choices(one: click.Parameter) -> str:
+    allowed = getattr(one.type, "choices", None)
+    return f"one of {', '.join(f'`{choice}`' for choice in allowed)}" if allowed else ""
+
+
+def default_of(one: click.Option) -> str:
+    if one.required:
+        return "needed"
+    default = one.default
+    shown = one.show_default and isinstance(default, str | int | float | Path)
+    if not shown or isinstance(default, bool):
+        return ""
+    by_env = f", or `${one.envvar}`" if isinstance(one.envvar, str) else ""
+    return f"`{default}`{by_env}"
+
+
+# the configuration
+
+
+def tables() -> Iterator[str]:
+    """One section a table of the file, in the file's order; destinations with each platform's own keys."""
+    rows = [field for field in describe(Settings) if field.key.split(".")[0] != "destination"]
+    by_section: dict[str, list[Field]] = {}
+    for field in rows:
+        by_section.setdefault(re.split(r"[.\[]", field.key)[0], []).append(field)
+    for section in inspect.type_info(Settings).fields:  # type: ignore[attr-defined]
+        name = section.encode_name
+        yield f"## `{header(name)}`\n"
+        yield f"{SECTIONS[name]}\n"
+        if name == "destination":
+            yield keys(describe(DestinationSettings, "destination.<name>"))
+            yield from platforms()
+        else:
+            # The table itself is the heading.
+            yield keys([field for field in by_section[name] if field.key != name])
+
+
+def platforms() -> Iterator[str]:
+    for kind, module in registry().items():
+        yield f'### `kind = "{kind}"`: {module.SPEC.label}\n'
+        yield keys(describe(module.Settings, "destination.<name>"))
+
+
+def header(name: str) -> str:
+    match name:
+        case "brand" | "app" | "source" | "destination":
+            return f"[{name}.<name>]"
+        case "route":
+            return "[[route]]"
+        case _:
+            return f"[{name}]"
+
+
+def keys(fields: list[Field]) -> str:
+    rows = [(f"`{one.key}`", one.description, allowed(one), default(one)) for one in fields]
+    return table("key", "meaning", "allowed", "default", rows=rows)
+
+
+def allowed(field: Field) -> str:
+    """What the key takes; notations that Markdown would read are set as code."""
+    text = re.sub(r"matching (\S+)", r"matching `\1`", field.allowed)
+    return re.sub(r"(\{ \w+ = \"\w+\" \})", r"`\1`", text)
+
+
+def default(field: Field) -> str:
+    if field.required:
+        return "needed"
+    return "" if field.default is None else f"`{field.default}`"
+
+
+def table(*columns: str, rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [columns, tuple("---" for _ in columns), *rows]
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text)
+        print(path.relative_to(REFERENCE.parent))

@@ -1,0 +1,160 @@
+"""What `import` does: files into the log, decided here where no service runs, and told to people."""
+
+import csv
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.progress import Progress
+
+from lendsignal.clock import clock_at, to_us
+from lendsignal.config import Config
+from lendsignal.decide import Decider
+from lendsignal.errors import FolderInUse, InputError
+from lendsignal.log import Attribution, DataFolder, Log, open_log
+from lendsignal.source import Reader, reader_of
+from lendsignal.source.files import MEANING, Imported, ImportMap, Survey, import_files, survey
+
+NAMED = 12
+"""Oddities of one kind that are printed for people."""
+
+
+def moment(text: str) -> datetime:
+    """A time with an offset, from the command line."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter("write it like 2026-11-22T00:00:00Z", param_hint="--send-since") from None
+    if found.tzinfo is None:
+        raise click.BadParameter("add an offset, such as Z or +01:00", param_hint="--send-since")
+    return found.astimezone(UTC)
+
+
+def dry_run(config: Config, files: Sequence[Path], rules: ImportMap, bar: Progress) -> Survey:
+    """What an import would find."""
+    task = bar.add_task("reading", total=None)
+    return survey(
+        files,
+        rules,
+        _reader(config),
+        now=_now(config),
+        progress=lambda done, total: bar.update(task, completed=done, total=total),
+    )
+
+
+def files(
+    config: Config, paths: Sequence[Path], rules: ImportMap, since: datetime | None, bar: Progress
+) -> Imported:
+    """Imports, and has everything decided: by the running service, or here where none runs."""
+    folder = DataFolder(config.data)
+    task = bar.add_task("importing", total=None)
+    with folder.lock("import"):
+        log = open_log(folder.log)
+        try:
+            found = import_files(
+                log,
+                paths,
+                rules,
+                _reader(config),
+                now=_now(config),
+                send_since=since,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+            _decided(config, folder, log, bar)
+        finally:
+            log.close()
+    return found
+
+
+def attribution(folder: DataFolder, path: Path) -> None:
+    """Takes a CSV with appsflyer_id (or id), app, install_time, media_source, campaign, is_retargeting."""
+    log = open_log(folder.log)
+    try:
+        with path.open(newline="") as lines:
+            log.attribute(
+                _attribution(row, number) for number, row in enumerate(csv.DictReader(lines), start=1)
+            )
+    finally:
+        log.close()
+
+
+def _attribution(row: dict[str, str], number: int) -> Attribution:
+    identifier = row.get("appsflyer_id") or row.get("firebase_app_instance_id") or row.get("id")
+    try:
+        installed = datetime.fromisoformat(row["install_time"])
+        app, source = row["app"], row["media_source"]
+    except (KeyError, ValueError):
+        raise InputError(
+            f"row {number}", "needs app, media_source and an install_time like 2026-11-22T08:00:00Z"
+        ) from None
+    if not identifier:
+        raise InputError(f"row {number}", "needs appsflyer_id, firebase_app_instance_id or id")
+    if installed.tzinfo is None:
+        raise InputError(f"row {number}", "install_time needs an offset: write Z behind it")
+    return Attribution(
+        app=app,
+        id=identifier,
+        install_us=to_us(installed),
+        media_source=source,
+        campaign=row.get("campaign") or "",
+        retargeting=(row.get("is_retargeting") or "").lower() in ("1", "true"),
+    )
+
+
+def _decided(config: Config, folder: DataFolder, log: Log, bar: Progress) -> None:
+    """Has what was imported decided here, unless a running service does it."""
+    try:
+        lock = folder.lock("core")
+    except FolderInUse:
+        return
+    with lock:
+        decider = Decider(log, config.policy, clock_at(config.replay_clock), lambda: None)
+        end = log.end()
+        task = bar.add_task("deciding", total=end, completed=decider.position)
+        while decider.turn() or decider.position < end:
+            bar.update(task, completed=decider.position)
+        bar.update(task, completed=end)
+
+
+def _reader(config: Config) -> Reader:
+    return reader_of(config.apps, config.policy.resolve.clock_ahead, sets_received_at=True)
+
+
+def _now(config: Config) -> datetime:
+    now_us = clock_at(config.replay_clock).now_us()
+    return datetime.fromtimestamp(now_us / 1_000_000, UTC)
+
+
+def told(found: Survey) -> str:
+    """A dry run for people."""
+    lines = [f"{name:<32} {entry}" for name, entry in found.files]
+    lines.append(f"\n{found.users:,} users, from {found.first} to {found.last}\n")
+    lines += [f"{n:>10,}  {kind}" for kind, n in found.events.items()]
+    for kind, samples in found.samples.items():
+        facts = ", ".join(f"{name}={value}" for name, value in samples[0].items()) if samples else ""
+        lines.append(f"\n{kind}: {facts}")
+    if found.odd:
+        lines.append("\nodd:")
+    for odd, n in found.odd.items():
+        lines.append(f"{n:>10,}  {MEANING[odd]}")
+        named = found.of_kind(odd)
+        lines += [f"{'':12}{one}" for one in named[:NAMED]]
+        if n > NAMED:
+            lines.append(f"{'':12}and {n - NAMED:,} more (--json names up to 1,000)")
+    lines += [f"{n:>10,}  {name}" for name, n in found.reported.items()]
+    return "\n".join(lines)
+
+
+def summed_up(found: Imported) -> str:
+    """An import for people."""
+    if not found.total and not found.before and found.known:
+        return "these files were imported before: nothing is added"
+    lines = [f"{n:>10,}  {kind}" for kind, n in found.appended.items()]
+    lines.append(f"{found.total:>10,}  events imported")
+    if found.before:
+        lines.append(f"{found.before:>10,}  were there already from an interrupted import")
+    if found.refused:
+        lines.append(f"{found.refused:>10,}  refused and kept: see `lendsignal quarantine`")
+    lines += [f"{n:>10,}  {MEANING[kind]}" for kind, n in found.odd.items()]
+    return "\n".join(lines)
