@@ -35,15 +35,14 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from lendsignal.clock import to_us
-from lendsignal.log import Attribution, DataFolder, open_deliveries, open_log
+from lendsignal.log import DataFolder, open_deliveries, open_log
 from lendsignal.model import Event
 from lendsignal.plan import Planned, Rebound, record_of
 from lendsignal.replay import Player, Stage, accepted_ids, chunks, received, received_us
 from lendsignal.report import all_reports, bindings, delivery
 from lendsignal.report import load as load_tables
 from lendsignal.sandbox import MetaDataset, SandboxSettings
-from lendsignal.source import reader_of
+from lendsignal.source import read_attribution, reader_of
 from lendsignal.source.files import Survey, inputs_of_files, judged, read_map, survey
 
 HERE = Path(__file__).parent
@@ -224,18 +223,8 @@ def answers_of(world: Path) -> Iterator[dict[str, str]]:
 def attribute(folder: Path, world: Path) -> None:
     """Tells the log where the installations came from."""
     log = open_log(DataFolder(folder / "data").log)
-    with contextlib.closing(log), (world / "attribution.csv").open(newline="") as lines:
-        log.attribute(
-            Attribution(
-                app=row["app"],
-                id=row["appsflyer_id"],
-                install_us=to_us(datetime.fromisoformat(row["install_time"])),
-                media_source=row["media_source"],
-                campaign=row["campaign"],
-                retargeting=row["is_retargeting"] == "1",
-            )
-            for row in csv.DictReader(lines)
-        )
+    with contextlib.closing(log):
+        log.attribute(read_attribution(world / "attribution.csv"))
 
 
 def counts(
@@ -274,7 +263,7 @@ def counts(
             int(one.about) for one in surveyed.of_kind("overlapping_loan") if one.about in names
         ],
         "missing_loan_numbers": sum(
-            one.about.split()[0] in chosen for one in surveyed.of_kind("missing_loan_number")
+            one.about in names for one in surveyed.of_kind("missing_loan_number")
         ),
         "customers_without_history": len({event.user_id for event in events} - users),
         "referred_customers": sum("referred_by" in event.properties for event in registered),

@@ -1,4 +1,4 @@
-"""Laws of deciding: no conversion twice, no matter in what order; and every one on the right device at last."""
+"""Laws of deciding: no conversion twice in whatever order, and the right device in the end."""
 
 from collections.abc import Sequence
 from decimal import Decimal

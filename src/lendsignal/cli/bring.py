@@ -1,6 +1,5 @@
 """What `import` does: files into the log, decided here where no service runs, and told to people."""
 
-import csv
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,12 +7,12 @@ from pathlib import Path
 import click
 from rich.progress import Progress
 
-from lendsignal.clock import clock_at, to_us
+from lendsignal.clock import clock_at
 from lendsignal.config import Config
 from lendsignal.decide import Decider
-from lendsignal.errors import FolderInUse, InputError
-from lendsignal.log import Attribution, DataFolder, Log, open_log
-from lendsignal.source import Reader, reader_of
+from lendsignal.errors import FolderInUse
+from lendsignal.log import DataFolder, Log, open_log
+from lendsignal.source import Reader, read_attribution, reader_of
 from lendsignal.source.files import MEANING, Imported, ImportMap, Survey, import_files, survey
 
 NAMED = 12
@@ -68,38 +67,12 @@ def files(
 
 
 def attribution(folder: DataFolder, path: Path) -> None:
-    """Takes a CSV with appsflyer_id (or id), app, install_time, media_source, campaign, is_retargeting."""
+    """Takes where installations came from."""
     log = open_log(folder.log)
     try:
-        with path.open(newline="") as lines:
-            log.attribute(
-                _attribution(row, number) for number, row in enumerate(csv.DictReader(lines), start=1)
-            )
+        log.attribute(read_attribution(path))
     finally:
         log.close()
-
-
-def _attribution(row: dict[str, str], number: int) -> Attribution:
-    identifier = row.get("appsflyer_id") or row.get("firebase_app_instance_id") or row.get("id")
-    try:
-        installed = datetime.fromisoformat(row["install_time"])
-        app, source = row["app"], row["media_source"]
-    except (KeyError, ValueError):
-        raise InputError(
-            f"row {number}", "needs app, media_source and an install_time like 2026-11-22T08:00:00Z"
-        ) from None
-    if not identifier:
-        raise InputError(f"row {number}", "needs appsflyer_id, firebase_app_instance_id or id")
-    if installed.tzinfo is None:
-        raise InputError(f"row {number}", "install_time needs an offset: write Z behind it")
-    return Attribution(
-        app=app,
-        id=identifier,
-        install_us=to_us(installed),
-        media_source=source,
-        campaign=row.get("campaign") or "",
-        retargeting=(row.get("is_retargeting") or "").lower() in ("1", "true"),
-    )
 
 
 def _decided(config: Config, folder: DataFolder, log: Log, bar: Progress) -> None:

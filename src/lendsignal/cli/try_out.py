@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
@@ -46,9 +47,8 @@ def demo(
     say = (lambda text: None) if json_ else click.echo
     if json_:
         logging.getLogger().setLevel(logging.WARNING)
-    show = demonstration.Show(
-        folder, simulate.make(simulate.demo(), seed), headless=headless, port=port, web_port=web_port
-    )
+    world = demonstration.lender_of(folder, seed, datetime.now(UTC).date())
+    show = demonstration.Show(folder, world, headless=headless, port=port, web_port=web_port)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         show.start()
@@ -101,7 +101,8 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _print_reports(show: demonstration.Show) -> None:
-    return None
+    for found in show.reports():
+        click.echo(found.to_text())
 
 
 @click.command()

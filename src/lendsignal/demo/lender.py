@@ -3,12 +3,14 @@
 import base64
 import secrets
 from collections.abc import Sequence
+from datetime import date, timedelta
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from lendsignal.sandbox import MetaDataset, SandboxSettings
-from lendsignal.simulate import World, events
+from lendsignal.simulate import World, demo, events, make
 
 CONFIG = """\
 # The made-up lender of `lendsignal demo`. Time is told by the replay clock; the sandboxes stand in for
@@ -103,7 +105,21 @@ ACCOUNTS = {
 }
 BUNDLES = {"android": "com.acme.loans", "ios": "id1234567890"}
 SECRETS = ("backend", "appsflyer", "firebase", "meta", "webhook")
+HISTORY_DAYS = 28
 SHARES = (20, 30, 50, 70)
+
+
+def lender_of(folder: Path, seed: int, today: date) -> World:
+    """The folder's made-up lender: four weeks of its life end today; a second start finds the same one."""
+    begun = folder / "begun"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not begun.exists():
+        begun.write_text(f"{today - timedelta(days=HISTORY_DAYS)} {seed}")
+    day, kept_seed = begun.read_text().split()
+    parameters = demo()
+    period = msgspec.structs.replace(parameters.period, start=date.fromisoformat(day), users=3_000)
+    phones = msgspec.structs.replace(parameters.phones, reinstall=0.35, new_phone=0.12)
+    return make(msgspec.structs.replace(parameters, period=period, phones=phones), int(kept_seed))
 
 
 def prepared(folder: Path, world: World) -> SandboxSettings:

@@ -10,16 +10,17 @@ from typing import Any
 from msgspec import Struct
 
 from lendsignal.config import Config
-from lendsignal.demo.lender import accounts, prepared
+from lendsignal.demo.lender import HISTORY_DAYS, accounts, prepared
 from lendsignal.log import DataFolder, open_deliveries, open_log
 from lendsignal.plan import Planned, Rebound, record_of
 from lendsignal.replay import Player, Stage, accepted_ids, chunks, received, received_us
+from lendsignal.report import Report, all_reports
 from lendsignal.run import ROLES
-from lendsignal.simulate import World, events
+from lendsignal.simulate import World, events, write
+from lendsignal.source import read_attribution
 
-HISTORY_DAYS = 28
-STEP_US = 3_600_000_000
-"""History moves in hours: every conversion is judged within the hour it happened in."""
+STEP_US = 900_000_000
+"""History moves in quarters of an hour: every conversion is judged within the one it happened in."""
 
 LIVE_SPEED = 600
 """Live, one second shows ten minutes of the lender's day."""
@@ -53,6 +54,8 @@ class Show:
         self.world = world
         self._list = list(events(world))
         self._arrived = [received_us(event) for event in self._list]
+        if not (folder / "lender").exists():
+            write(world, folder / "lender")
         ports = {"door.port": 0 if headless else _free(port), "web.port": 0 if headless else _free(web_port)}
         self.stage = Stage(folder, prepared(folder, world), roles=ROLES, overrides=ports)
         self._played = folder / "played"
@@ -84,6 +87,11 @@ class Show:
             self.stage.clock.set_us(self._arrived[0])
         self._config = self.stage.start()
         key = (self.folder / "secrets" / "backend").read_text()
+        log = open_log(DataFolder(self._config.data).log)
+        try:
+            log.attribute(read_attribution(self.folder / "lender" / "attribution.csv"))
+        finally:
+            log.close()
         self._player = Player(self.stage.service, key, self.stage.clock, self.stage.tend)
 
     def play_history(self, progress: Callable[[int], None]) -> None:
@@ -137,6 +145,12 @@ class Show:
             balanced=compared.equal and _balanced(tally, waiting),
             **sums,
         )
+
+    def reports(self) -> Sequence[Report]:
+        """The three reports as they stand."""
+        assert self._config is not None
+        found = all_reports(DataFolder(self._config.data))
+        return found.funnel, found.bindings, found.delivery
 
     def stop(self) -> None:
         """Ends every process; a later run goes on from here."""

@@ -1,5 +1,6 @@
 """How events come in, and what is asked of them at the door."""
 
+from lendsignal.source.attribution import read_attribution
 from lendsignal.source.door import Door
 from lendsignal.source.intake import Full, Intake
 from lendsignal.source.openapi import event_schema, openapi
@@ -17,6 +18,7 @@ __all__ = [
     "event_schema",
     "masked",
     "openapi",
+    "read_attribution",
     "read_event",
     "read_json",
     "reader_of",

@@ -212,6 +212,11 @@ def test_deliveries_counted_row_by_row_are_those_the_sender_counted(tmp_path: Pa
         event("loan_cancelled", 8, loan_id="L2"),
         event("applied", 9, application_id="A3", test=True),
         loan(10, "L3", loan_number=3, user_id="nobody"),
+        # moved to the other app after its user turned out to be staff: opened there, and skipped at once
+        login(0, "third", user_id="u3"),
+        loan(5, "L4", user_id="u3", arrives=11),
+        event("applied", 12, application_id="A4", user_id="u3", test=True),
+        login(4, "fourth", app="acme-ios", user_id="u3", arrives=13),
     )
     store = open_deliveries(kept.folder.deliveries)
     sender = Sender(kept.log, store, {}, {}, DeliverSettings(), kept.clock)
@@ -236,3 +241,4 @@ def test_deliveries_counted_row_by_row_are_those_the_sender_counted(tmp_path: Pa
     assert waiting == sum(n if what == "planned" else -n for (_, _, what), n in tally.items())
     assert ("meta-ios", "disbursement", "planned") in tally
     assert ("appsflyer-ng", "disbursement", "cancelled") in tally
+    assert ("meta-ios", "disbursement", "skipped") in tally

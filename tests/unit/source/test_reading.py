@@ -305,7 +305,7 @@ def test_what_we_set_ourselves_is_not_for_senders(field: str) -> None:
 @pytest.mark.parametrize(
     ("extra", "field", "nearest"),
     [
-        ({"loan_nr": 1}, "loan_nr", "loan_id"),
+        ({"loan_nr": 1}, "loan_nr", "loan_number"),
         ({"currancy": "NGN"}, "currancy", "currency"),
         ({"phone_number": "08012345678"}, "phone_number", None),
         ({"device": {"gaids": "g"}}, "device.gaids", "gaid"),
@@ -421,9 +421,11 @@ def test_what_is_no_json_object_is_refused(raw: bytes, rule: str) -> None:
 def test_any_depth_is_either_read_or_refused(depth: int, space: bytes) -> None:
     raw = b'{"a":' + space + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
     try:
-        assert read_json(raw)
+        rule = "" if read_json(raw) else "nothing was read"
     except InputError as error:
-        assert error.rule == "must not be nested that deeply"
+        rule = error.rule
+
+    assert rule in ("", "must not be nested that deeply")
 
 
 @pytest.mark.parametrize(
@@ -493,9 +495,8 @@ def test_contacts_are_hashed_and_the_raw_ones_are_gone() -> None:
     found = read({**LOAN, "email": " SomeOne@Acme.example ", "phone": "+234 801 234 5678"})
 
     assert found.contact is not None
-    assert found.contact.email == "fb41cdb0ff2b3cab84c87afb8aa2d48ad77b7a0ab7bb9f0bfb7de1ea9e2a6af6" or (
-        len(found.contact.email or "") == 64
-    )
+    assert found.contact.email == "10735c787d20cf66f16ebd34223ffe57cab747d308e0436ee9c670566df2b636"
+    assert found.contact.phone_digits == "61d593aff531c413752d4a580c9c6b64977c7c861270528d9ef765715959e9c3"
     raw = msgspec.json.encode(found).lower()
     assert b"someone" not in raw
     assert b"8012345678" not in raw

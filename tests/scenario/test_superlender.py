@@ -1,0 +1,59 @@
+"""The main job on real loans: the judge, who shares no code with us, must agree with every binding."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SHARED = Path(os.environ.get("LENDSIGNAL_SHARED", ROOT.parent / "shared"))
+DATA, TOOL = SHARED / "data" / "superlender", SHARED / "tools" / "superlender_world.py"
+CUSTOMERS = 300
+
+pytestmark = pytest.mark.skipif(
+    not (DATA.is_dir() and TOOL.is_file()),
+    reason=f"NOT RUN: the real loans and their judge are not at {SHARED}; set LENDSIGNAL_SHARED to their folder",
+)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    command = [sys.executable, str(ROOT / "examples" / "superlender" / "run.py"), "--json"]
+    command += ["--data", str(DATA), "--world-tool", str(TOOL), "--customers", str(CUSTOMERS)]
+    command += ["--folder", str(tmp_path_factory.mktemp("superlender"))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def test_every_device_is_the_judges_under_both_bindings(found: dict[str, Any]) -> None:
+    assert found["agreement"] == {"last_login": 1.0, "first_install": 1.0}
+    assert found["judged"] > 5 * CUSTOMERS
+    assert 0 < found["late_touch"] < found["judged"] / 20
+
+
+def test_the_books_balance_and_the_sandboxes_hold_what_was_accepted(found: dict[str, Any]) -> None:
+    assert found["balanced"]
+    assert found["received_equals_accepted"]
+    assert found["received"] == found["accepted"]
+    assert found["accepted_share"] >= 0.95
+
+
+def test_the_binding_report_is_the_judges_truth(found: dict[str, Any]) -> None:
+    assert found["bindings_report_equals_truth"]
+    assert found["moved"]["disbursed"] > 0.05
+
+
+def test_firsts_and_repeats_add_up_to_the_loans(found: dict[str, Any]) -> None:
+    counts = found["counts"]
+
+    assert counts["customers"] == CUSTOMERS
+    assert counts["registered"] == CUSTOMERS
+    assert counts["first_loans"] + counts["repeat_loans"] == counts["loans"]
+    # A customer whose loans do not start at number 1 has no first loan.
+    assert counts["first_loans"] <= CUSTOMERS
