@@ -16,7 +16,7 @@ CUSTOMERS = 300
 
 pytestmark = pytest.mark.skipif(
     not (DATA.is_dir() and TOOL.is_file()),
-    reason=f"NOT RUN: the real loans and their judge are not at {SHARED}; set LENDSIGNAL_SHARED to their folder",
+    reason=f"NOT RUN: no loans and no judge at {SHARED}; LENDSIGNAL_SHARED can name their folder",
 )
 
 
