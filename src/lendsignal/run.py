@@ -5,6 +5,7 @@ send  the sending loop
 web   pages and reports, so that none of them ever delays a delivery
 """
 
+import gc
 import logging
 import os
 import signal
@@ -211,6 +212,7 @@ class Supervisor:
                     self._failures[role] = 0
                 continue
             del self._children[role]
+            _let_go(child)
             wait = RESTART_SECONDS[min(self._failures[role], len(RESTART_SECONDS) - 1)]
             self._failures[role] += 1
             self._due[role] = now + wait
@@ -237,6 +239,7 @@ class Supervisor:
                 logger.error("%s did not stop in time and is killed", role)
                 child.kill()
                 child.wait()
+            _let_go(child)
         self._children.clear()
         self._lock.release()
 
@@ -244,6 +247,12 @@ class Supervisor:
         command = [sys.executable, "-m", "lendsignal", "role", role, "--config", str(self._config.path)]
         # The child reads its end of this pipe: when we die in whatever way, it ends too.
         return subprocess.Popen([*command, *self._arguments], stdin=subprocess.PIPE)
+
+
+def _let_go(child: subprocess.Popen[bytes]) -> None:
+    """Closes our end of the pipe by which a child knows that we live."""
+    if child.stdin is not None:
+        child.stdin.close()
 
 
 def run(config: Config, roles: tuple[str, ...] = ROLES, arguments: tuple[str, ...] = ()) -> None:
@@ -324,6 +333,10 @@ def _core_routes(config: Config, clock: Clock) -> list[Route]:
 
 def role(name: str, config: Config) -> None:
     """Does one role in this process until told to stop."""
+    # Our values are trees without cycles: the collector would only walk the states again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
     match name:
         case "core":
             core(config)

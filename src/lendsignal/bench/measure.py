@@ -90,22 +90,22 @@ class Figures(Struct, frozen=True, kw_only=True):
     machine: Mapping[str, str]
 
 
-def measure(*, quick: bool, tell: Callable[[str], None]) -> Figures:
-    """Runs every measurement. `tell` is called with what is being done."""
-    scale = 1 if quick else 5
+def measure(*, quick: bool, tell: Callable[[str], None], scale: float = 1.0) -> Figures:
+    """Runs every measurement. `tell` is called with what is being done; `scale` multiplies the sizes."""
+    scale *= 1 if quick else 5
     tell("events in, decided, nothing sent: batches of 100")
-    batch = _accepted(40_000 * scale, 100)
+    batch = _accepted(round(40_000 * scale), 100)
     tell("events in, decided, nothing sent: one a request")
-    single = _accepted(15_000 * scale, 1)
+    single = _accepted(round(15_000 * scale), 1)
     tell("end to end: batches of 100 in, two requests an event out")
-    whole = _end_to_end(20_000 * scale, 100)
+    whole = _end_to_end(round(20_000 * scale), 100)
     tell("end to end: one event a request in, two requests an event out")
-    singles = _end_to_end(10_000 * scale, 1)
+    singles = _end_to_end(round(10_000 * scale), 1)
     rate = 2_000
     tell(f"delay at {rate} events a second")
-    delays = _delays(rate, 8 if quick else 30)
+    delays = _delays(rate, max(1, round(6 * scale)))
     tell("the load tool against the bare sink")
-    bare = _bare(20_000 * scale)
+    bare = _bare(round(20_000 * scale))
     return Figures(
         accepted_single_per_s=single["accepted"],
         accepted_batch_per_s=batch["accepted"],

@@ -573,7 +573,9 @@ def _attempt(receipt: Receipt, contact: Contact | None) -> Attempt:
 
 
 def _readable(body: bytes, contact: Contact | None) -> str:
-    return _without(body.decode("utf-8", "replace"), contact)
+    """What a platform said, on one line and without anything that could move a terminal's cursor."""
+    text = _without(body.decode("utf-8", "replace"), contact)
+    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def _without(text: str, contact: Contact | None) -> str:

@@ -37,8 +37,7 @@ from lendsignal.report.stored import (
     stored_event,
     stored_record,
 )
-from lendsignal.resolve import ResolveSettings, Snapshot, Touches, device_at
-from lendsignal.resolve.touches import Mark
+from lendsignal.resolve import Mark, ResolveSettings, Snapshot, Touches, device_at
 
 SCHEMA = """
 create table event (

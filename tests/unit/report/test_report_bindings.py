@@ -226,7 +226,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
     return found
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(histories())
 def test_the_join_gives_what_resolve_gives_from_all_touches(
     tmp_path_factory: pytest.TempPathFactory, history: list[Event]
@@ -269,7 +269,7 @@ def named(device: Device) -> str:
     return device.firebase_app_instance_id or f"gaid:{device.gaid}" if any(ids) else ""
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(histories())
 def test_the_join_gives_the_latest_login_by_then(
     tmp_path_factory: pytest.TempPathFactory, history: list[Event]

@@ -171,6 +171,13 @@ def test_a_dead_delivery_shows_what_was_kept_of_it(kept: Kept) -> None:
     assert (delivery.dead_request, delivery.dead_answer) == ('{"url":"u"}', "no")
 
 
+def test_an_answer_cannot_move_the_cursor_of_a_terminal(kept: Kept) -> None:
+    kept.send(lambda *_: Fate("accepted", "confirmed", 11, answer=b"\x1b[2Jok\r\n\xff"))
+    _, one = life_of(explain(kept.folder, "disbursed-L1"))
+
+    assert one.deliveries[0].attempts[-1].answer == " [2Jok  \ufffd"
+
+
 def render(delivery: int, record: Planned | Rebound, entry: Entry, binding: Binding | None) -> Request | Skip:
     """A destination that sends the hashed e-mail and the device."""
     if entry.name == "ev_f":

@@ -1,0 +1,56 @@
+"""The reference page names everything that reports give."""
+
+import re
+from pathlib import Path
+
+from tests.acme import loan, login
+from tests.unit.report.kept import Fate, Kept
+
+import lendsignal.report
+from lendsignal.report import DeliveryReport, Report, Table, all_reports, load
+
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "reports.md").read_text()
+INSIDE = {"tester", "step", "entry", "receipt", "waits"}
+"""Tables that only loading needs."""
+
+
+def kept(path: Path) -> Kept:
+    told = Kept(path).tell(login(0, "old"), loan(1, loan_number=1))
+    return told.send(lambda *_: Fate("accepted", "confirmed", 2))
+
+
+def test_every_column_of_every_report_is_explained(tmp_path: Path) -> None:
+    reports = all_reports(kept(tmp_path).folder)
+    found: list[Report] = [reports.funnel, reports.funnel_by_source, reports.bindings, reports.delivery]
+    missing = {
+        column.name
+        for report in found
+        for table in report.tables().values()
+        for column in table.columns
+        if f"`{column.name}`" not in PAGE
+    }
+    unnamed = {name for report in found for name in report.tables() if f"`{name}`" not in PAGE}
+
+    assert missing == set()
+    assert unnamed == set()
+
+
+def test_every_table_is_listed_with_its_columns(tmp_path: Path) -> None:
+    with load(kept(tmp_path).folder) as tables:
+        columns: dict[str, list[str]] = {}
+        for name, column in tables.rows(
+            "select table_name, column_name from duckdb_columns() where not internal"
+        ):
+            columns.setdefault(name, []).append(column)
+    rows = dict(re.findall(r"^\| `(\w+)` \| [^|]* \| ([^|]*) \|$", PAGE, re.MULTILINE))
+    listed = {name: set(re.findall(r"`(\w+)`", text)) - {"event"} for name, text in rows.items()}
+    listed["counted"] |= listed["event"]
+
+    assert listed == {name: set(found) for name, found in columns.items() if name not in INSIDE}
+
+
+def test_reports_are_typed_tables() -> None:
+    fields = {name for name, kind in DeliveryReport.__annotations__.items() if kind is Table}
+
+    assert fields == {"destinations", "conversions", "reasons", "delays", "paused"}
+    assert set(lendsignal.report.__all__) >= {"all_reports", "explain", "load"}
