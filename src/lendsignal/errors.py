@@ -64,7 +64,7 @@ class FolderInUse(LogError):
         self.role = role
         super().__init__(
             f"another lendsignal process already does {role!r} in {folder}; "
-            "stop it first, or give this one its own folder with --data"
+            "stop it first, or give this one a data folder of its own (service.data)"
         )
 
 

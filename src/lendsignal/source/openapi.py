@@ -8,6 +8,7 @@ from msgspec import Meta, defstruct
 
 from lendsignal import __version__
 from lendsignal.model import KEY_FIELD, Event
+from lendsignal.source.reading import AMOUNTS
 from lendsignal.source.settings import DoorSettings
 
 OURS = ("source", "flags", "contact", "history", "received_at")
@@ -24,7 +25,8 @@ def event_schema() -> dict[str, Any]:
         if field.name in OURS or field.name in ("occurred_at", "event_id"):
             continue
         kind = hints[field.name]
-        fields.append((field.name, kind) if field.required else (field.name, kind, field.default))
+        default = {} if field.name == "properties" else field.default
+        fields.append((field.name, kind) if field.required else (field.name, kind, default))
     fields.insert(
         0,
         (
@@ -43,6 +45,9 @@ def event_schema() -> dict[str, Any]:
     body: dict[str, Any] = whole["$defs"].pop("LoanEvent")
     for extra in ("event_id", "email", "phone", "sent_at"):
         body["properties"][extra].pop("default", None)
+    for amount in AMOUNTS:
+        # Taken as a JSON number, and as text where exactness matters to the sender.
+        body["properties"][amount] = {"type": ["number", "string", "null"], "minimum": 0}
     body["description"] = "One thing that happened to a user, a loan or a phone."
     body["allOf"] = [
         {"if": {"properties": {"type": {"const": kind}}}, "then": {"required": [key]}}
