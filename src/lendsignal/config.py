@@ -12,7 +12,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta, Struct
 
-from lendsignal.deliver import DeliverSettings, DestinationSettings, Outlet
+from lendsignal.deliver import (
+    DeliverSettings,
+    DestinationSettings,
+    Outlet,
+    problem_with_secrets,
+    secrets_of,
+)
 from lendsignal.derive import DerivePolicy, DeriveSettings, Tiers, TierSettings, cuts_of
 from lendsignal.destination import registry
 from lendsignal.destination.spec import Destination, hosts_of
@@ -128,14 +134,25 @@ def load(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Config:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([Problem(str(path), f"not TOML: {error}", "a TOML file")]) from None
-    for key, value in (overrides or {}).items():
-        section, _, name = key.partition(".")
-        table.setdefault(section, {})[name] = value
     found: list[Problem] = []
+    for key, value in (overrides or {}).items():
+        _override(table, key, value, found)
     config = _composed(table, path, found)
     if found or config is None:
         raise ConfigError(with_lines(list(dict.fromkeys(found)), toml_positions(text)))
     return config
+
+
+def _override(table: dict[str, Any], key: str, value: object, found: list[Problem]) -> None:
+    """Sets one dotted key in the file's table."""
+    *tables, name = key.split(".")
+    for step in tables:
+        below = table.setdefault(step, {})
+        if not isinstance(below, dict):
+            found.append(Problem(key, f"{step}, which is no table", "a key of a table", "--set"))
+            return
+        table = below
+    table[name] = value
 
 
 def config_schema() -> dict[str, Any]:
@@ -390,6 +407,10 @@ def _outlets(
         for field, secret in _secrets(own):
             key = key_path("destination", name, field)
             secrets[key] = _is_set(secret, key, origin, found)
+        wrong = problem_with_secrets(one.module.SPEC.auth, secrets_of(own))
+        if wrong is not None:
+            key = key_path("destination", name, wrong[0])
+            found.append(Problem(key, wrong[1], "the secret as the platform shows it", origin))
         hosts = hosts_of(one.module.SPEC, own)
         outlets[name] = Outlet(name=name, module=one.module, common=one.common, own=own, app=app, hosts=hosts)
     return outlets

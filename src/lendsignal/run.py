@@ -43,6 +43,9 @@ KEEP_ALIVE_SECONDS = 75
 """Longer than the pools of the usual clients keep a connection, so that it is they who close it."""
 
 RESTART_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+PORT_SECONDS = 8.0
+"""How long a port may still be taken by a service that is about to end."""
+
 STEADY_SECONDS = 30.0
 """A child that lived so long is no longer counted as failing."""
 
@@ -163,12 +166,7 @@ def serve(app: Any, host: str, port: int, address: Path) -> None:
     """Serves an ASGI app until told to stop, and writes where it listens into a file."""
     # Uvicorn ends in good order on SIGTERM and then raises it once more: that is a plain exit here.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        raise LogError(f"cannot listen on {host}:{port}: {error.strerror}; choose another port") from error
+    listening = _listening(host, port)
     settings = uvicorn.Config(
         app,
         http="httptools",
@@ -244,9 +242,15 @@ class Supervisor:
         self._lock.release()
 
     def _child(self, role: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "lendsignal", "role", role, "--config", str(self._config.path)]
-        # The child reads its end of this pipe: when we die in whatever way, it ends too.
-        return subprocess.Popen([*command, *self._arguments], stdin=subprocess.PIPE)
+        verbose = ["-v"] if logging.getLogger().isEnabledFor(logging.DEBUG) else []
+        words = ["role", role, "--config", str(self._config.path), *self._arguments]
+        # The child reads its end of this pipe: when we die in whatever way, it ends too. Its session is
+        # its own, for Ctrl-C is meant for us: we end the roles in good order.
+        return subprocess.Popen(
+            [sys.executable, "-m", "lendsignal", *verbose, *words],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
 
 
 def _let_go(child: subprocess.Popen[bytes]) -> None:
@@ -259,12 +263,44 @@ def run(config: Config, roles: tuple[str, ...] = ROLES, arguments: tuple[str, ..
     """Supervises the roles until SIGTERM or Ctrl-C."""
     stopping = _stop_on_signal()
     supervisor = Supervisor(config, roles, arguments)
+    _wait_for_ports(config, roles, stopping)
     supervisor.start()
     try:
         while not stopping.wait(0.2):
             supervisor.tend()
     finally:
         supervisor.stop()
+
+
+def _wait_for_ports(config: Config, roles: tuple[str, ...], stopping: threading.Event) -> None:
+    """Nothing starts where the door or the pages could not listen; raises `LogError` with which port.
+
+    A moment is granted to the children of a run that was killed: they are about to end.
+    """
+    wanted = {"core": (config.door.host, config.door.port), "web": (config.web.host, config.web.port)}
+    until = time.monotonic() + PORT_SECONDS
+    for role, (host, port) in wanted.items():
+        while role in roles and not stopping.is_set():
+            try:
+                _listening(host, port).close()
+                break
+            except LogError:
+                if time.monotonic() > until:
+                    raise
+                stopping.wait(0.1)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        # Two sockets may be bound to one port where neither listens yet.
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        raise LogError(f"cannot listen on {host}:{port}: {error.strerror}; choose another port") from error
+    return listening
 
 
 def end_with_parent() -> None:
@@ -334,8 +370,6 @@ def _core_routes(config: Config, clock: Clock) -> list[Route]:
 def role(name: str, config: Config) -> None:
     """Does one role in this process until told to stop."""
     # Our values are trees without cycles: the collector would only walk the states again and again.
-    gc.collect()
-    gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     match name:
         case "core":

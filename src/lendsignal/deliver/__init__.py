@@ -4,7 +4,15 @@ from lendsignal.deliver.line import Line, Outlet
 from lendsignal.deliver.sender import Body, Sender, rendered
 from lendsignal.deliver.settings import DeliverSettings, DestinationSettings, Unknown
 from lendsignal.deliver.transport import Done, NoAnswer, Transport
-from lendsignal.deliver.wire import MissingSecret, Wire, kept, secrets_of, wire
+from lendsignal.deliver.wire import (
+    MissingSecret,
+    Wire,
+    kept,
+    problem_with_secrets,
+    secrets_of,
+    wire,
+    without_secrets,
+)
 
 __all__ = [
     "Body",
@@ -20,7 +28,9 @@ __all__ = [
     "Unknown",
     "Wire",
     "kept",
+    "problem_with_secrets",
     "rendered",
     "secrets_of",
     "wire",
+    "without_secrets",
 ]

@@ -38,6 +38,11 @@ class Outlet(Struct, frozen=True, kw_only=True):
         return self.common.late or self.spec.late
 
     @property
+    def allows_private(self) -> bool:
+        """Whether its requests may reach loopback and private addresses; only webhooks are kept from them."""
+        return bool(getattr(self.own, "allow_private", True))
+
+    @property
     def on_unknown(self) -> Retries | Hold | Unknown:
         """What follows a request that left and was never answered."""
         return self.common.on_unknown or self.spec.on_unknown
@@ -141,7 +146,14 @@ class Line:
         return self.requests < self.outlet.common.concurrency
 
     def pause(self, reason: str, now_us: int) -> None:
-        """Stops sending but for a probe after a while, longer each time up to a quarter of an hour."""
+        """Stops sending but for a probe after a while, longer each time up to a quarter of an hour.
+
+        Only a probe's answer makes the wait longer: the rows of one batch and the requests that were in
+        flight beside it all say the same.
+        """
+        if self.paused is not None and now_us < self.probe_us:
+            self.paused = reason
+            return
         self.probes = 0 if self.paused is None else min(self.probes + 1, 4)
         self.paused = reason
         self.probe_us = now_us + (self.settings.probe_after * 2**self.probes) // MICROSECONDS
@@ -151,9 +163,15 @@ class Line:
         self.paused, self.probes, self.throttles = None, 0, 0
 
     def slow_down(self, after: timedelta | None, now_us: int) -> None:
-        """The whole line waits: so long as the platform asks, else a second, doubling up to a minute."""
+        """The whole line waits: so long as the platform asks, else a second, doubling up to a minute.
+
+        What is told while it waits already (by the other rows and requests) does not double it.
+        """
+        waits = now_us < self.held_until_us
+        if after is None and waits:
+            return
         wait = after if after is not None else timedelta(seconds=min(60, 2**self.throttles))
-        self.throttles = min(self.throttles + 1, 6)
+        self.throttles = min(self.throttles + (not waits), 6)
         self.held_until_us = max(self.held_until_us, now_us + wait // MICROSECONDS)
 
     def retry_at(self, delivery: Open, after: timedelta | None, now_us: int) -> int:

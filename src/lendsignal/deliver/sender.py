@@ -6,18 +6,18 @@ delivery is claimed on disk before its request leaves, and its outcome is on dis
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 import msgspec
 from msgspec import Struct
 
-from lendsignal.clock import Clock
+from lendsignal.clock import MICROSECOND, Clock
 from lendsignal.deliver.line import Line, Outlet, outlets_by_name
 from lendsignal.deliver.settings import DeliverSettings, Unknown
 from lendsignal.deliver.transport import Done, NoAnswer, Transport
-from lendsignal.deliver.wire import MissingSecret, kept, secrets_of, wire
+from lendsignal.deliver.wire import MissingSecret, kept, secrets_of, wire, without_secrets
 from lendsignal.destination.spec import Hold, Item, Request, Response, Retries
 from lendsignal.errors import TransportError
 from lendsignal.log import Changes, Dead, Deliveries, Log, Open, Receipt, Stage
@@ -48,6 +48,9 @@ ANSWER_KEPT = 400
 
 FLUSH_SECONDS = 0.02
 """How long an outcome may wait for company before it is committed."""
+
+HELD_SECONDS = 30.0
+"""How often held deliveries are looked through for those whose time with a person is over."""
 
 BODIES_AT_HAND = 30_000
 """Planned deliveries kept in memory between planning and sending, so that they need not be read again."""
@@ -99,6 +102,9 @@ class Sender:
         self._changes = Changes()
         self._changed_at = 0.0
         self._bodies: dict[int, Body] = {}
+        self._rebounds: dict[int, tuple[int, ...]] = {}
+        self._strikes: dict[tuple[int, str], int] = {}
+        self._held_at = 0.0
         self._lines = outlets_by_name(outlets, settings, time.monotonic())
         self._secrets = {name: secrets_of(outlet.own) for name, outlet in outlets.items()}
         self._recover()
@@ -111,6 +117,7 @@ class Sender:
     def turn(self, longest_wait: float = 0.25) -> bool:
         """One round. Returns whether there was anything to do."""
         read = self._read()
+        self._let_held_go()
         started = self._start()
         company = self.in_flight > 0 and time.monotonic() - self._changed_at < FLUSH_SECONDS
         if self._changes and not company:
@@ -154,10 +161,11 @@ class Sender:
             case Rebound():
                 self._rebind(number, record)
             case Withdrawn():
-                for one in self._siblings(record.record):
-                    if not self._is_claimed(one, record.at_us):
-                        what = "skipped" if record.skip is not None else "cancelled"
-                        self._finish(one, what, record.skip.value if record.skip else record.reason)
+                what = "skipped" if record.skip is not None else "cancelled"
+                reason = record.skip.value if record.skip is not None else record.reason
+                for _, one in self._family(record.record):
+                    if one is not None:
+                        self._withdraw(one, what, reason, record.at_us)
 
     def _open(self, number: int, place: int, entry: Entry, record: Planned | Rebound) -> None:
         name = record.conversion.name
@@ -182,18 +190,19 @@ class Sender:
 
     def _rebind(self, number: int, record: Rebound) -> None:
         """Deliveries not yet claimed follow the late touch; what was sent stays and is counted."""
-        old = {self._body(one).entry.kind: one for one in self._siblings(record.record)}
-        planned = self._log.record(record.record)
-        was_planned = {entry.kind for entry in planned.entries} if isinstance(planned, Planned) else set()
+        family = self._family(record.record)
+        staying = {entry.destination for entry in record.entries}
         for place, entry in enumerate(record.entries):
-            one = old.pop(entry.kind, None)
-            if one is None:
-                if entry.kind in was_planned:
-                    self._changes.add(entry.destination, record.conversion.name, "late_touch")
-                else:
-                    self._open(number, place, entry, record)
-            elif self._is_claimed(one, record.at_us):
-                self._changes.add(one.destination, record.conversion.name, "late_touch")
+            before = _counterpart(entry, family, staying)
+            if before is None:
+                self._reopen(number, place, entry, record)
+                continue
+            family.remove(before)
+            was, one = before
+            if was.skip is not None:
+                continue
+            if one is None or self._is_claimed(one, record.at_us):
+                self._changes.add(was.destination, record.conversion.name, "late_touch")
             elif one.destination == entry.destination:
                 moved = msgspec.structs.replace(one, bound=number)
                 self._bodies.pop(one.id, None)
@@ -203,20 +212,38 @@ class Sender:
                     line.items[one.id] = moved
             else:
                 self._finish(one, "cancelled", "rebound")
-                self._open(number, place, entry, record)
-        for one in old.values():
-            if not self._is_claimed(one, record.at_us):
+                self._reopen(number, place, entry, record)
+        for _, one in family:
+            if one is not None and not self._is_claimed(one, record.at_us):
                 self._finish(one, "cancelled", "rebound")
 
-    def _siblings(self, number: int) -> list[Open]:
-        """The open deliveries that a record planned."""
-        planned = self._log.record(number)
-        entries = () if planned is None or isinstance(planned, Withdrawn) else planned.entries
-        found: list[Open] = []
-        for place, entry in enumerate(entries):
-            one = self._find(entry.destination, delivery_id(number, place))
-            if one is not None:
-                found.append(one)
+    def _reopen(self, number: int, place: int, entry: Entry, record: Rebound) -> None:
+        self._open(number, place, entry, record)
+        known = self._rebounds.get(record.record, ())
+        if number not in known:
+            self._rebounds[record.record] = (*known, number)
+
+    def _withdraw(self, one: Open, what: str, reason: str, at_us: int) -> None:
+        """Not sent again, tried or not; one that is on its way is marked, so that it is not repeated."""
+        if one.stage is Stage.HELD or (self._clock.replay and one.due_us <= at_us):
+            return
+        if one.stage is Stage.WAITING:
+            self._finish(one, what, reason)
+            return
+        marked = msgspec.structs.replace(one, reason=f"{what} {reason}")
+        self._changes.keep(marked)
+        line = self._lines.get(one.destination)
+        if line is not None and one.id in line.items:
+            line.items[one.id] = marked
+
+    def _family(self, number: int) -> list[tuple[Entry, Open | None]]:
+        """What a record planned, moves to other apps included, each with its delivery while that is open."""
+        found: list[tuple[Entry, Open | None]] = []
+        for record in (number, *self._rebounds.get(number, ())):
+            planned = self._log.record(record)
+            if isinstance(planned, (Planned, Rebound)):
+                for place, entry in enumerate(planned.entries):
+                    found.append((entry, self._find(entry.destination, delivery_id(record, place))))
         return found
 
     def _find(self, destination: str, number: int) -> Open | None:
@@ -260,11 +287,13 @@ class Sender:
                 break
             ready = [pair for one in due if (pair := self._ready(line, one, now_us)) is not None]
             for group in _grouped(ready, spec.batch_by):
-                if not line.bucket.take(now):
+                if not line.may_start(now_us) or not line.bucket.take(now):
                     for one, _ in group:
                         line.put(one)
                     continue
-                flights.append(self._claimed(line, group, now_us))
+                flight = self._claimed(line, group, now_us)
+                if flight is not None:
+                    flights.append(flight)
         return flights
 
     def _ready(self, line: Line, one: Open, now_us: int) -> tuple[Open, Item] | None:
@@ -280,17 +309,27 @@ class Sender:
         try:
             item = encoded(line.outlet, self._apps, body)
         except Exception as error:
-            logger.error(
-                "delivery %d cannot be encoded for %s: %s", one.id, one.destination, type(error).__name__
-            )
-            self._die(line, one, "encode_failed", b"", b"", now_us)
+            self._unmade(line, one, error, now_us)
             return None
         if isinstance(item, Skip):
             self._finish(one, "skipped", item.reason.value)
             return None
         return one, item
 
-    def _claimed(self, line: Line, group: Sequence[tuple[Open, Item]], now_us: int) -> Flight:
+    def _unmade(self, line: Line, one: Open, error: Exception, now_us: int) -> None:
+        """Our own fault in one delivery: it is dead, and stops nobody else."""
+        logger.error(
+            "delivery %d cannot be encoded for %s: %s", one.id, one.destination, type(error).__name__
+        )
+        self._die(line, one, "encode_failed", b"", b"", now_us)
+
+    def _claimed(self, line: Line, group: Sequence[tuple[Open, Item]], now_us: int) -> Flight | None:
+        try:
+            request = line.outlet.module.request([item for _, item in group], line.outlet.own)
+        except Exception as error:
+            for one, _ in group:
+                self._unmade(line, one, error, now_us)
+            return None
         claimed: list[Open] = []
         for one, _ in group:
             flying = msgspec.structs.replace(one, stage=Stage.CLAIMED, first_us=one.first_us or now_us)
@@ -299,7 +338,6 @@ class Sender:
             self._changes.keep(flying)
             claimed.append(flying)
         line.requests += 1
-        request = line.outlet.module.request([item for _, item in group], line.outlet.own)
         return Flight(line, claimed, request, now_us)
 
     def _send(self, flight: Flight) -> None:
@@ -313,31 +351,46 @@ class Sender:
                 sandbox=self._settings.sandbox,
                 now_us=flight.sent_us,
             )
-        except MissingSecret:
+            self._transport.start(
+                ready,
+                flight,
+                outlet.common.timeout.total_seconds(),
+                private=self._settings.sandbox is not None or outlet.allows_private,
+            )
+        except MissingSecret as error:
+            logger.error("%s: %s", outlet.name, error)
             self._settle(flight, [Paused("no_secret")] * len(flight.deliveries), None)
         except TransportError as error:
             logger.error("%s: %s", outlet.name, error)
             self._settle(flight, [Paused("host_not_declared")] * len(flight.deliveries), None)
-        else:
-            self._transport.start(ready, flight, outlet.common.timeout.total_seconds())
+        except Exception as error:
+            logger.error("%s: its requests cannot be made: %s", outlet.name, type(error).__name__)
+            self._settle(flight, [Paused("unusable_request")] * len(flight.deliveries), None)
 
     # what came of them
 
     def _ended(self, done: Done) -> None:
         flight: Flight = done.token
-        result: Response | NoAnswer = done.result
+        line, result = flight.line, done.result
         if isinstance(result, NoAnswer):
+            if result.reason == "private_address":
+                logger.error("%s: its host stands for a private address, which is refused", line.outlet.name)
+                self._settle(flight, [Paused("private_address")] * len(flight.deliveries), None)
+                return
             for one in flight.deliveries:
                 self._unanswered(flight, one, result)
-            flight.line.requests -= 1
+            line.requests -= 1
+            self._probed(line)
             self._touched()
             return
         try:
-            outcomes = flight.line.outlet.module.classify(result, len(flight.deliveries))
+            outcomes = line.outlet.module.classify(result, len(flight.deliveries))
+            if len(outcomes) != len(flight.deliveries):
+                raise ValueError(f"{len(outcomes)} outcomes for {len(flight.deliveries)} items")
         except Exception as error:
-            logger.error("an answer of %s cannot be read: %s", flight.line.outlet.name, type(error).__name__)
+            logger.error("an answer of %s cannot be read: %s", line.outlet.name, type(error).__name__)
             outcomes = [Retry("unreadable_answer")] * len(flight.deliveries)
-        self._settle(flight, outcomes, result)
+        self._settle(flight, outcomes, without_secrets(result, self._secrets[line.outlet.name]))
 
     def _settle(self, flight: Flight, outcomes: Sequence[Outcome], response: Response | None) -> None:
         line = flight.line
@@ -349,7 +402,13 @@ class Sender:
             line.resume()
         for one, outcome in zip(flight.deliveries, outcomes, strict=True):
             self._came(flight, one, outcome, response, len(flight.deliveries))
+        self._probed(line)
         self._touched()
+
+    def _probed(self, line: Line) -> None:
+        """A probe that did not get through, in whatever way, is followed by the next after a while."""
+        if line.paused is not None:
+            line.pause(line.paused, self._clock.now_us())
 
     def _came(
         self, flight: Flight, one: Open, outcome: Outcome, response: Response | None, size: int
@@ -373,8 +432,7 @@ class Sender:
             case Retry(reason, after, counts):
                 if not counts:
                     line.slow_down(after, now_us)
-                limit = line.outlet.spec.tries_on.get(reason)
-                if limit is not None and one.attempts + 1 >= limit:
+                if self._is_out(line, one, reason):
                     self._receipt(one, "dead", reason, flight, response)
                     self._die(line, one, reason, kept(flight.request), answer, now_us, told=True)
                 else:
@@ -403,6 +461,18 @@ class Sender:
             return self._again(line, one, ended.reason, due, flight, None, unknown=1)
         return self._hold(line, one, ended.reason, flight)
 
+    def _is_out(self, line: Line, one: Open, reason: str) -> bool:
+        """Whether the platform's own limit for this answer is reached; other tries do not count for it.
+
+        Counted in memory: a restart grants the tries again, which loses nothing.
+        """
+        limit = line.outlet.spec.tries_on.get(reason)
+        if limit is None:
+            return False
+        strikes = self._strikes.get((one.id, reason), 0) + 1
+        self._strikes[one.id, reason] = strikes
+        return strikes >= limit
+
     def _may_repeat(self, line: Line, one: Open) -> bool:
         match line.outlet.on_unknown:
             case Retries(times):
@@ -413,8 +483,15 @@ class Sender:
                 return False
 
     def _hold(self, line: Line, one: Open, reason: str, flight: Flight | None = None) -> None:
-        """The ambiguous end under `hold`: kept for a person, tried by nobody."""
-        held = msgspec.structs.replace(one, stage=Stage.HELD, unknown=one.unknown + 1, reason="unknown")
+        """The ambiguous end under `hold`: kept for a person, tried by nobody; `due_us` is when that ends."""
+        span = _held_for(line.outlet)
+        held = msgspec.structs.replace(
+            one,
+            stage=Stage.HELD,
+            due_us=one.due_us if span is None else self._clock.now_us() + span // MICROSECOND,
+            unknown=one.unknown + 1,
+            reason="unknown",
+        )
         line.drop(one.id)
         self._bodies.pop(one.id, None)
         self._changes.keep(held)
@@ -433,6 +510,10 @@ class Sender:
         unknown: int = 0,
         batch: int = 0,
     ) -> None:
+        withdrawn = _withdrawal(line.items.get(one.id, one))
+        if withdrawn is not None:
+            self._finish(one, *withdrawn, flight, response)
+            return
         self._receipt(one, "retry", reason, flight, response)
         waiting = msgspec.structs.replace(
             one,
@@ -479,12 +560,15 @@ class Sender:
         line = self._lines.get(one.destination)
         if line is not None:
             line.drop(one.id)
+            for word in line.outlet.spec.tries_on:
+                self._strikes.pop((one.id, word), None)
         self._bodies.pop(one.id, None)
         self._touched()
 
     def _receipt(
         self, one: Open, what: str, reason: str, flight: Flight | None, response: Response | None
     ) -> None:
+        logger.debug("%s: delivery %d: %s %s", one.destination, one.id, what, reason)
         self._changes.receipts.append(
             Receipt(
                 id=one.id,
@@ -574,7 +658,11 @@ class Sender:
         self._commit()
 
     def _ambiguous(self, line: Line, one: Open) -> None:
-        if self._may_repeat(line, one):
+        withdrawn = _withdrawal(one)
+        if withdrawn is not None:
+            self._finish(one, *withdrawn)
+        elif self._may_repeat(line, one):
+            self._receipt(one, "retry", "stopped", None, None)
             again = msgspec.structs.replace(
                 one,
                 stage=Stage.WAITING,
@@ -586,11 +674,62 @@ class Sender:
         else:
             self._hold(line, one, "stopped")
 
+    def _let_held_go(self) -> None:
+        """Held deliveries that no person released in the time that `hold` gives are dead."""
+        if time.monotonic() < self._held_at:
+            return
+        self._held_at = time.monotonic() + HELD_SECONDS
+        now_us = self._clock.now_us()
+        for name, line in self._lines.items():
+            if _held_for(line.outlet) is None:
+                continue
+            self._commit()
+            for one in [held for held in self._all(name, Stage.HELD) if held.due_us <= now_us]:
+                self._die(line, one, "unknown", self._request(line, one), b"", now_us)
+
+    def _request(self, line: Line, one: Open) -> bytes:
+        """The request of a delivery as it is kept, made again; nothing where it cannot be."""
+        try:
+            item = encoded(line.outlet, self._apps, self._body(one))
+            if not isinstance(item, Skip):
+                return kept(line.outlet.module.request([item], line.outlet.own))
+        except Exception as error:
+            logger.error("delivery %d cannot be shown: %s", one.id, type(error).__name__)
+        return b""
+
     def _all(self, name: str, stage: Stage) -> Iterable[Open]:
         after = 0
         while found := self._store.open(name, after, RECORDS_AT_ONCE, stage):
             yield from found
             after = found[-1].id
+
+
+def _counterpart(
+    entry: Entry, family: Sequence[tuple[Entry, Open | None]], staying: Container[str]
+) -> tuple[Entry, Open | None] | None:
+    """Whose place an entry takes: of the same destination, else of the same kind in the app that is left.
+
+    What is open comes first: what is not was sent already, or moved on by an earlier touch.
+    """
+    same = [pair for pair in family if pair[0].destination == entry.destination]
+    alike = [pair for pair in family if pair[0].kind == entry.kind and pair[0].destination not in staying]
+    still = (pair for pair in (*same, *alike) if pair[1] is not None)
+    return next(still, next(iter((*same, *alike)), None))
+
+
+def _withdrawal(one: Open) -> tuple[str, str] | None:
+    """What was said of a delivery while its request was on the way: (skipped or cancelled, reason)."""
+    what, _, reason = one.reason.partition(" ")
+    return (what, reason) if what in ("skipped", "cancelled") and reason else None
+
+
+def _held_for(outlet: Outlet) -> timedelta | None:
+    """How long a held delivery waits for a person; `None`: for ever."""
+    match outlet.on_unknown:
+        case Unknown(hold=span):
+            return span
+        case Hold() | Retries():
+            return None
 
 
 def _body(record: Planned | Rebound, entry: Entry) -> Body:

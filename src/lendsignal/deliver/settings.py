@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
@@ -50,6 +51,9 @@ class DestinationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = False
     send_test: Annotated[bool, Meta(description="whether marked test users are sent too")] = False
 
+    def __post_init__(self) -> None:
+        _positive(timeout=self.timeout, max_age=self.max_age)
+
 
 class DeliverSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sending as a whole."""
@@ -73,3 +77,28 @@ class DeliverSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     drain: Annotated[
         timedelta, Meta(description="how long stopping waits for answers to requests in flight")
     ] = timedelta(seconds=10)
+
+    def __post_init__(self) -> None:
+        _positive(
+            probe_after=self.probe_after,
+            first_retry=self.first_retry,
+            longest_retry=self.longest_retry,
+            retry_for=self.retry_for,
+        )
+        if self.longest_retry < self.first_retry:
+            raise ValueError("longest_retry must not be shorter than first_retry")
+        if self.sandbox is not None:
+            try:
+                address = urlsplit(self.sandbox)
+                usable = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+            except ValueError:
+                usable = False
+            if not usable:
+                raise ValueError("sandbox must be an address such as http://127.0.0.1:8900")
+
+
+def _positive(**spans: timedelta | None) -> None:
+    """Refuses a span of nothing: no wait at all would be a loop, and no timeout is one without an end."""
+    wrong = [name for name, span in spans.items() if span is not None and span <= timedelta(0)]
+    if wrong:
+        raise ValueError(f"{' and '.join(wrong)} must be longer than 0s")

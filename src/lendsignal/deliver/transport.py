@@ -4,6 +4,7 @@ A request ends as an `Answer`, or as `NoAnswer`, which says whether the request 
 """
 
 import selectors
+import socket
 import time
 from collections.abc import Callable, Iterable
 from io import BytesIO
@@ -13,21 +14,7 @@ import pycurl
 from msgspec import Struct
 
 from lendsignal.deliver.wire import Wire
-from lendsignal.destination.spec import Response
-
-NEVER_LEFT = frozenset(
-    (
-        pycurl.E_COULDNT_RESOLVE_HOST,
-        pycurl.E_COULDNT_RESOLVE_PROXY,
-        pycurl.E_COULDNT_CONNECT,
-        pycurl.E_SSL_CONNECT_ERROR,
-        pycurl.E_SSL_CACERT,
-        pycurl.E_SSL_CACERT_BADFILE,
-        pycurl.E_URL_MALFORMAT,
-        pycurl.E_UNSUPPORTED_PROTOCOL,
-    )
-)
-"""libcurl errors that arise before any byte of a request is written."""
+from lendsignal.destination.spec import Response, public_ip
 
 ANSWER_LIMIT = 1_000_000
 """Bytes of an answer that are read; a platform says in far fewer what it has to say."""
@@ -69,10 +56,14 @@ class Transport:
     def __len__(self) -> int:
         return len(self._busy)
 
-    def start(self, wire: Wire, token: Any, timeout_seconds: float) -> None:
-        """Puts a request in flight; how it ends comes out of `wait`."""
+    def start(self, wire: Wire, token: Any, timeout_seconds: float, *, private: bool = True) -> None:
+        """Puts a request in flight; how it ends comes out of `wait`.
+
+        Without `private` no connection is opened to a loopback, private or link-local address, whatever
+        name stands for it at that moment.
+        """
         handle = self._idle.pop() if self._idle else _Handle()
-        handle.load(wire, token, timeout_seconds)
+        handle.load(wire, token, timeout_seconds, private)
         self._busy[handle.curl] = handle
         self._multi.add_handle(handle.curl)
 
@@ -151,6 +142,8 @@ class _Handle:
         self._body = BytesIO()
         self._sent = BytesIO()
         self._headers: list[bytes] = []
+        self._private = True
+        self._refused = False
         curl = self.curl
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
@@ -162,9 +155,11 @@ class _Handle:
         # libcurl then reports the break, and the route's `on_unknown` decides.
         curl.setopt(pycurl.READFUNCTION, self._read)
         curl.setopt(pycurl.MAXAGE_CONN, 60)
+        curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open)
 
-    def load(self, wire: Wire, token: Any, timeout_seconds: float) -> None:
+    def load(self, wire: Wire, token: Any, timeout_seconds: float, private: bool) -> None:
         self.token = token
+        self._private, self._refused = private, False
         self._body = BytesIO()
         self._headers.clear()
         self._sent = BytesIO(wire.body)
@@ -174,8 +169,10 @@ class _Handle:
         curl.setopt(pycurl.POSTFIELDSIZE, len(wire.body))
         curl.setopt(pycurl.CUSTOMREQUEST, wire.method)
         curl.setopt(pycurl.HTTPHEADER, ["Expect:", *(f"{name}: {value}" for name, value in wire.headers)])
-        curl.setopt(pycurl.TIMEOUT_MS, int(timeout_seconds * 1000))
-        curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(min(timeout_seconds, 10) * 1000))
+        # Without a body there is nothing that cannot be rewound: only a fresh connection is never retried.
+        curl.setopt(pycurl.FRESH_CONNECT, 0 if wire.body else 1)
+        curl.setopt(pycurl.TIMEOUT_MS, max(1, int(timeout_seconds * 1000)))
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(min(timeout_seconds, 10) * 1000)))
 
     def response(self) -> Response:
         return Response(
@@ -185,7 +182,11 @@ class _Handle:
         )
 
     def no_answer(self, code: int) -> NoAnswer:
-        left = code not in NEVER_LEFT and self.curl.getinfo(pycurl.REQUEST_SIZE) > 0
+        if self._refused and code == pycurl.E_COULDNT_CONNECT:
+            return NoAnswer("private_address", left=False)
+        # Bytes of the request that were written, whatever broke afterwards: an answer that is no HTTP has
+        # the same code as an address that is no HTTP. A rewind was wanted because something had left.
+        left = self.curl.getinfo(pycurl.REQUEST_SIZE) > 0 or code == pycurl.E_SEND_FAIL_REWIND
         reason = {
             pycurl.E_OPERATION_TIMEDOUT: "timeout",
             pycurl.E_COULDNT_CONNECT: "connect_failed",
@@ -197,6 +198,8 @@ class _Handle:
             pycurl.E_RECV_ERROR: "connection_reset",
             pycurl.E_SEND_ERROR: "connection_reset",
             pycurl.E_PARTIAL_FILE: "half_answer",
+            pycurl.E_UNSUPPORTED_PROTOCOL: "unreadable_answer" if left else "connection_failed",
+            pycurl.E_FTP_WEIRD_SERVER_REPLY: "unreadable_answer",
         }.get(code, "connection_failed")
         return NoAnswer(reason, left)
 
@@ -207,6 +210,27 @@ class _Handle:
 
     def _read(self, size: int) -> bytes:
         return self._sent.read(size)
+
+    def _open(self, purpose: int, address: Any) -> Any:
+        """A socket for the address that the name stands for now: here, and not by name, it is judged."""
+        family, kind, protocol, place = address
+        if not self._private and public_ip(place[0]) is None:
+            self._refused = True
+            return pycurl.SOCKET_BAD
+        return _Passed(socket.socket(family, kind, protocol))
+
+
+class _Passed:
+    """A socket on its way to libcurl, which takes a duplicate of it and lets this one go."""
+
+    def __init__(self, made: socket.socket) -> None:
+        self._made = made
+
+    def fileno(self) -> int:
+        return self._made.fileno()
+
+    def __del__(self) -> None:
+        self._made.close()
 
 
 def _parsed(lines: Iterable[bytes]) -> dict[str, str]:

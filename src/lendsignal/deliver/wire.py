@@ -17,6 +17,7 @@ from lendsignal.destination.spec import (
     MetaAuth,
     QueryAuth,
     Request,
+    Response,
     WebhookAuth,
 )
 from lendsignal.errors import TransportError
@@ -35,13 +36,35 @@ class Wire(Struct, frozen=True):
 
 
 class MissingSecret(TransportError):
-    """A secret that the configuration names is not set."""
+    """A secret that the configuration names is not set, or is of no use."""
 
 
 def secrets_of(settings: Struct) -> Mapping[str, str | None]:
     """The present values of every secret in a destination's settings, by field."""
     fields = {name: getattr(settings, name) for name in settings.__struct_fields__}
     return {name: reveal(value) for name, value in fields.items() if isinstance(value, Secret)}
+
+
+def problem_with_secrets(auth: Auth, secrets: Mapping[str, str | None]) -> tuple[str, str] | None:
+    """The field of a secret that cannot be what the platform gave out, and why; `None` where all could be."""
+    for field, value in secrets.items():
+        if value is None:
+            continue
+        if not value.isascii() or not value.isprintable():
+            return field, "characters that no header or address can hold"
+        if isinstance(auth, WebhookAuth) and field == auth.field and _signing_key(value) is None:
+            return field, "no base64 after whsec_"
+    return None
+
+
+def without_secrets(response: Response, secrets: Mapping[str, str | None]) -> Response:
+    """The answer as it may be kept: some platforms repeat the token, or the address with it, in an error."""
+    body = response.body
+    for value in secrets.values():
+        if value:
+            for said in (value, quote(value, safe="")):
+                body = body.replace(said.encode(), b"[secret]")
+    return response if body is response.body else msgspec.structs.replace(response, body=body)
 
 
 def wire(
@@ -123,10 +146,19 @@ def _with_query(url: str, query: Mapping[str, Any]) -> str:
 def _standard_webhook(key: str, body: bytes, secret: str, now_us: int) -> dict[str, str]:
     """The three headers of Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, base64, version 1."""
     seconds = str(now_us // 1_000_000)
-    raw = b64decode(secret.removeprefix("whsec_"))
+    raw = _signing_key(secret)
+    if raw is None:
+        raise MissingSecret("the signing secret is no base64 after whsec_")
     signed = hmac.new(raw, f"{key}.{seconds}.".encode() + body, sha256).digest()
     return {
         "webhook-id": key,
         "webhook-timestamp": seconds,
         "webhook-signature": f"v1,{b64encode(signed).decode()}",
     }
+
+
+def _signing_key(secret: str) -> bytes | None:
+    try:
+        return b64decode(secret.removeprefix("whsec_"), validate=True) or None
+    except ValueError:
+        return None

@@ -31,22 +31,19 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _json = msgspec.json.Encoder().encode
 
 
-class Taken(Struct, frozen=True, omit_defaults=True):
-    """The answer to one event that is durable now."""
+class Taken(Struct, frozen=True, omit_defaults=True, tag_field="status", tag="accepted"):
+    """The answer to one event that is durable now: `"status": "accepted"`."""
 
     event_id: str
-    status: str = "accepted"
     flags: tuple[str, ...] = ()
 
 
-class Refused(Struct, frozen=True, omit_defaults=True):
-    """The answer to one event that cannot be taken: it is kept in quarantine."""
+class Refused(Struct, frozen=True, omit_defaults=True, tag_field="status", tag="refused"):
+    """The answer to one event that cannot be taken (`"status": "refused"`): it is kept in quarantine."""
 
     field: str
     rule: str
     nearest: str | None = None
-    event_id: str | None = None
-    status: str = "refused"
 
 
 class Problem(Struct, frozen=True, omit_defaults=True):

@@ -64,11 +64,12 @@ class Intake:
 
         Where nobody waits any number is taken, so that a request larger than the limit has its turn.
         """
+        size = len(events) + len(refused)
         with self._wake:
-            if (self._count and self._count + len(events) > self._limit) or self._stopping:
+            if (self._count and self._count + size > self._limit) or self._stopping:
                 raise Full("too many events wait to be written")
             self._waiting.append((events, refused, done))
-            self._count += len(events) + len(refused)
+            self._count += size
             self._wake.notify()
 
     def submit_and_wait(self, events: Sequence[Event]) -> None:

@@ -181,12 +181,20 @@ def _shown(found: object, known: Container[str]) -> object:
     """A decoded value with everything blotted out that stands under a name we do not know."""
     if isinstance(found, dict):
         return {
-            _name(key): _shown(value, INSIDE.get(key, known)) if key in known else MASKED
+            _name(key): _shown(value, INSIDE.get(key, known))
+            if key in known and not _could_be_a_phone(key, value)
+            else MASKED
             for key, value in found.items()
         }
     if isinstance(found, list):
         return [_shown(value, known) for value in found]
     return _without_contacts(found[:256]) if isinstance(found, str) else found
+
+
+def _could_be_a_phone(field: str, value: object) -> bool:
+    """Text of digits where neither an id nor an amount or a date belongs."""
+    digits = isinstance(value, str) and re.fullmatch(r"[\d\s()+-]{7,}", value)
+    return bool(digits) and not field.endswith("_id") and field not in (*AMOUNTS, "due_date")
 
 
 def _without_contacts(text: str) -> str:

@@ -133,6 +133,10 @@ def test_after_a_numbered_repeat_loan_one_without_a_number_is_no_first() -> None
     ]
 
 
+def test_after_a_numbered_later_grant_one_without_a_number_is_no_first() -> None:
+    assert names(REGISTERED, granted("G2", loan_number=2), granted("G3"))[1:] == ["credit", "credit"]
+
+
 def test_a_user_has_one_first_loan_even_if_two_are_said_to_be_number_one() -> None:
     found = names(loan(0, "L1", loan_number=1), loan(5, "L2", loan_number=1))
 

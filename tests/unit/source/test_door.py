@@ -95,12 +95,9 @@ class House:
 
     def ask(self, body: Any = b"", **options: Any) -> Answer:
         """The answer to bytes, or to whatever becomes JSON."""
-        raw = (
-            body
-            if isinstance(body, bytes) or (isinstance(body, list) and body and type(body[0]) is bytes)
-            else None
-        )
-        return asyncio.run(self.ask_async(json.dumps(body).encode() if raw is None else raw, **options))
+        is_parts = isinstance(body, list) and all(isinstance(part, bytes) for part in body)
+        raw = body if isinstance(body, bytes) or is_parts else json.dumps(body).encode()
+        return asyncio.run(self.ask_async(raw, **options))
 
     def events(self) -> list[Event]:
         """The senders' events that are in the log."""
@@ -135,9 +132,7 @@ def test_one_event_is_taken_and_answered_with_its_id(house: House) -> None:
     answer = house.ask(applied("A1", phone="0801"))
 
     assert (answer.status, answer.kind) == (202, "application/json")
-    assert answer.body == {"event_id": "e-A1", "flags": ["unusable_phone"]} | {
-        name: value for name, value in answer.body.items() if name == "status"
-    }
+    assert answer.body == {"event_id": "e-A1", "status": "accepted", "flags": ["unusable_phone"]}
     (event,) = house.events()
     assert (event.application_id, event.source, event.received_at) == ("A1", "crm", T0)
 
@@ -148,6 +143,7 @@ def test_good_events_are_taken_though_others_in_the_request_are_bad(house: House
     assert answer.status == 202
     assert (answer.body["accepted"], answer.body["refused"]) == (2, 2)
     results = answer.body["results"]
+    assert [one["status"] for one in results] == ["accepted", "refused", "refused", "accepted"]
     assert [one.get("event_id") for one in results] == ["e-A1", None, None, "e-A3"]
     assert (results[1]["field"], results[1]["nearest"]) == ("app", "acme-ng")
     assert [event.application_id for event in house.events()] == ["A1", "A3"]
@@ -363,7 +359,7 @@ def test_a_full_queue_is_answered_429_with_when_to_come_again(tmp_path: Path) ->
         broken = await house.ask_async(b"[1")
         house.intake.start()
         assert (await waiting).status == 202
-        assert broken.status in (400, 429)
+        assert broken.status == 429
         return turned_away
 
     answer = asyncio.run(story())
@@ -467,9 +463,7 @@ def test_no_phone_no_mail_and_no_score_gets_into_answers_log_lines_or_quarantine
 def test_whatever_comes_is_answered(house: House) -> None:
     """Good bodies with bytes changed, cut out or doubled: an answer below 500, and nothing half taken."""
     chance = random.Random(20260310)
-    good = json.dumps(
-        [applied("A1", properties={"a": [1]}), applied("A2", amount=5, currency="NGN")]
-    ).encode()
+    good = json.dumps([applied("A1", properties={"a": 1}), applied("A2", amount=5, currency="NGN")]).encode()
     for _ in range(300):
         body = bytearray(good)
         for _ in range(chance.randint(1, 4)):
@@ -532,7 +526,7 @@ def test_over_a_real_connection_it_is_the_same(house: House, address: str) -> No
 def both(*calls: Callable[[], Any]) -> list[Any]:
     """Makes the calls at once, each in a thread of its own."""
     found: list[Any] = []
-    threads = [Thread(target=lambda call=call: found.append(call())) for call in calls]  # type: ignore[misc]
+    threads = [Thread(target=lambda call=call: found.append(call())) for call in calls]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -549,5 +543,5 @@ def test_many_senders_at_once_are_each_told_of_their_own(house: House, address: 
                 return False
         return True
 
-    assert both(*(lambda sender=sender: send(sender) for sender in range(8))) == [True] * 8  # type: ignore[misc]
+    assert both(*(lambda sender=sender: send(sender) for sender in range(8))) == [True] * 8
     assert len({event.application_id for event in house.events()}) == 40

@@ -82,7 +82,7 @@ def test_what_comes_in_while_a_commit_runs_is_committed_together_in_its_order(lo
     loans = [name for _, names in turns.calls for name in names]
     assert loans == [f"L{n}{half}" for n in range(4) for half in "ab"]
     assert len(turns.calls) <= 2
-    assert [first for first, _ in turns.calls][0] == 1
+    assert turns.calls[0][0] == 1
     assert [fact.event.loan_id for fact in log.read(0, 99)] == loans
 
 
