@@ -115,7 +115,7 @@ class Platform:
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self.came: list[Came] = []
-        self.connections = 0
+        self.connections = self.closed = 0
         self.faults: list[BaseException] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port: int = self._listener.getsockname()[1]
@@ -126,6 +126,11 @@ class Platform:
         """Returns when so many requests have come."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.came) >= requests, PATIENCE), len(self.came)
+
+    def wait_for_closed(self, connections: int) -> None:
+        """Returns when so many connections are closed from this side."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.closed >= connections, PATIENCE), self.closed
 
     def play(self, *script: Act) -> None:
         """Another script from now on."""
@@ -184,6 +189,9 @@ class Platform:
                 self.faults.append(fault)
                 break
         connection.close()
+        with self._changed:
+            self.closed += 1
+            self._changed.notify_all()
 
 
 @contextmanager

@@ -155,6 +155,17 @@ def _override(table: dict[str, Any], key: str, value: object, found: list[Proble
     table[name] = value
 
 
+def overrides(words: Sequence[str]) -> dict[str, Any]:
+    """`KEY=VALUE` words, such as `door.port=9000`, as `load` takes them. Raises `ConfigError`."""
+    found: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or "." not in key:
+            raise ConfigError([Problem("--set", repr(word), "KEY=VALUE, such as door.port=9000")])
+        found[key] = int(value) if value.lstrip("-").isdigit() else value
+    return found
+
+
 def config_schema() -> dict[str, Any]:
     """The JSON Schema of the file, each platform's own keys included."""
     whole = schema(Settings)

@@ -29,7 +29,6 @@ from starlette.routing import Route
 
 from lendsignal.clock import Clock, clock_at
 from lendsignal.config import Config
-from lendsignal.console import pages
 from lendsignal.decide import Decider
 from lendsignal.deliver import Sender
 from lendsignal.errors import LogError
@@ -384,6 +383,9 @@ def role(name: str, config: Config) -> None:
 
 def web(config: Config) -> None:
     """Serves the pages until told to stop."""
+    # Imported here: core and send live without the pages, the reports and their database.
+    from lendsignal.console import pages
+
     folder = DataFolder(config.data)
     with folder.lock("web"):
         serve(pages(config), config.web.host, config.web.port, folder.path / "web.address")

@@ -55,6 +55,5 @@ for verb in (
     try_out.bench,
     operate.keys,
     operate.schema,
-    operate.role,
 ):
     main.add_command(verb)

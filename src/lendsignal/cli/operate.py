@@ -42,16 +42,6 @@ def run(config_path: Path, roles: str, overrides: dict[str, Any]) -> None:
     running.run(config, wanted, tuple(f"--set={key}={value}" for key, value in overrides.items()))
 
 
-@click.command(hidden=True)
-@click.argument("name", type=click.Choice(running.ROLES))
-@configured
-@with_overrides
-def role(name: str, config_path: Path, overrides: dict[str, Any]) -> None:
-    """One child process of `run`."""
-    running.end_with_parent()
-    running.role(name, configuration.load(config_path, overrides=overrides))
-
-
 @click.command()
 @configured
 @as_json

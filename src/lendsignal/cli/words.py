@@ -17,6 +17,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from lendsignal.config import overrides
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -41,19 +43,9 @@ def with_overrides(command: F) -> F:
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
-        callback=_overrides,
+        callback=lambda context, option, given: overrides(given),
         help="Set a key for this run, such as door.port=9000.",
     )(command)
-
-
-def _overrides(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for word in given:
-        key, equals, value = word.partition("=")
-        if not equals or "." not in key:
-            raise click.BadParameter(f"{word!r} is not KEY=VALUE, such as door.port=9000")
-        found[key] = int(value) if value.lstrip("-").isdigit() else value
-    return found
 
 
 def as_json(command: F) -> F:

@@ -29,11 +29,12 @@ VECTOR = json.loads((Path(__file__).parents[1] / "sandbox" / "vendor_examples.js
 SECRET = "sesame-7f3a"
 APP_SECRET = "app-sesame-91c2"
 URL = "https://api.acme.example/v1/events"
+BEARER = Bearer("token")
 ITEM = {"id": "c0ffee01", "name": "ev_fl", "amount": "38.75"}
 
 
 def made(
-    auth: Auth = Bearer("token"),  # noqa: B008 (frozen)
+    auth: Auth = BEARER,
     *,
     url: str = URL,
     hosts: tuple[str, ...] = ("api.acme.example",),
@@ -181,7 +182,7 @@ def test_secrets_that_can_be_right_are_no_problem() -> None:
 )
 @pytest.mark.parametrize("sandbox", [None, "http://127.0.0.1:8900"])
 def test_a_request_to_a_host_that_is_not_declared_is_not_made(url: str, sandbox: str | None) -> None:
-    with pytest.raises(TransportError, match="declared: api.acme.example"):
+    with pytest.raises(TransportError, match="are not declared"):
         made(url=url, sandbox=sandbox)
 
 
