@@ -18,10 +18,11 @@ def main() -> int:
     words = argparse.ArgumentParser(prog="python -m lendsignal.role", description=__doc__)
     words.add_argument("name", choices=run.ROLES)
     words.add_argument("--config", type=Path, required=True)
+    words.add_argument("-v", "--verbose", action="store_true")
     words.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     given = words.parse_args()
     logging.basicConfig(
-        level=logging.INFO,
+        level=logging.DEBUG if given.verbose else logging.INFO,
         format=f"%(asctime)s %(levelname)-7s {given.name}: %(message)s",
         stream=sys.stderr,
     )

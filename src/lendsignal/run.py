@@ -242,11 +242,11 @@ class Supervisor:
 
     def _child(self, role: str) -> subprocess.Popen[bytes]:
         verbose = ["-v"] if logging.getLogger().isEnabledFor(logging.DEBUG) else []
-        words = ["role", role, "--config", str(self._config.path), *self._arguments]
+        words = [role, "--config", str(self._config.path), *self._arguments]
         # The child reads its end of this pipe: when we die in whatever way, it ends too. Its session is
         # its own, for Ctrl-C is meant for us: we end the roles in good order.
         return subprocess.Popen(
-            [sys.executable, "-m", "lendsignal", *verbose, *words],
+            [sys.executable, "-m", "lendsignal.role", *verbose, *words],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
@@ -258,15 +258,31 @@ def _let_go(child: subprocess.Popen[bytes]) -> None:
         child.stdin.close()
 
 
-def run(config: Config, roles: tuple[str, ...] = ROLES, arguments: tuple[str, ...] = ()) -> None:
-    """Supervises the roles until SIGTERM or Ctrl-C."""
+def run(
+    config: Config,
+    roles: tuple[str, ...] = ROLES,
+    arguments: tuple[str, ...] = (),
+    announce: Callable[[str, str], None] = lambda role, address: None,
+) -> None:
+    """Supervises the roles until SIGTERM or Ctrl-C. `announce` is told where each role listens.
+
+    Raises `LogError` before anything is started where the data folder is damaged.
+    """
+    folder = DataFolder(config.data)
     stopping = _stop_on_signal()
+    silent = {role: folder.path / f"{role}.address" for role in roles if role != "send"}
     supervisor = Supervisor(config, roles, arguments)
+    open_log(folder.log).close()
+    open_deliveries(folder.deliveries).close()
+    for address in silent.values():
+        address.unlink(missing_ok=True)
     _wait_for_ports(config, roles, stopping)
     supervisor.start()
     try:
         while not stopping.wait(0.2):
             supervisor.tend()
+            for role in [role for role, address in silent.items() if address.exists()]:
+                announce(role, silent.pop(role).read_text())
     finally:
         supervisor.stop()
 

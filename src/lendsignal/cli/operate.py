@@ -36,10 +36,13 @@ def run(config_path: Path, roles: str, overrides: dict[str, Any]) -> None:
     config = configuration.load(config_path, overrides=overrides)
     for warning in config.warnings:
         click.echo(f"warning: {warning}", err=True)
-    click.echo(f"events   http://{config.door.host}:{config.door.port}/v1/events")
-    click.echo(f"pages    http://{config.web.host}:{config.web.port}/")
     click.echo(f"data     {config.data}")
-    running.run(config, wanted, tuple(f"--set={key}={value}" for key, value in overrides.items()))
+    running.run(config, wanted, tuple(f"--set={key}={value}" for key, value in overrides.items()), _announce)
+
+
+def _announce(role: str, address: str) -> None:
+    name, path = {"core": ("events", "/v1/events"), "web": ("pages", "/")}[role]
+    click.echo(f"{name:<8} {address}{path}")
 
 
 @click.command()
