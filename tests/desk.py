@@ -175,7 +175,9 @@ def acme(name: str = "acme-ng", *, app: App = ANDROID, own: Any = None, **change
     )
 
 
-def real(name: str, kind: str, *, app: App = ANDROID, common: Mapping[str, Any] | None = None, **own: Any) -> Outlet:
+def real(
+    name: str, kind: str, *, app: App = ANDROID, common: Mapping[str, Any] | None = None, **own: Any
+) -> Outlet:
     """A destination of a platform that there is."""
     found = registry()[kind]
     settings = found.Settings(**own)
@@ -212,9 +214,7 @@ class Desk:
         self.settings = DeliverSettings(sandbox=sandbox, **settings)
         self.clock = cast(Hand, clock or Hand(0))
         self.log = open_log(self.folder.log)
-        targets = {
-            one.name: target(one.name, one.common.app, kind=one.common.kind) for one in outlets
-        }
+        targets = {one.name: target(one.name, one.common.app, kind=one.common.kind) for one in outlets}
         policy = source(
             targets=targets,
             send={name: f"ev_{name}" for name in send},
@@ -353,5 +353,3 @@ def borrower(name: str = "u1", minutes: float = 0, **fields: Any) -> list[Event]
 def borrowers(number: int, minutes: float = 0) -> list[Event]:
     """So many of them."""
     return [event for n in range(number) for event in borrower(f"u{n}", minutes)]
-
-

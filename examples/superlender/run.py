@@ -43,7 +43,7 @@ from lendsignal.report import all_reports, bindings, delivery
 from lendsignal.report import load as load_tables
 from lendsignal.sandbox import MetaDataset, SandboxSettings
 from lendsignal.source import read_attribution, reader_of
-from lendsignal.source.files import Survey, inputs_of_files, judged, read_map, survey
+from lendsignal.source.files import Kind, Survey, inputs_of_files, judged, read_map, survey
 
 HERE = Path(__file__).parent
 FILES = ("trainprevloans.csv.gz", "trainperf.csv.gz", "scores.csv.gz")
@@ -125,9 +125,11 @@ def run(
         loan_events.sort(key=lambda event: (event.occurred_at, event.event_id))
         attribute(folder, world)
         play(stage, world, loan_events, quiet=quiet)
+        surveyed = survey(files, rules, reader, now=now)
         found = {
             "seed": seed,
-            "counts": counts(loan_events, survey(files, rules, reader, now=now), data, chosen, config.data),
+            "counts": counts(loan_events, surveyed, data, chosen, config.data),
+            "odd": odd(surveyed, loan_events),
             **compared(stage, config.data, world),
             **reported(config.data, world),
         }
@@ -262,15 +264,23 @@ def counts(
         "overlapping_loans": [
             int(one.about) for one in surveyed.of_kind("overlapping_loan") if one.about in names
         ],
-        "missing_loan_numbers": sum(
-            one.about in names for one in surveyed.of_kind("missing_loan_number")
-        ),
+        "missing_loan_numbers": sum(one.about in names for one in surveyed.of_kind("missing_loan_number")),
         "customers_without_history": len({event.user_id for event in events} - users),
         "referred_customers": sum("referred_by" in event.properties for event in registered),
         "first_created_utc": f"{min(applied):%Y-%m-%d %H:%M:%S}",
         "last_created_utc": f"{max(applied):%Y-%m-%d %H:%M:%S}",
         "peak_applied_day": dict(Counter(f"{at:%Y-%m-%d}" for at in applied).most_common(1)),
         "min_registered_utc": f"{min(event.occurred_at for event in registered):%Y-%m-%d %H:%M:%S.%f}",
+    }
+
+
+def odd(surveyed: Survey, events: Sequence[Event]) -> dict[str, list[str]]:
+    """The overlapping loans and the missing loan numbers by name: the loan, and what is odd about it."""
+    names = {event.loan_id for event in events}
+    kinds: tuple[Kind, ...] = ("overlapping_loan", "missing_loan_number")
+    return {
+        kind: [f"{one.about}: {one.rule}" for one in surveyed.of_kind(kind) if one.about in names]
+        for kind in kinds
     }
 
 

@@ -21,7 +21,7 @@ from lendsignal.deliver import (
 )
 from lendsignal.derive import DerivePolicy, DeriveSettings, Tiers, TierSettings, cuts_of
 from lendsignal.destination import registry
-from lendsignal.destination.spec import Destination, hosts_of
+from lendsignal.destination.spec import Destination, hosts_of, sensitive_word
 from lendsignal.errors import ConfigError, InputError, Problem
 from lendsignal.model import App, Secret, reveal
 from lendsignal.plan import PolicySource, RouteSettings, Target, double_counting, known_conversions
@@ -228,7 +228,7 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
         for name, outlet in outlets.items()
     }
     warnings: list[str] = []
-    _check_routes(settings.route, outlets, derive, origin, found, set(outlets_raw), warnings)
+    _check_routes(settings.route, outlets_raw, derive, origin, found, warnings)
     for key, why in double_counting(settings.route, targets):
         found.append(Problem(key, why, "one way to each platform, one value for each loan", origin))
     keys = _keys(settings.source, folder, origin, found, secrets)
@@ -358,9 +358,21 @@ _UNREADABLE = App(name="", brand="", platform="android", bundle="", country="", 
 
 
 class _Given(Struct, frozen=True):
-    common: DestinationSettings
-    own: Any
+    """One destination as it was written; `common` and `own` are `None` where they hold mistakes."""
+
     module: Destination
+    table: Mapping[str, Any]
+    common: DestinationSettings | None
+    own: Any
+
+    def secrets(self) -> Iterator[tuple[str, Secret]]:
+        """The references to secrets that can be read, also beside other mistakes."""
+        for field in self.module.Settings.__struct_fields__:
+            given = self.table.get(field)
+            if isinstance(given, dict) and given.keys() <= {"env", "file"}:
+                secret, problems = read(Secret, given, path="", origin="")
+                if secret is not None and not problems:
+                    yield field, secret
 
 
 def _destinations(given: object, origin: str, found: list[Problem]) -> dict[str, _Given | None]:
@@ -390,8 +402,7 @@ def _destinations(given: object, origin: str, found: list[Problem]) -> dict[str,
         ours = set(DestinationSettings.__struct_fields__)
         own, problems = read(module.Settings, table, path=path, origin=origin, also=ours)
         found += problems
-        if common is not None and own is not None:
-            outlets[name] = _Given(common, own, module)
+        outlets[name] = _Given(module, table, common, own)
     return outlets
 
 
@@ -408,6 +419,11 @@ def _outlets(
     for name, one in given.items():
         if one is None:
             continue
+        for field, secret in one.secrets():
+            key = key_path("destination", name, field)
+            secrets[key] = _is_set(_with_folder(secret, folder), key, origin, found)
+        if one.common is None or one.own is None:
+            continue
         app = apps.get(one.common.app)
         if app is None and one.common.app not in named:
             key, allowed = key_path("destination", name, "app"), f"one of {', '.join(named)}"
@@ -415,9 +431,6 @@ def _outlets(
         if app is None:
             app = _UNREADABLE
         own = _with_secret_files(one.own, folder)
-        for field, secret in _secrets(own):
-            key = key_path("destination", name, field)
-            secrets[key] = _is_set(secret, key, origin, found)
         wrong = problem_with_secrets(one.module.SPEC.auth, secrets_of(own))
         if wrong is not None:
             key = key_path("destination", name, wrong[0])
@@ -429,20 +442,19 @@ def _outlets(
 
 def _check_routes(
     routes: Sequence[RouteSettings],
-    outlets: Mapping[str, Outlet],
+    outlets: Mapping[str, _Given | None],
     derive: DerivePolicy,
     origin: str,
     found: list[Problem],
-    named: set[str],
     warnings: list[str],
 ) -> None:
     known = known_conversions(derive)
     for number, route in enumerate(routes):
         path = f"route[{number}]"
         outlet = outlets.get(route.to)
-        if outlet is None and route.to not in named and route.send:
-            allowed = f"a [destination.NAME]: {', '.join(sorted(named)) or 'none is there'}"
-            found.append(Problem(f"{path}.to", repr(route.to), allowed, origin, _near(route.to, named)))
+        if route.to not in outlets and route.send:
+            allowed = f"a [destination.NAME]: {', '.join(outlets) or 'none is there'}"
+            found.append(Problem(f"{path}.to", repr(route.to), allowed, origin, _near(route.to, outlets)))
         for conversion, name in route.send.items():
             if conversion not in known:
                 allowed = f"one of {', '.join(known)}"
@@ -452,10 +464,13 @@ def _check_routes(
                 )
             wrong = outlet.module.problem_with_name(name) if outlet else None
             if wrong is not None and outlet is not None:
-                allowed = f"a name that {outlet.spec.label} takes; neutral codes such as ev_a1 are best"
+                label = outlet.module.SPEC.label
+                allowed = f"a name that {label} takes; neutral codes such as ev_a1 are best"
                 found.append(
                     Problem(f"{path}.send.{conversion}", f"{name!r}, which {wrong}", allowed, origin)
                 )
+            elif outlet is not None and outlet.module.SPEC.neutral_names and (word := sensitive_word(name)):
+                warnings.append(f"{path}.send.{conversion}: {name!r} says {word!r}; neutral codes are safer")
         for conversion, rule in route.value.items():
             if conversion not in route.send:
                 allowed = f"one that the route sends: {', '.join(route.send)}"

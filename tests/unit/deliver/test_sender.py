@@ -156,7 +156,12 @@ def test_rows_of_a_batch_are_answered_one_by_one(tmp_path: Path) -> None:
         first, second, third, fourth = desk.all_receipts()
         assert (tally["accepted"], tally["dead invalid_field"]) == (2, 1)
         assert the(desk).reason == "busy"
-        assert [one.what for one in (first, second, third, fourth)] == ["accepted", "dead", "retry", "accepted"]
+        assert [one.what for one in (first, second, third, fourth)] == [
+            "accepted",
+            "dead",
+            "retry",
+            "accepted",
+        ]
         assert first.id < second.id < third.id == the(desk).id < fourth.id
         assert desk.balanced()
 
@@ -373,9 +378,7 @@ def test_under_retry_it_is_repeated_so_often_and_then_held(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("rule", "requests"), [(Retries(1), 2), (Hold(), 1)])
-def test_the_platforms_own_rule_counts_where_ours_is_silent(
-    tmp_path: Path, rule: Any, requests: int
-) -> None:
+def test_the_platforms_own_rule_counts_where_ours_is_silent(tmp_path: Path, rule: Any, requests: int) -> None:
     outlet = acme(classify=acme().module.classify)
     outlet = type(outlet)(
         name=outlet.name,
