@@ -101,5 +101,5 @@ class Device(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
 
 def id_of(device: Device, kind: IdKind) -> str | None:
     """The id of that kind, or `None`: an empty or all-zero id names nobody and counts as missing."""
-    value: str | None = getattr(device, kind.value)
+    value: str | None = getattr(device, kind)
     return None if not value or value == ZERO_ID else value

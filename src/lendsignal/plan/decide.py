@@ -111,6 +111,7 @@ def decide(
     ledger, conversions = derive(state.ledger, event, policy.derive)
     if ledger is not state.ledger:
         state = msgspec.structs.replace(state, ledger=ledger)
+    bound: dict[datetime, Binding | None] = {}
     for conversion in conversions:
         is_tier = conversion.name.startswith("credit_top")
         if weighed.revises and (is_tier or conversion.name in PER_EVENT):
@@ -119,7 +120,9 @@ def decide(
             continue
         if not weighed.remembers:
             conversion = msgspec.structs.replace(conversion, history=True)
-        binding = device_at(state.touches, _us(conversion.binds_at))
+        if conversion.binds_at not in bound:
+            bound[conversion.binds_at] = device_at(state.touches, _us(conversion.binds_at))
+        binding = bound[conversion.binds_at]
         waits = not conversion.history and (event.brand, conversion.name) in policy.routed
         if binding is None and waits and len(state.pen) < PENNED:
             expires = max(_us(conversion.occurred_at), now) + policy.resolve.pen_for // _MICROSECOND
@@ -239,7 +242,7 @@ def _moved(
             record=one.record,
             conversion=planned.conversion,
             binding=binding,
-            first_install=first_install(state.touches, one.binds_us),
+            other_install=_other_install(state.touches, one.binds_us, binding),
             entries=_entries(state, planned.conversion, binding.snapshot.app, policy),
             contact=state.contact,
             consent=state.consent,
@@ -336,12 +339,20 @@ def _planned(
     return Planned(
         conversion=conversion,
         binding=binding,
-        first_install=first_install(state.touches, at) or binding,
+        other_install=_other_install(state.touches, at, binding),
         entries=entries,
         contact=state.contact,
         consent=state.consent,
         at_us=now,
     )
+
+
+def _other_install(touches: Touches, at_us: int, binding: Binding | None) -> Binding | None:
+    """The first installation's binding, where it is another than the one that counts."""
+    if len(touches.marks) == 1 and binding is not None:
+        return None
+    first = first_install(touches, at_us)
+    return None if first == binding else first
 
 
 def _entries(state: UserState, conversion: Conversion, app: str, policy: Policy) -> tuple[Entry, ...]:

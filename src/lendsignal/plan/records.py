@@ -25,15 +25,23 @@ class Entry(Struct, frozen=True, array_like=True):
 
 
 class Planned(Struct, frozen=True, array_like=True, tag="planned"):
-    """A conversion and its deliveries; `entries` is empty where no route takes it, or for history."""
+    """A conversion and its deliveries; `entries` is empty where no route takes it, or for history.
+
+    `other_install` is the first installation's binding where it is another than `binding`.
+    """
 
     conversion: Conversion
     binding: Binding | None
-    first_install: Binding | None
+    other_install: Binding | None
     entries: tuple[Entry, ...]
     contact: Contact | None
     consent: Consent | None
     at_us: int
+
+    @property
+    def first_install(self) -> Binding | None:
+        """What the rule of the first installation says."""
+        return self.other_install or self.binding
 
 
 class Rebound(Struct, frozen=True, array_like=True, tag="rebound"):
@@ -45,11 +53,16 @@ class Rebound(Struct, frozen=True, array_like=True, tag="rebound"):
     record: int
     conversion: Conversion
     binding: Binding
-    first_install: Binding | None
+    other_install: Binding | None
     entries: tuple[Entry, ...]
     contact: Contact | None
     consent: Consent | None
     at_us: int
+
+    @property
+    def first_install(self) -> Binding | None:
+        """What the rule of the first installation says."""
+        return self.other_install or self.binding
 
 
 class Withdrawn(Struct, frozen=True, array_like=True, tag="withdrawn"):

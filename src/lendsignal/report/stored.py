@@ -108,7 +108,7 @@ class StoredPlanned(Struct, frozen=True, array_like=True, tag="planned", gc=Fals
 
     conversion: StoredConversion
     binding: StoredBinding | None
-    first_install: StoredBinding | None
+    other_install: StoredBinding | None
     entries: list[StoredEntry]
     contact: Raw
     consent: Raw
@@ -121,7 +121,7 @@ class StoredRebound(Struct, frozen=True, array_like=True, tag="rebound", gc=Fals
     record: int
     conversion: StoredConversion
     binding: StoredBinding
-    first_install: StoredBinding | None
+    other_install: StoredBinding | None
     entries: list[StoredEntry]
     contact: Raw
     consent: Raw

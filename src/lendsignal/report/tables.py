@@ -434,7 +434,8 @@ def _load_records(tables: Tables, db: apsw.Connection, snapshots: Snapshots) -> 
 
 
 def _bound(record: StoredPlanned | StoredRebound, snapshots: Snapshots) -> _Bound:
-    binding, first = record.binding, record.first_install
+    binding = record.binding
+    first = record.other_install or binding
     first_installation = None if first is None else snapshots.of_snapshot(first.snapshot)[1]
     if binding is None:
         return record.conversion.app, None, None, first_installation
