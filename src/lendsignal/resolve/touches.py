@@ -137,19 +137,27 @@ def _completed(touches: Touches, snapshot: Snapshot, marks: Sequence[Mark]) -> S
     if len(touches.snapshots) == 1:
         return snapshot
     grown = snapshot
-    for index in dict.fromkeys(mark.snapshot for mark in reversed(marks)):
-        other = touches.snapshots[index]
-        # What was completed so far must agree too: two snapshots that each share an id with this one
-        # may still be two installations.
-        if other is not snapshot and same_installation(grown, other):
-            found = {
-                kind.value: value
-                for kind in INSTALL_SCOPED
-                if not id_of(grown.device, kind) and (value := id_of(other.device, kind))
-            }
+    donors = [touches.snapshots[index] for index in dict.fromkeys(mark.snapshot for mark in reversed(marks))]
+    lent = True
+    while lent:
+        lent = False
+        for other in donors:
+            # What was completed so far must agree too: two snapshots that each share an id with this
+            # one may still be two installations. And what it lends may tie a further one to it.
+            found = _lent(grown, other) if other is not snapshot and same_installation(grown, other) else {}
             if found:
                 grown = Snapshot(grown.app, msgspec.structs.replace(grown.device, **found))
+                lent = True
     return grown
+
+
+def _lent(snapshot: Snapshot, other: Snapshot) -> dict[str, str]:
+    """The install ids that the other has and this one lacks."""
+    return {
+        kind.value: value
+        for kind in INSTALL_SCOPED
+        if not id_of(snapshot.device, kind) and (value := id_of(other.device, kind))
+    }
 
 
 def _same_phone(one: Snapshot, other: Snapshot) -> bool:
