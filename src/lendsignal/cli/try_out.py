@@ -49,14 +49,18 @@ def demo(
         logging.getLogger().setLevel(logging.WARNING)
     world = demonstration.lender_of(folder, seed, datetime.now(UTC).date())
     show = demonstration.Show(folder, world, headless=headless, port=port, web_port=web_port)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal is a stop like any other
+        signal.signal(number, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         show.start()
         say(f"events   {show.stage.service}/v1/events")
         say(f"pages    {show.stage.pages}/")
         say(f"folder   {folder}")
         with progress_bar(quiet=json_) as bar:
-            task = bar.add_task("four weeks of history", total=show.history, completed=show.played)
+            task = bar.add_task(
+                "four weeks of history", total=show.history, completed=min(show.played, show.history)
+            )
             show.play_history(lambda played: bar.update(task, completed=played))
         if not json_:
             _print_reports(show)
