@@ -7,7 +7,6 @@ Defaults follow what is known of a Nigerian lender's public loan book (terms, ga
 lateness) and, where nothing is known, are plain guesses that a reader may change.
 """
 
-import difflib
 import tomllib
 from collections.abc import Iterator
 from datetime import date
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import msgspec
 from msgspec import Meta, Struct
 
 from lendsignal.errors import ConfigError, Problem
+from lendsignal.settings import read, toml_positions, toml_text, with_lines
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -393,16 +392,17 @@ def load(path: Path) -> Parameters:
     """
     origin = str(path)
     try:
-        table = tomllib.loads(path.read_text())
+        text = path.read_text()
+        table = tomllib.loads(text)
     except OSError as error:
         reason = error.strerror or "unreadable"
         raise ConfigError([Problem("--parameters", reason, "a readable TOML file", origin)]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError([Problem("--parameters", str(error), "a TOML file", origin)]) from error
-    problems = list(_mistakes(Parameters, table, "", origin))
-    if problems:
-        raise ConfigError(problems)
-    return checked(msgspec.convert(table, Parameters), origin)
+    parameters, problems = read(Parameters, table, path="", origin=origin)
+    if parameters is None:
+        raise ConfigError(with_lines(problems, toml_positions(text)))
+    return checked(parameters, origin)
 
 
 def checked(parameters: Parameters, origin: str = "") -> Parameters:
@@ -422,7 +422,7 @@ def as_toml(parameters: Parameters) -> str:
         lines += ["", f"# {_first_line(_bare(kind))}", f"[{name}]"]
         section = getattr(parameters, name)
         for field, annotation in _fields(type(section)).items():
-            lines += [f"# {_sentence(annotation)}", f"{field} = {_value(getattr(section, field))}"]
+            lines += [f"# {_sentence(annotation)}", f"{field} = {toml_text(getattr(section, field))}"]
     notes = {**_fields(Campaign), **_fields(Channel)}
     lines += ["", "# Where users come from. A channel's own keys, then its campaigns':"]
     lines += [f"# {key}: {_sentence(notes[key])}" for key in _fields(Channel)]
@@ -431,9 +431,9 @@ def as_toml(parameters: Parameters) -> str:
         lines += ["[[channels]]"]
         for field in _fields(Channel):
             if field != "campaigns":
-                lines.append(f"{field} = {_value(getattr(channel, field))}")
+                lines.append(f"{field} = {toml_text(getattr(channel, field))}")
         lines.append("campaigns = [")
-        lines += [f"    {_value(campaign)}," for campaign in channel.campaigns]
+        lines += [f"    {toml_text(campaign)}," for campaign in channel.campaigns]
         lines += ["]", ""]
     return "\n".join(lines)
 
@@ -456,52 +456,6 @@ def _sentence(annotation: Any) -> str:
 
 def _first_line(section: type[Section]) -> str:
     return (section.__doc__ or "").splitlines()[0]
-
-
-def _value(value: object) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        case date():
-            return value.isoformat()
-        case tuple():
-            return "[" + ", ".join(_value(item) for item in value) + "]"
-        case Section():
-            inside = (f"{name} = {_value(getattr(value, name))}" for name in value.__struct_fields__)
-            return "{ " + ", ".join(inside) + " }"
-        case _:
-            return repr(value)
-
-
-def _mistakes(section: type[Section], table: object, where: str, origin: str) -> Iterator[Problem]:
-    """Every unknown, missing, ill-typed or out-of-range key of a table and the tables inside it."""
-    if not isinstance(table, dict):
-        yield Problem(where, repr(table), "a table", origin)
-        return
-    fields = _fields(section)
-    for key, value in table.items():
-        place = f"{where}.{key}" if where else key
-        if key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1)
-            yield Problem(place, "an unknown key", ", ".join(fields), origin, near[0] if near else None)
-            continue
-        kind = _bare(fields[key])
-        inner = getattr(kind, "__args__", (None,))[0]
-        if isinstance(kind, type) and issubclass(kind, Section):
-            yield from _mistakes(kind, value, place, origin)
-        elif isinstance(value, list) and isinstance(inner, type) and issubclass(inner, Section):
-            for number, item in enumerate(value):
-                yield from _mistakes(inner, item, f"{place}[{number}]", origin)
-        else:
-            try:
-                msgspec.convert(value, fields[key])
-            except msgspec.ValidationError as error:
-                yield Problem(place, repr(value), f"{_sentence(fields[key])} ({error})", origin)
-    for field in msgspec.structs.fields(section):
-        if field.required and field.name not in table:
-            yield Problem(f"{where}.{field.name}", "nothing", _sentence(fields[field.name]), origin)
 
 
 def _contradictions(parameters: Parameters, origin: str) -> Iterator[Problem]:

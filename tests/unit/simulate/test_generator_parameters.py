@@ -63,8 +63,8 @@ def test_every_mistake_in_a_file_is_named_at_once(tmp_path: Path) -> None:
         "channels[0].campaigns[0].weight",
     }
     assert problems["period.user"].nearest == "users"
-    assert "<= 1.0" in problems["arrivals.duplicated"].allowed
-    assert problems["arrivals.duplicated"].origin == str(path)
+    assert "at most 1" in problems["arrivals.duplicated"].allowed
+    assert problems["arrivals.duplicated"].origin == f"{path}, line 4"
 
 
 def test_tables_that_contradict_each_other_are_refused_by_file_and_by_make(tmp_path: Path) -> None:
