@@ -141,38 +141,51 @@ def _outcome(word: str) -> Outcome:
             return Split(reason)
         case "pending":
             return Pending(reason)
-    raise ValueError(word)
+        case _:
+            raise ValueError(word)
 
 
-def module(**changes: Any) -> Destination:
-    """Acme's destination file, with some of its parts or facts changed."""
-    parts = {
-        "Settings": AcmeSettings,
-        "SPEC": ACME,
-        "problem_with_name": lambda name: None,
-        "encode": encode,
-        "request": request,
-        "classify": classify,
-    }
-    facts = {name: changes.pop(name) for name in list(changes) if name in Spec.__struct_fields__}
-    if facts:
-        known = {field: getattr(ACME, field) for field in Spec.__struct_fields__}
-        parts["SPEC"] = Spec(**{**known, **facts})
-    return cast(Destination, SimpleNamespace(**{**parts, **changes}))
-
-
-def acme(name: str = "acme-ng", *, app: App = ANDROID, own: Any = None, **changes: Any) -> Outlet:
-    """A destination at Acme; `changes` are our own settings for it, or parts and facts of its file."""
-    common = {key: changes.pop(key) for key in list(changes) if key in DestinationSettings.__struct_fields__}
-    made = module(**changes)
+def acme(
+    name: str = "acme-ng",
+    *,
+    app: App = ANDROID,
+    facts: Mapping[str, Any] | None = None,
+    parts: Mapping[str, Any] | None = None,
+    token: str = "ACME_TOKEN",
+    **common: Any,
+) -> Outlet:
+    """A destination at Acme: our settings for it, with some of its facts or parts of its file changed."""
+    known = {field: getattr(ACME, field) for field in Spec.__struct_fields__}
+    spec = Spec(**{**known, **(facts or {})})
+    file = SimpleNamespace(
+        **{
+            "Settings": AcmeSettings,
+            "SPEC": spec,
+            "problem_with_name": lambda name: None,
+            "encode": encode,
+            "request": request,
+            "classify": classify,
+            **(parts or {}),
+        }
+    )
     return Outlet(
         name=name,
-        module=made,
+        module=cast(Destination, file),
         common=DestinationSettings(**{"kind": "acme", "app": app.name, **common}),
-        own=own or AcmeSettings(),
+        own=AcmeSettings(token=Secret(env=token)),
         app=app,
-        hosts=made.SPEC.hosts,
+        hosts=spec.hosts,
     )
+
+
+def acme_at(url: str, name: str, *, facts: Mapping[str, Any] | None = None, **common: Any) -> Outlet:
+    """A destination at Acme that is reached at an address of its own, without a sandbox."""
+
+    def there(items: Sequence[Item], settings: AcmeSettings) -> Request:
+        return Request(method="POST", url=f"{url}/v1/events", json={"events": list(items)})
+
+    here = {"hosts": ("127.0.0.1",), **(facts or {})}
+    return acme(name, facts=here, parts={"request": there}, **common)
 
 
 def real(

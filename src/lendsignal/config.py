@@ -279,7 +279,11 @@ def _readable(table: Mapping[str, Any]) -> Settings:
     return Settings(
         portfolio=PortfolioSettings(name="unnamed"),
         brand={name: BrandSettings() for name, _ in _items(table.get("brand"))},
-        app=entries("app", AppSettings),
+        app={
+            name: app
+            for name, one in _items(table.get("app"))
+            if (app := _mended(one, [brand for brand, _ in _items(table.get("brand"))])) is not None
+        },
         source=entries("source", SourceSettings),
         resolve=section("resolve", ResolveSettings),
         derive=section("derive", DeriveSettings),
@@ -289,6 +293,26 @@ def _readable(table: Mapping[str, Any]) -> Settings:
             for one in (routes if isinstance(routes, list) else [])
         ],
     )
+
+
+def _mended(app: object, brands: Sequence[str]) -> AppSettings | None:
+    """An app with something passable in place of each mistake, so that its other keys are looked at too."""
+    if not isinstance(app, dict) or not brands:
+        return None
+    passable = {
+        "brand": brands[0],
+        "platform": "android",
+        "bundle": "id1",
+        "country": "ZZ",
+        "currency": "XXX",
+        "timezone": "UTC",
+    }
+    good = {
+        key: value
+        for key, value in app.items()
+        if read(AppSettings, {**passable, key: value}, path="", origin="")[0] is not None
+    }
+    return read(AppSettings, {**passable, **good}, path="", origin="")[0]
 
 
 def _items(table: object) -> list[tuple[str, Any]]:

@@ -31,7 +31,7 @@ from lendsignal.clock import Clock, clock_at
 from lendsignal.config import Config
 from lendsignal.decide import Decider
 from lendsignal.deliver import Sender
-from lendsignal.errors import LogError
+from lendsignal.errors import FolderInUse, LogError
 from lendsignal.log import DataFolder, open_deliveries, open_log
 from lendsignal.source import Door, Intake, openapi, reader_of
 
@@ -292,6 +292,7 @@ def _wait_for_ports(config: Config, roles: tuple[str, ...], stopping: threading.
 
     A moment is granted to the children of a run that was killed: they are about to end.
     """
+    folder = DataFolder(config.data)
     wanted = {"core": (config.door.host, config.door.port), "web": (config.web.host, config.web.port)}
     until = time.monotonic() + PORT_SECONDS
     for role, (host, port) in wanted.items():
@@ -300,9 +301,17 @@ def _wait_for_ports(config: Config, roles: tuple[str, ...], stopping: threading.
                 _listening(host, port).close()
                 break
             except LogError:
-                if time.monotonic() > until:
+                if time.monotonic() > until or not _is_taken(folder, role):
                     raise
                 stopping.wait(0.1)
+
+
+def _is_taken(folder: DataFolder, role: str) -> bool:
+    try:
+        folder.lock(role).release()
+    except FolderInUse:
+        return True
+    return False
 
 
 def _listening(host: str, port: int) -> socket.socket:

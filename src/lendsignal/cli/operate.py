@@ -132,17 +132,15 @@ def import_(
     if not files and attribution is None:
         raise click.UsageError("nothing to import: name FILES with --map, or --attribution FILE")
     config = configuration.load(config_path)
-    folder = DataFolder(config.data)
-    if attribution is not None:
-        bring.attribution(folder, attribution)
-    if map_path is not None:
-        since = None if send_since is None else bring.moment(send_since)
-        rules = read_map(map_path)
-        if dry_run:
-            with progress_bar(quiet=json_, unit="bytes") as bar:
-                found = bring.dry_run(config, files, rules, bar)
-            print_json(found) if json_ else click.echo(bring.told(found))
-            return
+    since = None if send_since is None else bring.moment(send_since)
+    rules = None if map_path is None else read_map(map_path)
+    if attribution is not None and not dry_run:
+        bring.attribution(DataFolder(config.data), attribution)
+    if rules is not None and dry_run:
+        with progress_bar(quiet=json_, unit="bytes") as bar:
+            found = bring.dry_run(config, files, rules, bar)
+        print_json(found) if json_ else click.echo(bring.told(found))
+    elif rules is not None:
         with progress_bar(quiet=json_, unit="bytes") as bar:
             imported = bring.files(config, files, rules, since, bar)
         print_json(imported) if json_ else click.echo(bring.summed_up(imported))

@@ -219,6 +219,10 @@ class Sender:
 
     def _reopen(self, number: int, place: int, entry: Entry, record: Rebound) -> None:
         self._open(number, place, entry, record)
+        self._note_rebound(number, record)
+
+    def _note_rebound(self, number: int, record: Rebound) -> None:
+        """Remembers where deliveries of a planned record went that are open under another record's id."""
         known = self._rebounds.get(record.record, ())
         if number not in known:
             self._rebounds[record.record] = (*known, number)
@@ -651,6 +655,10 @@ class Sender:
             for one in self._all(name, Stage.CLAIMED):
                 self._ambiguous(line, one)
             line.more_in_store = True
+        for number in sorted({record_of(moved)[0] for moved in self._store.moved()}):
+            record = self._log.record(number)
+            if isinstance(record, Rebound):
+                self._note_rebound(number, record)
         for name, (since, reason) in self._store.paused().items():
             if name in self._lines:
                 self._lines[name].pause(reason, since)

@@ -246,6 +246,11 @@ class Deliveries:
             )
         return [Open(destination, one[0], Stage(one[1]), *one[2:]) for one in found]
 
+    def moved(self) -> list[int]:
+        """Open deliveries, of every destination, whose binding is a late touch's."""
+        with self._lock:
+            return [number for (number,) in rows(self._db, "select id from open where bound <> 0")]
+
     def one(self, destination: str, delivery: int) -> Open | None:
         """An open delivery, or `None` where it is finished or was never planned."""
         with self._lock:

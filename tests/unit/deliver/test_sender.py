@@ -3,31 +3,19 @@
 import json
 import logging
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.acme import APPS, DAY, HOUR, IOS, consent_of, event, loan, login, moment, us
-from tests.desk import (
-    MINUTE,
-    TOKEN,
-    Desk,
-    Hand,
-    acme,
-    borrower,
-    borrowers,
-    real,
-    stage_on_disk,
-    verdicts,
-)
+from tests.acme import APPS, DAY, HOUR, IOS, consent_of, event, loan, login, phone, us
+from tests.desk import TOKEN, Desk, acme, acme_at, borrower, borrowers, real, stage_on_disk, verdicts
 from tests.scripted import Act, Came, Platform, closes, hangs, platform, resets, says, waits_for
 
-from lendsignal.deliver import Unknown, rendered, sender
-from lendsignal.destination.spec import Hold, Retries
+from lendsignal.deliver import Outlet, Unknown, rendered, sender
+from lendsignal.destination.spec import Hold, Request, Retries
 from lendsignal.log import Open, Stage
-from lendsignal.model import Secret
+from lendsignal.model import Event, Secret
 from lendsignal.plan import Planned
 
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -58,6 +46,14 @@ def the(desk: Desk, destination: str = "acme-ng") -> Open:
     return one
 
 
+def planned(desk: Desk, name: str) -> list[tuple[int, Planned]]:
+    """The records of conversions of that name."""
+    records = desk.log.records(0, 1_000)
+    return [
+        (number, one) for number, one in records if isinstance(one, Planned) and one.conversion.name == name
+    ]
+
+
 # accepted
 
 
@@ -80,7 +76,7 @@ def test_what_is_sent_is_the_conversion_under_its_name_on_the_users_phone(tmp_pa
     with platform(verdicts("unconfirmed")) as played, Desk(tmp_path, acme(), sandbox=played.url) as desk:
         desk.tell(*borrower("u7")).quiet()
 
-        (record,) = (one for _, one in desk.log.records(0, 10) if isinstance(one, Planned))
+        ((_, record),) = planned(desk, "disbursement")
         sent = {"id": record.conversion.id, "name": "ev_disbursement", "user": "u7", "device": "af-u7"}
         assert json.loads(played.came[0].body) == {"events": [sent]}
         assert desk.tally()["accepted unconfirmed"] == 1
@@ -109,7 +105,8 @@ def test_a_delivery_waits_until_the_login_had_time_to_settle(tmp_path: Path) -> 
     ):
         desk.tell(*borrower())
         desk.clock.ahead(1)
-        assert played.came == desk.turns().sender.turn(0.0) * [None]
+        desk.turns()
+        assert played.came == []
         assert the(desk).due_us == us(2)
         desk.clock.ahead(1)
         desk.quiet()
@@ -140,7 +137,7 @@ def test_a_request_holds_only_what_is_alike_where_the_platform_wants_it(tmp_path
     one_user = [loan(0, f"L{n}", event_id=f"out-{n}") for n in range(3)]
     with (
         platform(verdicts("accepted")) as played,
-        Desk(tmp_path, acme(batch_by="user"), sandbox=played.url) as desk,
+        Desk(tmp_path, acme(facts={"batch_by": "user"}), sandbox=played.url) as desk,
     ):
         desk.tell(login(0, "u1"), *one_user, *borrower("u2"), *borrower("u3")).quiet()
 
@@ -189,7 +186,7 @@ def test_a_batch_refused_whole_is_halved_until_the_bad_row_stands_alone(tmp_path
         assert desk.balanced()
 
 
-@pytest.mark.parametrize("outlet", [acme(concurrency=2), acme(concurrency=2, batch_by="user")])
+@pytest.mark.parametrize("outlet", [acme(concurrency=2), acme(facts={"batch_by": "user"}, concurrency=2)])
 def test_no_more_requests_are_in_flight_than_allowed(tmp_path: Path, outlet: Any) -> None:
     released = threading.Event()
     with (
@@ -209,7 +206,7 @@ def test_a_destination_is_not_asked_more_often_than_it_allows(tmp_path: Path) ->
     # A bucket of one token that fills once in a thousand seconds.
     with (
         platform(verdicts("accepted")) as played,
-        Desk(tmp_path, acme(per_second=0.001, batch=1), sandbox=played.url) as desk,
+        Desk(tmp_path, acme(facts={"batch": 1}, per_second=0.001), sandbox=played.url) as desk,
     ):
         desk.tell(*borrowers(5)).until(lambda: desk.tally().get("accepted"))
         desk.turns(5)
@@ -221,7 +218,7 @@ def test_a_destination_is_not_asked_more_often_than_it_allows(tmp_path: Path) ->
 def test_deliveries_beyond_the_memorys_window_wait_on_disk_and_are_sent_in_their_turn(tmp_path: Path) -> None:
     with (
         platform(verdicts("accepted")) as played,
-        Desk(tmp_path, acme(batch=50, concurrency=1), sandbox=played.url, window=100) as desk,
+        Desk(tmp_path, acme(facts={"batch": 50}, concurrency=1), sandbox=played.url, window=100) as desk,
     ):
         desk.tell(*borrowers(330)).quiet()
 
@@ -267,7 +264,11 @@ def test_a_slow_down_holds_the_whole_destination_and_uses_up_no_try(tmp_path: Pa
     with (
         platform(says(429, Retry_After="120"), verdicts("accepted")) as slow,
         platform(verdicts("accepted")) as other,
-        Desk(tmp_path, *at(slow, "slow-ng", batch=1, concurrency=1), *at(other, "other-ng")) as desk,
+        Desk(
+            tmp_path,
+            acme_at(slow.url, "slow-ng", facts={"batch": 1}, concurrency=1),
+            acme_at(other.url, "other-ng"),
+        ) as desk,
     ):
         desk.tell(*borrower("u1")).until(lambda: desk.open("slow-ng") and the(desk, "slow-ng").reason)
         desk.tell(*borrower("u2")).quiet()
@@ -322,16 +323,6 @@ def test_tries_that_ended_otherwise_do_not_count_for_the_platforms_limit(tmp_pat
 # no answer
 
 
-def at(played: Platform, name: str, **changes: Any) -> Iterator[Any]:
-    """A destination at Acme whose own address is that platform, without a sandbox in between."""
-
-    def request(items: Any, settings: Any) -> Any:
-        made = acme().module.request(items, settings)
-        return type(made)(method=made.method, url=f"{played.url}/v1/events", json=made.json)
-
-    yield acme(name, hosts=("127.0.0.1",), request=request, **changes)
-
-
 def test_where_nothing_left_it_is_tried_again_even_under_hold(tmp_path: Path) -> None:
     with platform() as gone:
         address = gone.url
@@ -378,16 +369,10 @@ def test_under_retry_it_is_repeated_so_often_and_then_held(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("rule", "requests"), [(Retries(1), 2), (Hold(), 1)])
-def test_the_platforms_own_rule_counts_where_ours_is_silent(tmp_path: Path, rule: Any, requests: int) -> None:
-    outlet = acme(classify=acme().module.classify)
-    outlet = type(outlet)(
-        name=outlet.name,
-        module=acme_with_rule(rule),
-        common=outlet.common,
-        own=outlet.own,
-        app=outlet.app,
-        hosts=outlet.hosts,
-    )
+def test_the_platforms_own_rule_counts_where_ours_is_silent(
+    tmp_path: Path, rule: Retries | Hold, requests: int
+) -> None:
+    outlet = acme(facts={"on_unknown": rule})
     with platform(closes) as played, Desk(tmp_path, outlet, sandbox=played.url) as desk:
         desk.tell(*borrower())
         for _ in range(4):
@@ -396,9 +381,668 @@ def test_the_platforms_own_rule_counts_where_ours_is_silent(tmp_path: Path, rule
         assert len(played.came) == requests
 
 
-def acme_with_rule(rule: Any) -> Any:
-    from tests.desk import module
+def test_what_is_held_is_dead_when_the_time_for_a_person_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "HELD_SECONDS", 0.0)
+    outlet = acme(on_unknown=Unknown(hold=timedelta(hours=7)))
+    with platform(closes) as played, Desk(tmp_path, outlet, sandbox=played.url) as desk:
+        desk.tell(*borrower()).until(lambda: desk.open() and the(desk).stage is Stage.HELD)
+        assert the(desk).due_us == us(7 * HOUR)
+        desk.clock.ahead(7 * HOUR - 1)
+        assert desk.quiet().tally() == {"planned": 1}
+        held = the(desk)
+        desk.clock.ahead(1)
+        desk.quiet()
 
-    known = module()
-    facts = {field: getattr(known.SPEC, field) for field in type(known.SPEC).__struct_fields__}
-    return module(**{**facts, "on_unknown": rule})
+        assert desk.tally() == {"planned": 1, "dead": 1, "dead unknown": 1}
+        kept = desk.store.dead(held.id)
+        assert kept is not None
+        assert json.loads(kept.request)["body"]["events"][0]["user"] == "u1"
+        assert len(played.came) == 1
+        assert desk.balanced()
+
+
+def test_what_is_held_without_an_end_stays_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "HELD_SECONDS", 0.0)
+    outlet = acme(on_unknown=Unknown(retry=0))
+    with platform(closes) as played, Desk(tmp_path, outlet, sandbox=played.url) as desk:
+        desk.tell(*borrower()).until(lambda: desk.open() and the(desk).stage is Stage.HELD)
+        desk.clock.ahead(365 * DAY)
+
+        assert the(desk.quiet()).stage is Stage.HELD
+
+
+# a person is needed
+
+
+ONE_BY_ONE = acme(facts={"batch": 1}, concurrency=1)
+REFUSES = verdicts("paused:bad_token")
+
+
+def test_a_pause_loses_nothing_tells_a_person_and_ends_by_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        platform(REFUSES, REFUSES, verdicts("accepted")) as played,
+        Desk(tmp_path, ONE_BY_ONE, sandbox=played.url) as desk,
+    ):
+        desk.tell(*borrowers(5)).quiet()
+
+        assert len(played.came) == 1
+        assert desk.store.paused() == {"acme-ng": (us(0), "bad_token")}
+        assert {(one.stage, one.attempts, one.unknown) for one in desk.open()} == {(Stage.WAITING, 0, 0)}
+        told = [line.getMessage() for line in caplog.records if line.levelno >= logging.ERROR]
+        assert [text.partition(";")[0] for text in told] == ["acme-ng is paused: bad_token"]
+
+        desk.clock.ahead(1)  # `probe_after`: one request, and no second one beside it
+        desk.quiet()
+        assert len(played.came) == 2
+        desk.clock.ahead(1.9)  # twice as long after the second refusal
+        desk.quiet()
+        assert len(played.came) == 2
+        desk.clock.ahead(0.1)
+        desk.quiet()
+
+        assert desk.tally()["accepted"] == 5
+        assert desk.store.paused() == {}
+        assert len(played.came) == 7
+        assert desk.balanced()
+
+
+def test_a_refused_batch_is_one_pause_and_the_first_probe_is_as_soon_as_promised(tmp_path: Path) -> None:
+    # Were every row of the batch, or every request in flight, a refusal of its own, the first probe would
+    # come after 16 minutes.
+    with (
+        platform(REFUSES, REFUSES, REFUSES, verdicts("accepted")) as played,
+        Desk(tmp_path, acme(concurrency=3), sandbox=played.url) as desk,
+    ):
+        desk.tell(*borrowers(12)).until(lambda: desk.open() and all(one.reason for one in desk.open()))
+        assert [len(ids_in(came)) for came in played.came] == [4, 4, 4]
+        desk.clock.ahead(1)
+        desk.quiet()
+
+        assert len(ids_in(played.came[3])) == 1
+        assert desk.tally()["accepted"] == 12
+
+
+def test_a_probe_that_is_not_answered_is_not_followed_by_the_next_at_once(tmp_path: Path) -> None:
+    with (
+        platform(REFUSES, closes, verdicts("accepted")) as played,
+        Desk(tmp_path, ONE_BY_ONE, sandbox=played.url) as desk,
+    ):
+        desk.tell(*borrowers(5)).quiet().clock.ahead(1)
+        desk.quiet()
+        assert len(played.came) == 2
+        desk.clock.ahead(30)
+
+        assert desk.quiet().tally()["accepted"] == 5
+
+
+def test_a_start_is_as_good_a_moment_as_any_to_look_whether_the_token_was_put_right(tmp_path: Path) -> None:
+    with (
+        platform(REFUSES, verdicts("accepted")) as played,
+        Desk(tmp_path, ONE_BY_ONE, sandbox=played.url) as desk,
+    ):
+        desk.tell(*borrowers(3)).quiet()
+        desk.restart()
+        assert desk.store.paused() == {"acme-ng": (us(0), "bad_token")}
+        desk.quiet()
+
+        assert desk.tally()["accepted"] == 3
+        assert desk.store.paused() == {}
+
+
+def test_a_paused_destination_does_not_hold_up_another(tmp_path: Path) -> None:
+    with (
+        platform(REFUSES) as sick,
+        platform(verdicts("accepted")) as well,
+        Desk(tmp_path, acme_at(sick.url, "sick-ng"), acme_at(well.url, "well-ng")) as desk,
+    ):
+        desk.tell(*borrowers(40)).quiet()
+
+        assert desk.tally("well-ng")["accepted"] == 40
+        assert len(desk.open("sick-ng")) == 40
+
+
+# set-up
+
+
+def test_a_secret_that_is_not_set_pauses_and_nothing_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ACME_TOKEN")
+    with platform(verdicts("accepted")) as played, Desk(tmp_path, acme(), sandbox=played.url) as desk:
+        desk.tell(*borrowers(3)).quiet()
+
+        assert desk.store.paused() == {"acme-ng": (us(0), "no_secret")}
+        assert played.connections == 0
+        monkeypatch.setenv("ACME_TOKEN", TOKEN)
+        assert desk.restart().quiet().tally()["accepted"] == 3
+
+
+def hook(url: str, **own: Any) -> Outlet:
+    """A webhook at that address."""
+    return real("webhook-ng", "webhook", url=url, secret=Secret(env="ACME_HOOK_SECRET"), **own)
+
+
+@pytest.mark.parametrize("value", ["whsec_no*base64", "whsec_", "schlüssel-9d"])
+def test_a_signing_secret_of_no_use_pauses_its_own_destination_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("ACME_HOOK_SECRET", value)
+    outlets = hook("https://hooks.acme.example/in"), acme()
+    with platform(verdicts("accepted")) as played, Desk(tmp_path, *outlets, sandbox=played.url) as desk:
+        desk.tell(*borrowers(3)).quiet()
+
+        assert desk.store.paused() == {"webhook-ng": (us(0), "no_secret")}
+        assert desk.tally()["accepted"] == 3
+
+
+def test_a_token_that_no_header_can_hold_pauses_its_own_destination_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTHER_TOKEN", "schlüssel-9d")
+    outlets = acme("other-ng", token="OTHER_TOKEN"), acme()
+    with platform(verdicts("accepted")) as played, Desk(tmp_path, *outlets, sandbox=played.url) as desk:
+        desk.tell(*borrowers(3)).quiet()
+
+        assert desk.store.paused() == {"other-ng": (us(0), "unusable_request")}
+        assert desk.tally()["accepted"] == 3
+        assert "schlüssel" not in caplog.text
+
+
+def test_a_request_to_a_host_that_is_not_declared_never_leaves(tmp_path: Path) -> None:
+    with platform() as played:
+        stray = acme_at(played.url, "stray-ng", facts={"hosts": ("api.acme.example",)})
+        with Desk(tmp_path, stray) as desk:
+            desk.tell(*borrower()).quiet()
+
+            assert desk.store.paused() == {"stray-ng": (us(0), "host_not_declared")}
+            assert played.connections == 0
+
+
+def test_a_webhook_never_reaches_a_private_address(tmp_path: Path) -> None:
+    with platform() as played, Desk(tmp_path, hook(f"{played.url}/in", allow_http=True)) as desk:
+        desk.tell(*borrowers(3)).quiet()
+
+        assert desk.store.paused() == {"webhook-ng": (us(0), "private_address")}
+        assert {(one.stage, one.attempts) for one in desk.open("webhook-ng")} == {(Stage.WAITING, 0)}
+        assert played.connections == 0
+
+
+def test_a_webhook_that_may_reach_a_private_address_does(tmp_path: Path) -> None:
+    with platform() as played:
+        outlet = hook(f"{played.url}/in", allow_http=True, allow_private=True)
+        with Desk(tmp_path, outlet) as desk:
+            assert desk.tell(*borrower()).quiet().tally("webhook-ng")["accepted"] == 1
+
+
+def test_a_sandbox_on_this_machine_stands_in_for_any_webhook(tmp_path: Path) -> None:
+    with platform() as played:
+        with Desk(tmp_path, hook("https://hooks.acme.example/in"), sandbox=played.url) as desk:
+            assert desk.tell(*borrower()).quiet().tally("webhook-ng")["accepted"] == 1
+        assert played.came[0].target == "/hooks.acme.example/in"
+
+
+# our own faults
+
+
+def test_one_delivery_that_cannot_be_encoded_stops_nobody_else(tmp_path: Path) -> None:
+    with platform(verdicts("accepted")) as played, Desk(tmp_path, acme(), sandbox=played.url) as desk:
+        desk.tell(*borrower("u1"), *borrower("poison"), *borrower("u3")).quiet()
+
+        assert desk.tally()["accepted"] == 2
+        assert desk.tally()["dead encode_failed"] == 1
+        assert sorted(all_users(played)) == ["u1", "u3"]
+        assert desk.balanced()
+
+
+def test_a_request_that_cannot_be_built_is_dead_and_stops_nobody_else(tmp_path: Path) -> None:
+    def broken(items: Any, settings: Any) -> Any:
+        raise KeyError("our own mistake")
+
+    outlets = acme("broken-ng", parts={"request": broken}), acme()
+    with platform(verdicts("accepted")) as played, Desk(tmp_path, *outlets, sandbox=played.url) as desk:
+        desk.tell(*borrowers(3)).quiet()
+
+        assert desk.tally("broken-ng")["dead encode_failed"] == 3
+        assert desk.tally()["accepted"] == 3
+        assert desk.balanced()
+
+
+@pytest.mark.parametrize(
+    "act", [verdicts("nonsense"), verdicts("accepted", "accepted")], ids=["unknown word", "too few rows"]
+)
+def test_an_answer_that_cannot_be_read_is_tried_again(tmp_path: Path, act: Act) -> None:
+    with platform(act, verdicts("accepted")) as played, Desk(tmp_path, acme(), sandbox=played.url) as desk:
+        desk.tell(*borrowers(3)).until(lambda: desk.open() and all(one.attempts for one in desk.open()))
+        assert {one.reason for one in desk.open()} == {"unreadable_answer"}
+        desk.clock.ahead(1)
+
+        assert desk.quiet().tally()["accepted"] == 3
+
+
+# never sent
+
+
+def test_what_has_no_id_for_the_platform_is_skipped_and_not_sent(tmp_path: Path) -> None:
+    bare = phone("u2", appsflyer_id="00000000-0000-0000-0000-000000000000")
+    without = login(0, bare, user_id="u2", event_id="in-u2")
+    with platform() as played, Desk(tmp_path, acme(), sandbox=played.url) as desk:
+        desk.tell(*borrower("unknown"), without, loan(0, "L2", user_id="u2", event_id="out-u2")).quiet()
+
+        assert desk.tally() == {"planned": 2, "skipped": 2, "skipped no_device_id": 2}
+        assert played.connections == 0
+        assert desk.balanced()
+
+
+def test_what_decisions_skip_is_counted_and_never_open(tmp_path: Path) -> None:
+    forbids = consent_of(0, False, user_id="u2")
+    with platform() as played, Desk(tmp_path, acme(), sandbox=played.url) as desk:
+        desk.tell(*borrower("u1", test=True), forbids, *borrower("u2")).quiet()
+
+        assert desk.tally() == {
+            "planned": 2,
+            "skipped": 2,
+            "skipped test_user": 1,
+            "skipped no_consent": 1,
+        }
+        assert played.connections == 0
+        assert desk.balanced()
+
+
+def test_what_is_too_old_before_its_first_try_is_skipped(tmp_path: Path) -> None:
+    with platform() as played, Desk(tmp_path, acme(), sandbox=played.url) as desk:
+        desk.clock.ahead(2 * DAY)
+        desk.tell(*borrower()).quiet()
+
+        assert desk.tally() == {"planned": 1, "skipped": 1, "skipped too_old": 1}
+        assert played.connections == 0
+
+
+def test_the_window_is_looked_at_when_it_is_sent_not_when_it_is_planned(tmp_path: Path) -> None:
+    # Acme's window is two days: open when the loan is planned, closed when it has settled.
+    with platform() as played, settling(acme(), path=tmp_path, sandbox=played.url) as desk:
+        desk.clock.ahead(2 * DAY - 4)
+        desk.tell(login(0, "u1"), loan(0, arrives=2 * DAY - 4)).turns()
+        assert len(desk.open()) == 1
+        desk.clock.ahead(11)
+        desk.quiet()
+
+        assert desk.tally()["skipped too_old"] == 1
+        assert played.connections == 0
+
+
+def test_a_window_that_closes_after_a_try_makes_it_dead(tmp_path: Path) -> None:
+    with platform(says(503)) as played, Desk(tmp_path, acme(), sandbox=played.url) as desk:
+        desk.tell(*borrower()).until(lambda: desk.open() and the(desk).attempts)
+        desk.clock.ahead(2 * DAY)
+        desk.quiet()
+
+        assert desk.tally() == {"planned": 1, "dead": 1, "dead window_closed": 1}
+        assert len(played.came) == 1
+        assert desk.balanced()
+
+
+def test_no_number_of_tries_ends_a_delivery_before_its_window_closes(tmp_path: Path) -> None:
+    with platform(says(503)) as played, Desk(tmp_path, acme(), sandbox=played.url) as desk:
+        desk.tell(*borrower())
+        for _ in range(40):
+            desk.quiet().clock.ahead(16)
+
+        assert len(played.came) == 40
+        assert the(desk).attempts == 40
+        assert desk.tally() == {"planned": 1}
+
+
+def test_late_ones_are_sent_where_the_platform_only_dates_them_anew(tmp_path: Path) -> None:
+    outlets = acme(facts={"late": "send"}), acme("skip-ng", facts={"late": "send"}, late="skip")
+    with platform(verdicts("accepted")) as played, Desk(tmp_path, *outlets, sandbox=played.url) as desk:
+        desk.clock.ahead(3 * DAY)
+        desk.tell(*borrower()).quiet()
+
+        assert desk.tally()["accepted"] == 1
+        assert desk.tally("skip-ng")["skipped too_old"] == 1
+
+
+def test_our_own_greatest_age_counts_beside_the_platforms_window(tmp_path: Path) -> None:
+    outlet = acme(facts={"late": "send"}, max_age=timedelta(hours=5))
+    with platform() as played, Desk(tmp_path, outlet, sandbox=played.url) as desk:
+        desk.clock.ahead(5 * HOUR)
+        desk.tell(*borrower()).quiet()
+
+        assert desk.tally()["skipped too_old"] == 1
+
+
+def test_where_no_window_ever_closes_trying_ends_after_a_time(tmp_path: Path) -> None:
+    outlet = acme(facts={"late": "send"})
+    with platform(says(503)) as played, Desk(tmp_path, outlet, sandbox=played.url) as desk:
+        desk.clock.ahead(30 * DAY)
+        desk.tell(*borrower()).until(lambda: desk.open() and the(desk).attempts)
+        desk.clock.ahead(72 * HOUR - 1)
+        assert len(desk.quiet().open()) == 1
+        desk.clock.ahead(20)
+        desk.quiet()
+
+        assert desk.tally()["dead window_closed"] == 1
+
+
+# a login that came late
+
+
+def settling(*outlets: Outlet, path: Path, sandbox: str, minutes: int = 10) -> Desk:
+    """A desk whose deliveries wait so many minutes before they are bound for good."""
+    return Desk(path, *outlets, sandbox=sandbox, settle=timedelta(minutes=minutes))
+
+
+def late_login(minutes: float, name: str, *, arrives: float, **fields: Any) -> Event:
+    return login(minutes, name, arrives=arrives, event_id=f"in-{name}", **fields)
+
+
+def devices(played: Platform) -> list[str]:
+    """The device of every event that was sent."""
+    return [one["device"] for came in played.came for one in json.loads(came.body)["events"]]
+
+
+def test_a_delivery_not_yet_claimed_follows_a_late_login(tmp_path: Path) -> None:
+    with (
+        platform(verdicts("accepted")) as played,
+        settling(acme(), path=tmp_path, sandbox=played.url) as desk,
+    ):
+        desk.tell(login(0, "old"), loan(5)).turns().clock.ahead(6)
+        desk.tell(late_login(4, "new", arrives=6)).turns().clock.ahead(10)
+        desk.quiet()
+
+        assert devices(played) == ["af-new"]
+        assert desk.tally() == {"planned": 1, "accepted": 1, "accepted confirmed": 1}
+        assert desk.all_receipts()[0].bound != 0
+
+
+def test_every_destination_of_one_kind_follows_a_late_login(tmp_path: Path) -> None:
+    outlets = [acme(f"acme-{letter}", account=letter) for letter in "abc"]
+    with (
+        platform(verdicts("accepted")) as played,
+        settling(*outlets, path=tmp_path, sandbox=played.url) as desk,
+    ):
+        desk.tell(login(0, "old"), loan(5)).turns().clock.ahead(6)
+        desk.tell(late_login(4, "new", arrives=6)).turns().clock.ahead(10)
+        desk.quiet()
+
+        assert devices(played) == ["af-new"] * 3
+        for outlet in outlets:
+            assert desk.tally(outlet.name) == {"planned": 1, "accepted": 1, "accepted confirmed": 1}
+
+
+def test_a_delivery_that_was_tried_keeps_its_device_and_the_late_login_is_counted(tmp_path: Path) -> None:
+    with (
+        platform(says(503), verdicts("accepted")) as played,
+        Desk(tmp_path, acme(), sandbox=played.url) as desk,
+    ):
+        desk.tell(login(-9, "old"), loan(0)).until(lambda: desk.open() and the(desk).attempts)
+        desk.tell(late_login(-1, "new", arrives=1)).turns().clock.ahead(2)
+        desk.quiet()
+
+        assert devices(played) == ["af-old"] * 2
+        assert desk.tally() == {"planned": 1, "accepted": 1, "accepted confirmed": 1, "late_touch": 1}
+        assert desk.balanced()
+
+
+BOTH_APPS = acme("acme-ng"), acme("acme-ph", app=IOS)
+
+
+def test_a_late_login_in_another_app_moves_the_delivery_to_that_apps_account(tmp_path: Path) -> None:
+    with (
+        platform(verdicts("accepted")) as played,
+        settling(*BOTH_APPS, path=tmp_path, sandbox=played.url) as desk,
+    ):
+        desk.tell(login(0, "old"), loan(5)).turns().clock.ahead(6)
+        desk.tell(late_login(4, "new", arrives=6, app="acme-ios")).turns().clock.ahead(20)
+        desk.quiet()
+
+        assert desk.tally("acme-ng") == {"planned": 1, "cancelled": 1, "cancelled rebound": 1}
+        assert desk.tally("acme-ph") == {"planned": 1, "accepted": 1, "accepted confirmed": 1}
+        assert devices(played) == ["af-new"]
+        assert desk.balanced()
+
+
+def test_a_delivery_that_moved_to_another_app_and_back_is_sent_once(tmp_path: Path) -> None:
+    with (
+        platform(verdicts("accepted")) as played,
+        settling(*BOTH_APPS, path=tmp_path, sandbox=played.url, minutes=30) as desk,
+    ):
+        desk.tell(login(0, "old"), loan(5)).turns().clock.ahead(6)
+        desk.tell(late_login(3, "new", arrives=6, app="acme-ios")).turns().clock.ahead(1)
+        desk.tell(late_login(4, "back", arrives=7)).turns().clock.ahead(60)
+        desk.quiet()
+
+        assert devices(played) == ["af-back"]
+        assert desk.tally("acme-ng")["accepted"] == 1
+        assert desk.tally("acme-ph") == {"planned": 1, "cancelled": 1, "cancelled rebound": 1}
+        assert desk.balanced()
+
+
+# taken back
+
+
+def test_a_loan_that_is_undone_before_it_was_sent_is_cancelled(tmp_path: Path) -> None:
+    with platform() as played, settling(acme(), path=tmp_path, sandbox=played.url) as desk:
+        desk.tell(*borrower()).turns().clock.ahead(1)
+        desk.tell(event("disbursement_reversed", 1, loan_id="L-u1")).turns().clock.ahead(20)
+        desk.quiet()
+
+        assert desk.tally() == {"planned": 1, "cancelled": 1, "cancelled disbursement_reversed": 1}
+        assert played.connections == 0
+        assert desk.balanced()
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["running", "killed"])
+def test_what_moved_to_another_app_is_taken_back_there(tmp_path: Path, killed: bool) -> None:
+    with platform() as played, settling(*BOTH_APPS, path=tmp_path, sandbox=played.url) as desk:
+        desk.tell(login(0, "old"), loan(5)).turns().clock.ahead(6)
+        desk.tell(late_login(4, "new", arrives=6, app="acme-ios")).turns().clock.ahead(1)
+        if killed:
+            desk.restart()
+        desk.tell(event("loan_cancelled", 7, loan_id="L1")).turns().clock.ahead(20)
+        desk.quiet()
+
+        assert desk.tally("acme-ph") == {"planned": 1, "cancelled": 1, "cancelled loan_cancelled": 1}
+        assert played.connections == 0
+
+
+def test_a_consent_that_ended_stops_what_waits_tried_or_not(tmp_path: Path) -> None:
+    with platform(says(503)) as played, Desk(tmp_path, acme(), sandbox=played.url) as desk:
+        desk.tell(*borrower()).until(lambda: desk.open() and the(desk).attempts)
+        desk.tell(consent_of(1, False)).quiet().clock.ahead(60)
+        desk.quiet()
+
+        assert desk.tally() == {"planned": 1, "skipped": 1, "skipped no_consent": 1}
+        assert len(played.came) == 1
+        assert desk.balanced()
+
+
+@pytest.mark.parametrize("act", [says(503), closes], ids=["refused for now", "not answered"])
+@pytest.mark.parametrize("killed", [False, True], ids=["running", "killed"])
+def test_what_was_on_its_way_when_the_consent_ended_is_not_repeated(
+    tmp_path: Path, act: Act, killed: bool
+) -> None:
+    released = threading.Event()
+    with (
+        platform(waits_for(released, act), verdicts("accepted")) as played,
+        Desk(tmp_path, acme(), sandbox=played.url) as desk,
+    ):
+        desk.tell(*borrower()).until(lambda: len(played.came) == 1)
+        desk.tell(consent_of(1, False)).until(lambda: desk.store.position() == desk.log.last_record())
+        if killed:
+            desk.restart()
+        released.set()
+        desk.until(lambda: not desk.open()).clock.ahead(60)
+        desk.quiet()
+
+        assert desk.tally() == {"planned": 1, "skipped": 1, "skipped no_consent": 1}
+        assert len(played.came) == 1
+        assert desk.balanced()
+
+
+def test_what_was_on_its_way_when_the_consent_ended_may_still_be_accepted(tmp_path: Path) -> None:
+    released = threading.Event()
+    with (
+        platform(waits_for(released, verdicts("accepted"))) as played,
+        Desk(tmp_path, acme(), sandbox=played.url) as desk,
+    ):
+        desk.tell(*borrower()).until(lambda: len(played.came) == 1)
+        desk.tell(consent_of(1, False)).until(lambda: desk.store.position() == desk.log.last_record())
+        released.set()
+
+        assert desk.quiet().tally() == {"planned": 1, "accepted": 1, "accepted confirmed": 1}
+
+
+# starting and stopping
+
+
+def test_what_was_claimed_when_the_sender_was_killed_is_sent_again_under_the_same_id(tmp_path: Path) -> None:
+    outlet = acme(on_unknown=Unknown(retry=3))
+    with (
+        platform(hangs, verdicts("accepted")) as played,
+        Desk(tmp_path, outlet, sandbox=played.url) as desk,
+    ):
+        desk.tell(*borrowers(3)).until(lambda: len(played.came) == 1)
+        desk.restart()
+        found = {(one.stage, one.unknown, one.reason) for one in desk.open()}
+        assert found == {(Stage.WAITING, 1, "stopped")}
+        desk.quiet()
+
+        assert ids_in(played.came[0]) == ids_in(played.came[1])
+        assert desk.tally()["accepted"] == 3
+        first = desk.receipts(desk.all_receipts()[0].id)
+        assert [(one.what, one.reason) for one in first] == [("retry", "stopped"), ("accepted", "confirmed")]
+
+
+@pytest.mark.parametrize("rule", [Unknown(hold=timedelta(days=7)), Unknown(retry=0)])
+def test_what_was_claimed_when_the_sender_was_killed_is_held_where_it_may_not_be_repeated(
+    tmp_path: Path, rule: Unknown
+) -> None:
+    with (
+        platform(hangs, verdicts("accepted")) as played,
+        Desk(tmp_path, acme(on_unknown=rule), sandbox=played.url) as desk,
+    ):
+        desk.tell(*borrowers(3)).until(lambda: len(played.came) == 1)
+        desk.restart().quiet()
+
+        assert len(played.came) == 1
+        assert {one.stage for one in desk.open()} == {Stage.HELD}
+        assert {one.reason for one in desk.all_receipts()} == {"unknown: stopped"}
+        assert desk.balanced()
+
+
+def test_what_was_not_claimed_when_the_sender_was_killed_is_sent_once(tmp_path: Path) -> None:
+    outlet = acme(on_unknown=Unknown(hold=timedelta(days=7)))
+    with (
+        platform(verdicts("accepted")) as played,
+        settling(outlet, path=tmp_path, sandbox=played.url) as desk,
+    ):
+        desk.tell(*borrowers(5)).until(lambda: len(desk.open()) == 5)
+        desk.restart().clock.ahead(20)
+
+        assert desk.quiet().tally()["accepted"] == 5
+        assert sorted(all_users(played)) == [f"u{n}" for n in range(5)]
+
+
+def test_a_sender_that_is_told_to_stop_waits_for_answers_and_starts_nothing(tmp_path: Path) -> None:
+    released = threading.Event()
+    with (
+        platform(waits_for(released, verdicts("accepted"))) as played,
+        Desk(tmp_path, acme(concurrency=1), sandbox=played.url) as desk,
+    ):
+        desk.tell(*borrowers(8)).until(lambda: len(played.came) == 1)
+        released.set()
+        desk.sender.drain()
+
+        assert desk.tally()["accepted"] == 4
+        assert len(played.came) == 1
+        assert {one.stage for one in desk.open()} == {Stage.WAITING}
+
+
+def test_draining_ends_after_its_limit_and_the_rest_is_ambiguous(tmp_path: Path) -> None:
+    with (
+        platform(hangs) as played,
+        Desk(tmp_path, acme(), sandbox=played.url, drain=timedelta(milliseconds=100)) as desk,
+    ):
+        desk.tell(*borrower()).until(lambda: len(played.came) == 1)
+        desk.sender.drain()
+
+        assert the(desk).stage is Stage.CLAIMED
+
+
+def test_a_destination_that_was_taken_out_keeps_what_waits_for_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stays, leaves = acme("stays-ng"), acme("leaves-ng")
+    with platform(says(503)) as played, Desk(tmp_path, stays, leaves, sandbox=played.url) as desk:
+        desk.tell(*borrowers(3)).until(lambda: len(played.came) == 2)
+        desk.quiet()
+        played.play(verdicts("accepted"))
+        desk.clock.ahead(30)
+        desk.restart(stays, killed=False).quiet()
+
+        assert "destination leaves-ng has deliveries and is not configured: they wait" in caplog.text
+        assert desk.tally("stays-ng")["accepted"] == 3
+        assert len(desk.open("leaves-ng")) == 3
+        assert desk.balanced()
+
+        desk.restart(stays, leaves, killed=False).quiet()
+        assert desk.tally("leaves-ng")["accepted"] == 3
+
+
+def test_a_backlog_of_the_time_before_is_sent_after_a_start(tmp_path: Path) -> None:
+    with platform() as gone:
+        nowhere = gone.url
+    outlet = acme(facts={"batch": 50})
+    with Desk(tmp_path, outlet, sandbox=nowhere, window=100) as desk:
+        desk.tell(*borrowers(250)).quiet()
+        assert len(desk.open()) == 250
+        with platform(verdicts("accepted")) as played:
+            desk.settings = type(desk.settings)(sandbox=played.url, window=100)
+            desk.clock.ahead(60)
+
+            assert desk.restart(killed=False).quiet().tally()["accepted"] == 250
+            assert sorted(all_users(played)) == sorted(f"u{n}" for n in range(250))
+
+
+# secrets
+
+
+def test_no_file_holds_a_secret_whatever_the_platform_answers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    echo = json.dumps({"error": f"Malformed access token {TOKEN}"}).encode()
+    script = [says(400, echo), says(503, echo), says(401, echo), closes, verdicts("accepted")]
+    with platform(*script) as played, Desk(tmp_path, ONE_BY_ONE, sandbox=played.url) as desk:
+        desk.tell(*borrowers(3))
+        for _ in range(8):
+            desk.quiet().clock.ahead(20)
+        assert desk.tally()["dead http_400"] == 1
+        assert desk.tally()["accepted"] == 2
+        (dead,) = (one for one in desk.all_receipts() if one.what == "dead")
+        kept = desk.store.dead(dead.id)
+        assert kept is not None
+        assert kept.answer == dead.answer == b'{"error": "Malformed access token [secret]"}'
+        # Receipts are packed, so they are looked at one by one; the rest stands in the files as it is.
+        assert all(TOKEN.encode() not in one.answer for one in desk.all_receipts())
+
+    files = [file for file in tmp_path.iterdir() if file.is_file()]
+    assert len(files) >= 2
+    assert [file.name for file in files if TOKEN.encode() in file.read_bytes()] == []
+    assert TOKEN not in caplog.text
+
+
+def test_a_request_can_be_made_again_for_people_without_its_secret(tmp_path: Path) -> None:
+    with platform(verdicts("accepted")) as played, Desk(tmp_path, acme(), sandbox=played.url) as desk:
+        desk.tell(*borrower()).quiet()
+        ((number, record),) = planned(desk, "disbursement")
+        made = rendered(desk.outlets["acme-ng"], APPS)(number * 64, record, record.entries[0], record.binding)
+
+        assert isinstance(made, Request)
+        assert json.loads(played.came[0].body) == made.json
+        assert TOKEN not in repr(made)
