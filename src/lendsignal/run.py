@@ -272,19 +272,32 @@ def run(
     stopping = _stop_on_signal()
     silent = {role: folder.path / f"{role}.address" for role in roles if role != "send"}
     supervisor = Supervisor(config, roles, arguments)
-    open_log(folder.log).close()
-    open_deliveries(folder.deliveries).close()
-    for address in silent.values():
-        address.unlink(missing_ok=True)
-    _wait_for_ports(config, roles, stopping)
-    supervisor.start()
     try:
+        _refuse_damage(folder)
+        for address in silent.values():
+            address.unlink(missing_ok=True)
+        _wait_for_ports(config, roles, stopping)
+        supervisor.start()
         while not stopping.wait(0.2):
             supervisor.tend()
             for role in [role for role, address in silent.items() if address.exists()]:
                 announce(role, silent.pop(role).read_text())
     finally:
         supervisor.stop()
+
+
+def _refuse_damage(folder: DataFolder) -> None:
+    """Raises `LogError` where a file cannot be used, or the two do not belong to one moment."""
+    log, deliveries = open_log(folder.log), open_deliveries(folder.deliveries)
+    try:
+        if deliveries.position() > log.last_record():
+            raise LogError(
+                f"{folder.deliveries.name} is ahead of {folder.log.name}: the log is an older copy, and"
+                " what it decides now would not be sent; see docs/how-to/recover-a-data-folder.md"
+            )
+    finally:
+        log.close()
+        deliveries.close()
 
 
 def _wait_for_ports(config: Config, roles: tuple[str, ...], stopping: threading.Event) -> None:
