@@ -253,6 +253,9 @@ def _by_error(response: Response, error: dict[str, Any]) -> Outcome:
             match subcode:
                 case 33:
                     return Paused("dataset_not_found")
+                case _ if "appsecret_proof" in str(error.get("message")):
+                    # A wrong app secret comes under the same number as a bad row, and is no row's fault.
+                    return Paused("bad_app_secret")
                 case 2804003:
                     return Rejected("too_old")
                 case 2804009:

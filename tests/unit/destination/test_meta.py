@@ -334,3 +334,15 @@ def test_a_name_that_tells_financial_status_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["ev_c3", "Purchase", "loan_disbursed", "CompleteRegistration"])
 def test_a_neutral_name_is_fine(name: str) -> None:
     assert problem_with_name(name) is None
+
+
+def test_a_wrong_app_secret_pauses_and_costs_no_event() -> None:
+    """It comes as code 100 like a bad row (Meta's SDK, issue 528), so its words must tell it apart."""
+    error = {
+        "message": "Invalid appsecret_proof provided in the API argument",
+        "type": "GraphMethodException",
+        "code": 100,
+    }
+    response = Response(status=400, body=msgspec.json.encode({"error": error}))
+
+    assert classify(response, 3) == [Paused("bad_app_secret")] * 3
