@@ -11,6 +11,7 @@ from pathlib import Path
 from lendsignal import config as configuration
 from lendsignal import run
 from lendsignal.errors import ConfigError, LendsignalError
+from lendsignal.lifeline import end_with_parent
 
 
 def main() -> int:
@@ -26,7 +27,7 @@ def main() -> int:
         format=f"%(asctime)s %(levelname)-7s {given.name}: %(message)s",
         stream=sys.stderr,
     )
-    run.end_with_parent()
+    end_with_parent()
     try:
         run.role(given.name, configuration.load(given.config, overrides=configuration.overrides(given.set)))
     except ConfigError as error:

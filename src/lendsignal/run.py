@@ -7,14 +7,13 @@ web   pages and reports, so that none of them ever delays a delivery
 
 import gc
 import logging
-import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Container, Mapping, MutableMapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -62,8 +61,11 @@ class Status(Struct, frozen=True, kw_only=True):
     now_us: int
 
 
-def status(data: Path, clock: Clock) -> Status:
-    """The state of a data folder as it stands on disk. Raises `LogError` where there is none."""
+def status(data: Path, clock: Clock, destinations: Container[str] | None = None) -> Status:
+    """The state of a data folder as it stands on disk. Raises `LogError` where there is none.
+
+    What waits for a destination that is not among `destinations` keeps nobody busy; `None` means any.
+    """
     folder = DataFolder(data)
     log = open_log(folder.log, read_only=True)
     try:
@@ -72,7 +74,8 @@ def status(data: Path, clock: Clock) -> Status:
         log.close()
     now = clock.now_us()
     position, waiting, due, paused = _sending(folder, now)
-    busy = any(n for name, n in due.items() if name not in paused)
+    sent_to = [name for name in due if destinations is None or name in destinations]
+    busy = any(due[name] for name in sent_to if name not in paused)
     claimed = any(stages.get("claimed") for stages in waiting.values())
     return Status(
         idle=decided >= events and position >= last and not busy and not claimed,
@@ -340,17 +343,6 @@ def _listening(host: str, port: int) -> socket.socket:
     return listening
 
 
-def end_with_parent() -> None:
-    """Ends this process, orderly, when the one that started it is gone: its end of our stdin closes."""
-
-    def watch() -> None:
-        while os.read(0, 1024):
-            continue
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()
-
-
 def _stop_on_signal() -> threading.Event:
     stopping = threading.Event()
 
@@ -383,7 +375,7 @@ def _core_routes(config: Config, clock: Clock) -> list[Route]:
 
     async def ready(request: Request) -> Response:
         try:
-            now = status(config.data, clock)
+            now = status(config.data, clock, config.outlets)
         except LogError as error:
             return answer({"status": "not ready", "why": str(error)}, 503)
         behind = now.events - now.decided
@@ -391,7 +383,7 @@ def _core_routes(config: Config, clock: Clock) -> list[Route]:
         return answer({"status": "not ready" if why else "ready", "why": why}, 503 if why else 200)
 
     async def how(request: Request) -> Response:
-        return answer(status(config.data, clock))
+        return answer(status(config.data, clock, config.outlets))
 
     async def described(request: Request) -> Response:
         return answer(openapi(config.door))

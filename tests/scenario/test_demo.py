@@ -98,6 +98,16 @@ def test_being_stopped_it_ends_in_good_order(folder: Path, first: dict[str, Any]
     until(lambda: processes_of(folder) == [], "no process is left")
 
 
+def test_being_killed_it_leaves_no_process_behind(folder: Path, first: dict[str, Any]) -> None:
+    with demo(folder) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("events   http://127.0.0.1:")
+        process.kill()
+        process.communicate(timeout=PATIENCE)
+
+    until(lambda: processes_of(folder) == [], "no process is left")
+
+
 def processes_of(folder: Path) -> list[str]:
     """Commands that run over a folder."""
     found = []

@@ -86,7 +86,7 @@ def check(config_path: Path, json_: bool) -> None:
 def status(config_path: Path, json_: bool) -> None:
     """How far the service is: what waits, what is paused and why."""
     config = configuration.load(config_path)
-    now = running.status(config.data, clock_at(config.replay_clock))
+    now = running.status(config.data, clock_at(config.replay_clock), config.outlets)
     if json_:
         print_json(now)
         return

@@ -85,6 +85,9 @@ class Stage:
             except subprocess.TimeoutExpired:
                 self._sandbox.kill()
                 self._sandbox.wait()
+            for pipe in (self._sandbox.stdin, self._sandbox.stdout):
+                if pipe is not None:
+                    pipe.close()
             self._sandbox = None
 
     def _start_sandbox(self) -> None:
@@ -97,9 +100,17 @@ class Stage:
             "--port",
             "0",
         ]
-        command += ["--folder", str(self.folder / "received"), "--clock", str(self.folder / "clock")]
+        command += [
+            "--folder",
+            str(self.folder / "received"),
+            "--clock",
+            str(self.folder / "clock"),
+            "--with-parent",
+        ]
         # A session of its own: Ctrl-C must reach the service first.
-        self._sandbox = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        self._sandbox = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
         assert self._sandbox.stdout is not None
         line = self._sandbox.stdout.readline()
         if "http://" not in line:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lendsignal.clock import clock_at
 from lendsignal.errors import LendsignalError
+from lendsignal.lifeline import end_with_parent
 from lendsignal.sandbox.app import DEFAULT_PORT, serve
 from lendsignal.sandbox.settings import settings_at
 
@@ -21,9 +22,14 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes a free one")
     parser.add_argument("--folder", type=Path, help="where to remember what was received")
     parser.add_argument("--clock", type=Path, help="a replay clock's file, shared with the service")
+    parser.add_argument(
+        "--with-parent", action="store_true", help="end when standard input closes: for who starts it"
+    )
     given = parser.parse_args(words)
     # Uvicorn stops cleanly on SIGTERM and then raises it once more: this makes that a plain exit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if given.with_parent:
+        end_with_parent()
     try:
         serve(
             settings_at(given.settings),
