@@ -13,6 +13,8 @@ from msgspec import Struct
 from lendsignal.destination.spec import (
     Auth,
     Bearer,
+    BodyAuth,
+    GoogleAuth,
     HeaderAuth,
     MetaAuth,
     QueryAuth,
@@ -22,6 +24,9 @@ from lendsignal.destination.spec import (
 )
 from lendsignal.errors import TransportError
 from lendsignal.model import Secret, reveal
+
+FETCHED_TOKEN = "fetched token"
+"""Where a bearer token that had to be fetched stands among the secrets."""
 
 _json = msgspec.json.Encoder().encode
 
@@ -80,6 +85,8 @@ def wire(
 
     Raises `TransportError` for another host, `MissingSecret` where the secret is not set.
     """
+    if isinstance(auth, BodyAuth):
+        request = _with_field(request, auth.name, _needed(secrets, auth.field))
     body, kind = _body(request)
     headers = dict(request.headers)
     if kind:
@@ -100,6 +107,11 @@ def wire(
                 # Meta, "securing requests": hex HMAC-SHA256 of the token keyed with the app secret.
                 query["appsecret_proof"] = hmac.new(app_secret.encode(), token.encode(), sha256).hexdigest()
             url = _with_query(url, query)
+        case BodyAuth():
+            pass  # it is in the body already
+        case GoogleAuth(_, _, further):
+            headers["Authorization"] = f"Bearer {_needed(secrets, FETCHED_TOKEN)}"
+            headers.update({name: _needed(secrets, field) for name, field in further.items()})
         case WebhookAuth(field):
             headers.update(_standard_webhook(request.key, body, _needed(secrets, field), now_us))
     host = urlsplit(url).hostname
@@ -129,6 +141,12 @@ def _body(request: Request) -> tuple[bytes, str | None]:
     if request.form is not None:
         return urlencode(request.form).encode(), "application/x-www-form-urlencoded"
     return b"", None
+
+
+def _with_field(request: Request, name: str, value: str) -> Request:
+    if request.form is not None:
+        return msgspec.structs.replace(request, form={**request.form, name: value})
+    return msgspec.structs.replace(request, json={**(request.json or {}), name: value})
 
 
 def _needed(secrets: Mapping[str, str | None], field: str) -> str:

@@ -1,7 +1,9 @@
 """The facts of a platform's interface, and the shapes every destination file is made of.
 
 A destination file holds, in this order: `Settings`, `SPEC`, `problem_with_name`, `encode`, `request`,
-`classify`. Shared code checks ids and age against `SPEC`, batches, paces, signs, sends and records.
+`classify`; and, only where the platform needs it, `lane` (what must arrive in order), and `ask` with
+`verdict` (an answer that comes later). Shared code checks ids and age against `SPEC`, keeps lanes, batches,
+paces, signs, sends, asks and records.
 """
 
 import ipaddress
@@ -50,6 +52,22 @@ class QueryAuth(Struct, frozen=True):
     field: str
 
 
+class BodyAuth(Struct, frozen=True):
+    """The secret as a top-level key of the JSON or form body, joined to it at the last moment."""
+
+    name: str
+    field: str
+
+
+class GoogleAuth(Struct, frozen=True):
+    """A bearer token of Google's, fetched with the credentials file in the secret `field` (a service account
+    or an authorized user), for one `scope`. `headers` are further secrets: header name → settings field."""
+
+    field: str
+    scope: str
+    headers: Mapping[str, str] = {}
+
+
 class MetaAuth(Struct, frozen=True):
     """Meta: `access_token` in the query and, where an app secret is set, `appsecret_proof`."""
 
@@ -63,7 +81,7 @@ class WebhookAuth(Struct, frozen=True):
     field: str
 
 
-Auth = Bearer | HeaderAuth | QueryAuth | MetaAuth | WebhookAuth
+Auth = Bearer | HeaderAuth | QueryAuth | BodyAuth | GoogleAuth | MetaAuth | WebhookAuth
 
 
 class Retries(Struct, frozen=True):
@@ -90,6 +108,11 @@ class Spec(Struct, frozen=True, kw_only=True):
     `tries_on`: retry reasons that end a delivery as rejected after so many tries, where the platform
     names such a limit; every other reason is tried until the window closes.
     `used_percent`: how much of the account's allowance is used, read from an answer's headers.
+    `burst`: requests that may go at once; a second's worth where the platform says nothing.
+    `linger`: how long a delivery may wait for company in its batch.
+    `out_of_order`: for a delivery that comes after a later one of its lane was sent: `restamp` it to
+    `rises` after that one, `skip` it, or `send` it as it is.
+    `verdict_after`, `verdict_within`: when a pending verdict is first asked for, and when asking ends.
     """
 
     name: str
@@ -112,6 +135,12 @@ class Spec(Struct, frozen=True, kw_only=True):
     window_closes: Callable[[datetime], datetime] | None = None
     tries_on: Mapping[str, int] = {}
     used_percent: "Callable[[Response], float | None] | None" = None
+    burst: float | None = None
+    linger: timedelta = timedelta(0)
+    out_of_order: Literal["send", "restamp", "skip"] = "send"
+    rises: timedelta = timedelta(0)
+    verdict_after: timedelta = timedelta(seconds=30)
+    verdict_within: timedelta = timedelta(hours=24)
 
     def closes_at(self, occurred_at: datetime) -> datetime:
         """From when on an event that occurred then is late (aware, UTC): `late` says what follows."""
@@ -141,7 +170,14 @@ class Response(Struct, frozen=True, kw_only=True):
 
 
 class Destination(Protocol):
-    """What a destination file is, seen as a type."""
+    """What a destination file is, seen as a type. What only some platforms need is looked for by name:
+
+    `lane(delivery, settings) -> str | None`: deliveries of one lane are sent one after the other, in the
+    order they occurred; `None` where this one needs no order.
+    `ask(handle, settings) -> Request`: asks for the verdict on a request that ended as `Pending`.
+    `verdict(response, count) -> Sequence[Outcome]`: the answer to that, one outcome for each delivery of
+    the request; `Pending` again where the platform still works on it.
+    """
 
     Settings: type[Any]
     SPEC: Spec
