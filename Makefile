@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run test lint types unit scenario bench whole clean
+.PHONY: setup run test lint types unit scenario bench crash whole clean
 
 setup: .venv/done
 
@@ -40,6 +40,11 @@ whole: setup
 
 bench: setup
 	$(BIN)/lendsignal bench
+
+KILLS ?= 200
+
+crash: setup
+	$(BIN)/python -m tests.crash --kills $(KILLS)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

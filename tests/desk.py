@@ -2,12 +2,13 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from msgspec import Struct
 from tests.acme import ANDROID, APPS, loan, login, source, target, us
@@ -65,6 +66,9 @@ class Hand:
 
     def now_us(self) -> int:
         return self.us
+
+    def steady(self) -> float:
+        return time.monotonic() + self.us / 1e6
 
     def ahead(self, minutes: float) -> None:
         self.us += round(minutes * MINUTE)
@@ -240,9 +244,10 @@ class Desk:
 
     def started(self) -> Sender:
         """A sender over what is stored, as after a start."""
-        return Sender(self.log, self.store, self.outlets, APPS, self.settings, self.clock)
+        steady = getattr(self.clock, "steady", time.monotonic)
+        return Sender(self.log, self.store, self.outlets, APPS, self.settings, self.clock, steady=steady)
 
-    def restart(self, *outlets: Outlet, killed: bool = True) -> "Desk":
+    def restart(self, *outlets: Outlet, killed: bool = True) -> Self:
         """The sender dies as by `kill -9`, or ends well, and another starts; with these destinations."""
         if not killed:
             self.sender.drain()
@@ -259,29 +264,29 @@ class Desk:
         self.store.close()
         self.log.close()
 
-    def __enter__(self) -> "Desk":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def tell(self, *events: Event) -> "Desk":
+    def tell(self, *events: Event) -> Self:
         """Appends and decides events."""
         self.log.append(events)
         return self.decided()
 
-    def decided(self) -> "Desk":
+    def decided(self) -> Self:
         while self.decider.turn():
             pass
         return self
 
-    def turns(self, number: int = 3) -> "Desk":
+    def turns(self, number: int = 3) -> Self:
         """So many turns of the sender's loop, waiting for nothing."""
         for _ in range(number):
             self.sender.turn(0.0)
         return self
 
-    def until(self, true: Callable[[], Any]) -> "Desk":
+    def until(self, true: Callable[[], Any]) -> Self:
         """Turns until something is so."""
         for _ in range(int(PATIENCE / 0.02)):
             self.sender.turn(0.02)
@@ -289,7 +294,7 @@ class Desk:
                 return self
         raise AssertionError(f"never so: {self.tally()} {self.open()}")
 
-    def quiet(self) -> "Desk":
+    def quiet(self) -> Self:
         """Turns until nothing is in flight and nothing is left to be done at this moment."""
         busy = True
         for _ in range(int(PATIENCE / 0.02)):
@@ -304,8 +309,7 @@ class Desk:
     def open(self, destination: str = "acme-ng") -> list[Open]:
         """What is not finished, as another process reads it."""
         with closing(self.stored()) as store:
-            stages = (Stage.WAITING, Stage.CLAIMED, Stage.HELD)
-            found = [one for stage in stages for one in store.open(destination, 0, 10_000, stage)]
+            found = [one for stage in Stage for one in store.open(destination, 0, 10_000, stage)]
         return sorted(found, key=lambda one: one.id)
 
     def stored(self) -> Deliveries:

@@ -16,6 +16,7 @@ from lendsignal.deliver import (
     DeliverSettings,
     DestinationSettings,
     Outlet,
+    problem_with_google,
     problem_with_secrets,
     secrets_of,
 )
@@ -455,7 +456,9 @@ def _outlets(
         if app is None:
             app = _UNREADABLE
         own = _with_secret_files(one.own, folder)
-        wrong = problem_with_secrets(one.module.SPEC.auth, secrets_of(own))
+        wrong = problem_with_secrets(one.module.SPEC.auth, secrets_of(own)) or problem_with_google(
+            one.module.SPEC.auth, secrets_of(own)
+        )
         if wrong is not None:
             key = key_path("destination", name, wrong[0])
             found.append(Problem(key, wrong[1], "the secret as the platform shows it", origin))
@@ -486,13 +489,10 @@ def _check_routes(
                 found.append(
                     Problem(key, "no conversion of that name", allowed, origin, _near(conversion, known))
                 )
-            wrong = outlet.module.problem_with_name(name) if outlet else None
-            if wrong is not None and outlet is not None:
-                label = outlet.module.SPEC.label
-                allowed = f"a name that {label} takes; neutral codes such as ev_a1 are best"
-                found.append(
-                    Problem(f"{path}.send.{conversion}", f"{name!r}, which {wrong}", allowed, origin)
-                )
+            wrong = _problem_with_name(outlet, name) if outlet else None
+            if wrong is not None:
+                key = f"{path}.send.{conversion}"
+                found.append(Problem(key, f"{name!r}, which {wrong[0]}", wrong[1], origin))
             elif outlet is not None and outlet.module.SPEC.neutral_names and (word := sensitive_word(name)):
                 warnings.append(f"{path}.send.{conversion}: {name!r} says {word!r}; neutral codes are safer")
         for conversion, rule in route.value.items():
@@ -505,6 +505,17 @@ def _check_routes(
                 warnings.append(
                     f"{path}.value.{conversion}: no value model is trained yet; sent without a value"
                 )
+
+
+def _problem_with_name(given: _Given, name: str) -> tuple[str, str] | None:
+    """What is wrong with an event's name at a destination, and what would be right."""
+    wrong = given.module.problem_with_name(name)
+    if wrong is not None:
+        label = given.module.SPEC.label
+        return wrong, f"a name that {label} takes; neutral codes such as ev_a1 are best"
+    unmapped = getattr(given.module, "unmapped", None)
+    missing = unmapped(name, given.own) if unmapped is not None and given.own is not None else None
+    return None if missing is None else (missing, "a name that the destination's own settings map")
 
 
 def _keys(

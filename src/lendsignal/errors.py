@@ -4,7 +4,8 @@ LendsignalError
 ├── ConfigError      the configuration cannot be used; carries every problem found
 ├── InputError       one event or file row cannot be taken; names field and rule, never the person's data
 ├── LogError         the data folder cannot be read or written as it must
-│   └── FolderInUse  another process already has this role over this data folder
+│   ├── FolderInUse  another process already has this role over this data folder
+│   └── Damaged      a file of the data folder is damaged: a person must act
 ├── TransportError   a request could not be made at all
 └── DataError        stored data contradicts itself
 """
@@ -65,6 +66,18 @@ class FolderInUse(LogError):
         super().__init__(
             f"another lendsignal process already does {role!r} in {folder}; "
             "stop it first, or give this one a data folder of its own (service.data)"
+        )
+
+
+class Damaged(LogError):
+    """A file of the data folder holds what nobody wrote there: nothing may go on from it."""
+
+    def __init__(self, file: str, found: str) -> None:
+        self.file = file
+        self.found = found
+        super().__init__(
+            f"{file} is damaged ({found}): stop the service and put a copy back; "
+            "docs/how-to/recover-a-data-folder.md tells how"
         )
 
 

@@ -5,6 +5,7 @@ send  the sending loop
 web   pages and reports, so that none of them ever delays a delivery
 """
 
+import asyncio
 import gc
 import logging
 import signal
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Container, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Container, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,11 +29,22 @@ from starlette.routing import Route
 
 from lendsignal.clock import Clock, clock_at
 from lendsignal.config import Config
-from lendsignal.decide import Decider
-from lendsignal.deliver import Sender
+from lendsignal.decide import DecideMeters, Decider
+from lendsignal.deliver import DeliverMeters, Sender, secrets_of
 from lendsignal.errors import FolderInUse, LogError
-from lendsignal.log import DataFolder, open_deliveries, open_log
-from lendsignal.source import Door, Intake, openapi, reader_of
+from lendsignal.log import (
+    EVERY,
+    DataFolder,
+    Pulse,
+    Shelf,
+    open_deliveries,
+    open_log,
+    open_orders,
+    open_shelf,
+    seconds_since_beat,
+)
+from lendsignal.metrics import CONTENT_TYPE, FolderMeters, RoleMetrics, Ticking
+from lendsignal.source import Door, Intake, Relay, RelayDoor, SourceMeters, openapi, reader_of
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +55,15 @@ KEEP_ALIVE_SECONDS = 75
 RESTART_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 PORT_SECONDS = 8.0
 """How long a port may still be taken by a service that is about to end."""
+
+STILL_SECONDS = 30.0
+"""What has not moved for so long is stuck."""
+
+PULSE_SECONDS = 5.0
+"""A sender whose pulse is younger lives."""
+
+BEHIND = 50_000
+"""Events that may wait to be decided in a rush."""
 
 STEADY_SECONDS = 30.0
 """A child that lived so long is no longer counted as failing."""
@@ -56,7 +77,7 @@ class Status(Struct, frozen=True, kw_only=True):
     decided: int
     read_by_sender: bool
     waiting: Mapping[str, Mapping[str, int]]
-    due: Mapping[str, int]
+    due: Sequence[str]
     paused: Mapping[str, str]
     now_us: int
 
@@ -75,7 +96,7 @@ def status(data: Path, clock: Clock, destinations: Container[str] | None = None)
     now = clock.now_us()
     position, waiting, due, paused = _sending(folder, now)
     sent_to = [name for name in due if destinations is None or name in destinations]
-    busy = any(due[name] for name in sent_to if name not in paused)
+    busy = any(name not in paused and EVERY not in paused for name in sent_to)
     claimed = any(stages.get("claimed") for stages in waiting.values())
     return Status(
         idle=decided >= events and position >= last and not busy and not claimed,
@@ -83,7 +104,7 @@ def status(data: Path, clock: Clock, destinations: Container[str] | None = None)
         decided=decided,
         read_by_sender=position >= last,
         waiting=waiting,
-        due=due,
+        due=sorted(due),
         paused=paused,
         now_us=now,
     )
@@ -91,14 +112,14 @@ def status(data: Path, clock: Clock, destinations: Container[str] | None = None)
 
 def _sending(
     folder: DataFolder, now_us: int
-) -> tuple[int, Mapping[str, Mapping[str, int]], Mapping[str, int], Mapping[str, str]]:
+) -> tuple[int, Mapping[str, Mapping[str, int]], Collection[str], Mapping[str, str]]:
     """The sender's place in the records, what is open, due and paused; nothing before it has started."""
     try:
         deliveries = open_deliveries(folder.deliveries, read_only=True)
     except LogError:
-        return 0, {}, {}, {}
+        return 0, {}, (), {}
     try:
-        paused = {name: reason for name, (_, reason) in deliveries.paused().items()}
+        paused = {name: pause.reason for name, pause in deliveries.paused().items()}
         return deliveries.position(), deliveries.waiting(), deliveries.due(now_us), paused
     finally:
         deliveries.close()
@@ -111,12 +132,18 @@ def core(config: Config) -> None:
         clock = clock_at(config.replay_clock)
         log = open_log(folder.log)
         ringer = folder.ringer("send")
-        decider = Decider(log, config.policy, clock, ringer.ring)
-        intake = Intake(log, decider.turn, limit=config.door.queue)
+        # A reader of its own: nobody who writes waits for those who look.
+        looked_at = open_log(folder.log, read_only=True)
+        came_in, decided = SourceMeters(), DecideMeters(looked_at, clock)
+        metrics = RoleMetrics("core", folder.path, [came_in, decided, FolderMeters(folder.path)])
+        decider = Decider(log, config.policy, clock, ringer.ring, decided)
+        intake = Intake(log, decider.turn, limit=config.door.queue, meters=came_in)
         reader = reader_of(config.apps, config.policy.resolve.clock_ahead, sets_received_at=clock.replay)
-        door = Door(config.door, reader, intake, log, clock, config.keys)
+        door = Door(config.door, reader, intake, log, clock, config.keys, came_in)
         intake.start()
-        rest = Starlette(routes=_core_routes(config, clock))
+        shelf = _shelf(config, folder)
+        relay = [] if shelf is None else _relay_door(config, shelf, clock, ringer.ring).routes()
+        rest = Starlette(routes=[*_core_routes(config, clock, intake), *relay, _metrics_route(metrics)])
 
         async def app(
             scope: MutableMapping[str, Any],
@@ -129,9 +156,13 @@ def core(config: Config) -> None:
                 await rest(scope, receive, send)
 
         try:
-            serve(app, config.door.host, config.door.port, folder.path / "core.address")
+            with Ticking(metrics):
+                serve(app, config.door.host, config.door.port, folder.path / "core.address")
         finally:
             intake.stop()
+            if shelf is not None:
+                shelf.close()
+            looked_at.close()
             log.close()
 
 
@@ -144,7 +175,12 @@ def send(config: Config) -> None:
         if log is None:
             return
         deliveries = open_deliveries(folder.deliveries)
+        orders = open_orders(folder.orders)
+        shelf = _shelf(config, folder)
         bell = folder.bell("send")
+        pulse = Pulse(folder.pulse("send"))
+        pulse.beat()
+        meters = DeliverMeters()
         sender = Sender(
             log,
             deliveries,
@@ -152,16 +188,48 @@ def send(config: Config) -> None:
             config.apps,
             config.deliver,
             clock_at(config.replay_clock),
+            orders=orders,
+            shelf=shelf,
             bells=[(bell, bell.quiet)],
+            meters=meters,
         )
+        metrics = RoleMetrics("send", folder.path, [meters])
         try:
             while not stopping.is_set():
                 sender.turn()
+                pulse.beat()
+                metrics.tick()
             sender.drain()
         finally:
+            metrics.close()
             sender.close()
+            pulse.close()
+            if shelf is not None:
+                shelf.close()
+            orders.close()
             deliveries.close()
             log.close()
+
+
+def _shelf(config: Config, folder: DataFolder) -> Shelf | None:
+    """Where deliveries wait for apps, if any destination is a relay."""
+    relayed = any(outlet.shelved for outlet in config.outlets.values())
+    return open_shelf(folder.relay) if relayed else None
+
+
+def _relay_door(config: Config, shelf: Shelf, clock: Clock, woken: Callable[[], None]) -> RelayDoor:
+    """The calls of the client relay; a relay answers to its former names too."""
+    relays: dict[str, Relay] = {}
+    secrets: dict[str, str] = {}
+    for outlet in config.outlets.values():
+        own = outlet.own
+        if outlet.shelved and (secret := secrets_of(own)["secret"]):
+            relay = Relay(
+                name=outlet.name, brand=outlet.app.brand, kind=own.installation, token_for=own.token_for
+            )
+            for name in (outlet.name, *outlet.common.formerly):
+                relays[name], secrets[name] = relay, secret
+    return RelayDoor(relays, secrets, shelf, clock, keys=config.keys, woken=woken, steady=time.monotonic)
 
 
 def serve(app: Any, host: str, port: int, address: Path) -> None:
@@ -277,8 +345,8 @@ def run(
     supervisor = Supervisor(config, roles, arguments)
     try:
         _refuse_damage(folder)
-        for address in silent.values():
-            address.unlink(missing_ok=True)
+        for left in (*silent.values(), folder.pulse("send")):
+            left.unlink(missing_ok=True)
         _wait_for_ports(config, roles, stopping)
         supervisor.start()
         while not stopping.wait(0.2):
@@ -317,12 +385,13 @@ def _wait_for_ports(config: Config, roles: tuple[str, ...], stopping: threading.
                 _listening(host, port).close()
                 break
             except LogError:
-                if time.monotonic() > until or not _is_taken(folder, role):
+                if time.monotonic() > until or not is_running(folder, role):
                     raise
                 stopping.wait(0.1)
 
 
-def _is_taken(folder: DataFolder, role: str) -> bool:
+def is_running(folder: DataFolder, role: str) -> bool:
+    """Whether a process has that role over the folder."""
     try:
         folder.lock(role).release()
     except FolderInUse:
@@ -364,8 +433,67 @@ def _log_when_there(folder: DataFolder, stopping: threading.Event) -> Any:
     return None
 
 
-def _core_routes(config: Config, clock: Clock) -> list[Route]:
+class Readiness:
+    """Whether the service does what it is for: events are taken, decided and sent."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        intake: Intake,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._intake = intake
+        self._steady = steady
+        self._stood: tuple[int, float] | None = None
+
+    def missing(self) -> list[str]:
+        """What is not as it should be, in words; nothing where all is well."""
+        try:
+            now = status(self._config.data, self._clock, self._config.outlets)
+        except LogError as error:
+            return [str(error)]
+        found = (self._taking(), self._deciding(now), sending(DataFolder(self._config.data)))
+        return [one for one in found if one is not None]
+
+    def _taking(self) -> str | None:
+        """A refusal of long ago says nothing: where nobody sends, nothing could disprove it."""
+        refused = self._intake.seconds_since_refusal()
+        return None if refused is None or refused > STILL_SECONDS else "the log does not take events"
+
+    def _deciding(self, now: Status) -> str | None:
+        behind = now.events - now.decided
+        if behind > BEHIND:
+            return f"{behind} events wait to be decided"
+        if behind <= 0:
+            return None
+        if self._stood is None or self._stood[0] != now.decided:
+            self._stood = (now.decided, self._steady())
+        if self._steady() - self._stood[1] > STILL_SECONDS:
+            return f"no event was decided for {STILL_SECONDS:.0f} s, and {behind} wait"
+        return None
+
+
+def sending(folder: DataFolder) -> str | None:
+    """Why nothing is sent, whatever the destinations do; `None` where the sender turns."""
+    beat = seconds_since_beat(folder.pulse("send"))
+    if beat is None or not sender_runs(folder):
+        return "the sender does not run"
+    return None if beat <= STILL_SECONDS else f"the sender has not turned for {beat:.0f} s"
+
+
+def sender_runs(folder: DataFolder) -> bool:
+    """Whether a sender has the folder. Its lock is tried only where its pulse does not tell: a sender that
+    starts at that very moment would find it taken."""
+    beat = seconds_since_beat(folder.pulse("send"))
+    return (beat is not None and beat < PULSE_SECONDS) or is_running(folder, "send")
+
+
+def _core_routes(config: Config, clock: Clock, intake: Intake) -> list[Route]:
     encode = msgspec.json.encode
+    readiness = Readiness(config, clock, intake)
 
     def answer(body: object, code: int = 200) -> Response:
         return Response(encode(body), code, media_type="application/json")
@@ -374,12 +502,7 @@ def _core_routes(config: Config, clock: Clock) -> list[Route]:
         return answer({"status": "alive"})
 
     async def ready(request: Request) -> Response:
-        try:
-            now = status(config.data, clock, config.outlets)
-        except LogError as error:
-            return answer({"status": "not ready", "why": str(error)}, 503)
-        behind = now.events - now.decided
-        why = f"{behind} events wait to be decided" if behind > 50_000 else ""
+        why = "; ".join(readiness.missing())
         return answer({"status": "not ready" if why else "ready", "why": why}, 503 if why else 200)
 
     async def how(request: Request) -> Response:
@@ -394,6 +517,16 @@ def _core_routes(config: Config, clock: Clock) -> list[Route]:
         Route("/v1/status", how),
         Route("/openapi.json", described),
     ]
+
+
+def _metrics_route(metrics: RoleMetrics) -> Route:
+    """What every role measures, for Prometheus."""
+
+    async def measured(request: Request) -> Response:
+        page = await asyncio.to_thread(metrics.page, ROLES)
+        return Response(page, headers={"content-type": CONTENT_TYPE})
+
+    return Route("/metrics", measured)
 
 
 def role(name: str, config: Config) -> None:
@@ -417,5 +550,8 @@ def web(config: Config) -> None:
     from lendsignal.console import pages
 
     folder = DataFolder(config.data)
-    with folder.lock("web"):
-        serve(pages(config), config.web.host, config.web.port, folder.path / "web.address")
+    metrics = RoleMetrics("web", folder.path)
+    app = pages(config)
+    app.router.routes.append(_metrics_route(metrics))
+    with folder.lock("web"), Ticking(metrics):
+        serve(app, config.web.host, config.web.port, folder.path / "web.address")

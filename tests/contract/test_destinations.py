@@ -58,6 +58,7 @@ calls = iter(range(1_000_000))
         (exam.every_conversion_id_is_inside_the_body, broken(encode=without_id)),
         (exam.no_secret_is_inside, broken(request=with_secret)),
         (exam.requests_go_over_https_to_a_declared_host, broken(request=elsewhere)),
+        (exam.requests_go_over_https_to_a_declared_host, broken(SPEC=respec(transport="shelf"))),
         (exam.the_same_delivery_gives_the_same_item, broken(encode=lambda *_: {"id": next(calls)})),
         (exam.every_answer_gives_one_outcome_an_item, broken(classify=lambda *_: [Accepted()] * 2)),
         (

@@ -193,6 +193,37 @@ def sorted_by(timers: list[Timer]) -> list[Timer]:
     return sorted(timers, key=lambda timer: (timer.due_us, timer.conversion))
 
 
+def test_the_stream_of_records_goes_on_behind_any_record_in_portions_of_any_size(log: Log) -> None:
+    _, records, _ = whole_state()
+    log.commit(decided(7, records=records))
+
+    for place, (number, _) in enumerate(records):
+        for limit in (1, 2, 3, 100):
+            assert log.records(number, limit) == records[place + 1 : place + 1 + limit]
+
+
+def test_states_of_many_people_are_read_at_once(log: Log) -> None:
+    states = {f"acme:u{n}": UserState(f"acme:u{n}", forgotten_us=n) for n in range(1_000)}
+    log.commit(decided(1, states=states))
+
+    assert log.states([*states, "acme:nobody"]) == states
+
+
+def test_after_a_commit_that_failed_all_is_kept_that_the_next_one_speaks_of(
+    opened: Callable[[], Log],
+) -> None:
+    """Installations, contacts and people that the failed commit met first are still unknown to the file."""
+    state, records, _ = whole_state()
+    log = opened()
+    with pytest.raises(OverflowError):
+        log.commit(decided(7, states={"acme:u1": state}, tally={("event", "x"): 2**70}))
+
+    log.commit(decided(7, states={"acme:u1": state}, records=records))
+
+    assert opened().state("acme:u1") == state
+    assert opened().records(0, 1_000) == records
+
+
 def test_a_batch_of_decisions_is_kept_whole_or_not_at_all(log: Log) -> None:
     state, records, timers = whole_state()
     log.commit(decided(3))

@@ -14,6 +14,7 @@ import pytest
 from tests.contract import destination_exam
 
 import lendsignal.destination as folder
+from lendsignal.deliver import DestinationSettings
 from lendsignal.destination.spec import Destination
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
@@ -68,15 +69,13 @@ def test_the_settings_of_the_page_are_those_of_the_example(acme: ModuleType) -> 
     assert msgspec.convert(own, acme.Settings).app_id == "4711"
 
 
-@pytest.mark.parametrize(
-    "page", ["connect-appsflyer", "connect-firebase", "connect-meta", "connect-a-webhook"]
-)
+@pytest.mark.parametrize("page", sorted(path.stem for path in HOW_TO.glob("connect-*.md")))
 def test_the_settings_on_each_page_are_taken_and_its_names_are_fine(page: str) -> None:
     document = tomllib.loads(blocks((HOW_TO / f"{page}.md").read_text(), "toml")[0])
     ((name, table),) = document["destination"].items()
     destination = folder.registry()[table["kind"]]
 
-    own = {key: value for key, value in table.items() if key not in ("kind", "app", "forwards")}
+    own = {key: value for key, value in table.items() if key not in DestinationSettings.__struct_fields__}
 
     msgspec.convert(own, destination.Settings)
     assert table["app"] in document["app"]

@@ -23,7 +23,7 @@ from lendsignal.cli import main as command
 from lendsignal.config import Settings
 from lendsignal.deliver import DestinationSettings
 from lendsignal.destination import registry
-from lendsignal.log import open_deliveries, open_log
+from lendsignal.log import open_deliveries, open_log, open_orders
 from lendsignal.model import App, Consent, Device, EventType, IdKind, Instalment, SkipReason
 from lendsignal.plan import Verdict
 from lendsignal.settings import describe
@@ -117,7 +117,7 @@ def commands_of(block: Block) -> Iterator[list[str]]:
     """Each call of lendsignal or make in an example, as words."""
     whole = re.sub(r"\\\n\s*", " ", block.text)
     for line in whole.splitlines():
-        for part in re.split(r"\||&&|;", line):
+        for part in re.split(r"\||&&|;|>", line):
             words = part.split()
             if words and (words[0] == "make" or Path(words[0]).name == "lendsignal"):
                 yield [Path(words[0]).name, *words[1:]]
@@ -280,7 +280,7 @@ def test_every_type_and_field_of_an_event_is_documented() -> None:
 
 
 OUTCOMES = {"Accepted", "Retry", "Rejected", "Paused", "Split", "Pending"}
-SENDERS_OWN = {"_die", "_finish", "_again", "_hold", "_receipt", "NoAnswer"}
+SENDERS_OWN = {"die", "finish", "again", "hold", "receipt", "stop", "withdraw", "unanswered", "NoAnswer"}
 """The sender's functions that take a reason, beside the outcomes."""
 
 
@@ -358,7 +358,8 @@ def test_every_table_of_the_data_folder_is_documented(tmp_path: Path) -> None:
     text = page("reference/data-folder.md")
     open_log(tmp_path / "log.sqlite").close()
     open_deliveries(tmp_path / "deliveries.sqlite").close()
-    for name in ("log.sqlite", "deliveries.sqlite"):
+    open_orders(tmp_path / "orders.sqlite").close()
+    for name in ("log.sqlite", "deliveries.sqlite", "orders.sqlite"):
         found = apsw.Connection(str(tmp_path / name)).execute(
             "select name from sqlite_master where type = 'table'"
         )

@@ -212,6 +212,8 @@ class Books(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def the_sender_is_killed(self, data: st.DataObject) -> None:
+        # What came of requests is on disk within FLUSH_SECONDS; here it is, so that only flights are unsure.
+        self.desk.sender.book.commit()
         self.platform.die(lambda: data.draw(st.booleans()))
         self.desk.restart()
 

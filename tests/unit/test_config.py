@@ -102,7 +102,7 @@ def test_a_file_becomes_apps_outlets_keys_and_a_policy(tmp_path: Path) -> None:
     assert found.apps["acme-ios"].bundle_id == "com.acme.ios"
     assert set(found.outlets) == {"appsflyer-ng", "warehouse"}
     assert found.outlets["warehouse"].hosts == ("hooks.acme.example",)
-    assert found.outlets["appsflyer-ng"].hosts == ("api3.appsflyer.com",)
+    assert found.outlets["appsflyer-ng"].hosts == ("api3.appsflyer.com", "api2.appsflyer.com")
     assert list(found.keys.values()) == ["backend"]
     assert found.data == tmp_path / "data"
     assert found.replay_clock is None

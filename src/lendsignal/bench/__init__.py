@@ -3,6 +3,23 @@
 The figures are ratios of one run on one machine; docs/reference/performance.md says how to read them.
 """
 
+from lendsignal.bench.backlog import Backlog, pile_up
+from lendsignal.bench.fan import Fan, fan_out
+from lendsignal.bench.growth import Growth, grow
+from lendsignal.bench.isolation import Isolation, isolate
 from lendsignal.bench.measure import Figures, measure
+from lendsignal.bench.targets import Target
 
-__all__ = ["Figures", "measure"]
+__all__ = [
+    "Backlog",
+    "Fan",
+    "Figures",
+    "Growth",
+    "Isolation",
+    "Target",
+    "fan_out",
+    "grow",
+    "isolate",
+    "measure",
+    "pile_up",
+]

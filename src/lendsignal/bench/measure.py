@@ -1,78 +1,30 @@
-"""The measurements, each on a fresh data folder."""
+"""The whole bench: every figure of one run, each measurement on a fresh data folder."""
 
-import asyncio
-import http.client
-import multiprocessing
-import os
-import secrets
-import shutil
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from multiprocessing.process import BaseProcess
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
-import uvloop
 from msgspec import Struct
 
-from lendsignal import config as configuration
-from lendsignal.bench.wire import Load, serve_sink
-from lendsignal.clock import SystemClock
-from lendsignal.errors import LendsignalError
-from lendsignal.run import Supervisor, status
+from lendsignal.bench.encoding import encode_and_classify_us
+from lendsignal.bench.machine import Machine, machine
+from lendsignal.bench.made_up import loans, requests
+from lendsignal.bench.peer import Peer, measure_peer
+from lendsignal.bench.service import EVERY_ROLE, send_all, send_at, serving, sink_in, until
+from lendsignal.bench.targets import Target, judged
 
-CONFIG = """
-[portfolio]
-name = "bench"
-[brand.bench]
-[app.bench]
-brand = "bench"
-platform = "android"
-bundle = "com.bench.loans"
-country = "NG"
-currency = "NGN"
-timezone = "Africa/Lagos"
-[source.load]
-key = { env = "LENDSIGNAL_BENCH_KEY" }
-[door]
-port = 0
-[resolve]
-settle = "0s"
-[deliver]
-sandbox = "SINK"
-[destination.appsflyer]
-kind = "appsflyer"
-app = "bench"
-token = { env = "LENDSIGNAL_BENCH_KEY" }
-per_second = 1000000.0
-concurrency = 256
-[destination.firebase]
-kind = "ga4"
-app = "bench"
-api_secret = { env = "LENDSIGNAL_BENCH_KEY" }
-firebase_app_id = "1:1234567890:android:0a1b2c3d4e5f6a7b"
-per_second = 1000000.0
-concurrency = 256
-[[route]]
-to = "appsflyer"
-send = { disbursement = "ev_ln" }
-value = { disbursement = "principal" }
-[[route]]
-to = "firebase"
-send = { disbursement = "ev_ln" }
-value = { disbursement = "fee" }
-"""
-"""Two deliveries an event, a request each, to a sink in place of the platforms; settle 0; fsync on."""
+CONNECTIONS_SINGLE = 64
+CONNECTIONS_BATCH = 8
 
-PATIENCE_SECONDS = 300.0
+DELAY_PER_S = 2_000
+"""Events a second at which delays are measured: a large lender's rush hour, many times over."""
 
 
 class Figures(Struct, frozen=True, kw_only=True):
-    """What one run found. Rates are events a second; `peers` are other programs in the same run."""
+    """What one run found. Rates are a second; `peers` are other programs in the same run, in words where
+    one could not be measured, and `ratios` compare our deliveries a second with theirs."""
 
     accepted_single_per_s: float
     accepted_batch_per_s: float
@@ -80,289 +32,180 @@ class Figures(Struct, frozen=True, kw_only=True):
     end_to_end_per_s: float
     end_to_end_single_per_s: float
     deliveries_per_event: float
+    deliveries_per_s: float
     accept_to_sent_ms: Mapping[str, float]
     durable_answer_ms: Mapping[str, float]
     cpu_us_per_event: float
+    cpu_us_per_event_by_role: Mapping[str, float]
     bytes_per_event: float
     peak_rss_mib: float
+    peak_rss_by_role_mib: Mapping[str, float]
     idle_rss_mib: float
-    peers: Mapping[str, float]
-    machine: Mapping[str, str]
+    idle_rss_by_role_mib: Mapping[str, float]
+    encode_and_classify_us: Mapping[str, float]
+    peers: Mapping[str, float | str]
+    ratios: Mapping[str, float]
+    machine: Machine
+    targets: Sequence[Target] = ()
 
 
-def measure(*, quick: bool, tell: Callable[[str], None], scale: float = 1.0) -> Figures:
-    """Runs every measurement. `tell` is called with what is being done; `scale` multiplies the sizes."""
-    scale *= 0.75 if quick else 5
+class _Whole(Struct, frozen=True):
+    """A run end to end, per event and a second."""
+
+    per_s: float
+    deliveries: float
+    cpu_us: Mapping[str, float]
+    bytes: float
+    peak_mib: Mapping[str, float]
+
+
+def measure(
+    *,
+    quick: bool,
+    tell: Callable[[str], None],
+    scale: float = 1.0,
+    peer: bool = True,
+) -> Figures:
+    """Runs every measurement. `tell` is called with what is being done; `scale` multiplies the sizes.
+
+    `peer`: whether the Celery worker is measured too, which is installed for it the first time.
+    """
+    scale *= 0.4 if quick else 5
+    before = machine()
+    tell("encode and classify, every destination")
+    encoding = encode_and_classify_us()
+    tell("memory of a service that has nothing to do")
+    idle = _idle()
     tell("events in, decided, nothing sent: batches of 100")
-    batch = _accepted(round(40_000 * scale), 100)
+    accepted, decided = _accepted(round(40_000 * scale), 100)
     tell("events in, decided, nothing sent: one a request")
-    single = _accepted(round(15_000 * scale), 1)
+    accepted_single, _ = _accepted(round(15_000 * scale), 1)
     tell("end to end: batches of 100 in, two requests an event out")
     whole = _end_to_end(round(20_000 * scale), 100)
     tell("end to end: one event a request in, two requests an event out")
-    singles = _end_to_end(round(10_000 * scale), 1)
-    rate = 2_000
-    tell(f"delay at {rate} events a second")
-    delays = _delays(rate, max(1, round(6 * scale)))
+    singles = _end_to_end(round(15_000 * scale), 1)
+    tell(f"delay at {DELAY_PER_S} events a second")
+    sent, answers = _delays(max(1, round(8 * scale)))
     tell("the load tool against the bare sink")
-    bare = _bare(round(20_000 * scale))
-    return Figures(
-        accepted_single_per_s=single["accepted"],
-        accepted_batch_per_s=batch["accepted"],
-        decided_per_s=batch["decided"],
-        end_to_end_per_s=whole["per_s"],
-        end_to_end_single_per_s=singles["per_s"],
-        deliveries_per_event=whole["deliveries"],
-        accept_to_sent_ms=delays["sent"],
-        durable_answer_ms=delays["answer"],
-        cpu_us_per_event=whole["cpu_us"],
-        bytes_per_event=whole["bytes"],
-        peak_rss_mib=max(whole["rss"], singles["rss"]),
-        idle_rss_mib=batch["idle_rss"],
-        peers={"load_tool_to_bare_sink_requests_per_s": bare},
-        machine={
-            "cores": str(os.cpu_count()),
-            "load_before": f"{os.getloadavg()[0]:.2f}",
-            "fsync_ms": f"{_fsync_ms():.3f}",
-        },
+    bare = _bare(round(40_000 * scale))
+    if peer:
+        tell("the peer: Celery, Redis and requests, two workers")
+    other = measure_peer(max(100, round(4_000 * scale))) if peer else "not measured: not asked for"
+    deliveries = whole.per_s * whole.deliveries
+    figures = Figures(
+        accepted_single_per_s=accepted_single,
+        accepted_batch_per_s=accepted,
+        decided_per_s=decided,
+        end_to_end_per_s=whole.per_s,
+        end_to_end_single_per_s=singles.per_s,
+        deliveries_per_event=whole.deliveries,
+        deliveries_per_s=deliveries,
+        accept_to_sent_ms={**sent, "at_events_per_s": float(DELAY_PER_S)},
+        durable_answer_ms=answers,
+        cpu_us_per_event=sum(whole.cpu_us.values()),
+        cpu_us_per_event_by_role=whole.cpu_us,
+        bytes_per_event=whole.bytes,
+        peak_rss_mib=max(sum(one.peak_mib.values()) for one in (whole, singles)),
+        peak_rss_by_role_mib=whole.peak_mib,
+        idle_rss_mib=sum(idle.values()),
+        idle_rss_by_role_mib=idle,
+        encode_and_classify_us=encoding,
+        peers={"load_tool_to_bare_sink_requests_per_s": bare, **_named(other)},
+        ratios=_ratios(deliveries, bare, other),
+        machine=before,
     )
+    return msgspec.structs.replace(figures, targets=judged(figures))
 
 
-class Service:
-    """The service under measure, in a folder of its own."""
-
-    def __init__(self, folder: Path, sink: str, roles: tuple[str, ...]) -> None:
-        path = folder / "lendsignal.toml"
-        path.write_text(CONFIG.replace("SINK", sink))
-        self.config = configuration.load(path)
-        self._supervisor = Supervisor(self.config, roles)
-        self._roles = roles
-        self._supervisor.start()
-        address = self.config.data / "core.address"
-        _until(address.exists, "the service to listen")
-        self.url = address.read_text()
-        if "send" in roles:
-            _until((self.config.data / "deliveries.sqlite").exists, "the sender to start")
-
-    def decided(self, events: int) -> bool:
-        """Whether so many of the load's events are decided (the policy's own event apart)."""
-        return status(self.config.data, SystemClock()).decided >= events + 1
-
-    def cpu_seconds(self) -> float:
-        """User and system time of every role so far."""
-        tick = os.sysconf("SC_CLK_TCK")
-        total = 0.0
-        for role in self._roles:
-            fields = Path(f"/proc/{self._supervisor.pid(role)}/stat").read_text().rpartition(")")[2].split()
-            total += (int(fields[11]) + int(fields[12])) / tick
-        return total
-
-    def rss_mib(self, *, peak: bool = True) -> float:
-        """Resident memory of every role together, now or at its highest."""
-        total = 0
-        for role in self._roles:
-            for line in Path(f"/proc/{self._supervisor.pid(role)}/status").read_text().splitlines():
-                if line.startswith("VmHWM:" if peak else "VmRSS:"):
-                    total += int(line.split()[1])
-        return total / 1024
-
-    def bytes(self) -> int:
-        """What the data folder takes on disk."""
-        return sum(path.stat().st_size for path in self.config.data.iterdir() if path.is_file())
-
-    def stop(self) -> None:
-        self._supervisor.stop()
+def _named(peer: Peer | str) -> dict[str, float | str]:
+    if isinstance(peer, str):
+        return {"celery_redis_requests": peer}
+    return {f"celery_redis_requests_{name}": getattr(peer, name) for name in peer.__struct_fields__}
 
 
-@contextmanager
-def _service(roles: tuple[str, ...], *, keep: bool = False) -> Iterator[tuple[Service, str]]:
-    """A sink and a service in front of it."""
-    key = secrets.token_urlsafe(24)
-    os.environ["LENDSIGNAL_BENCH_KEY"] = key
-    folder = Path(tempfile.mkdtemp(prefix="lendsignal-bench-"))
-    sink = _sink(folder, keep=keep)
-    try:
-        service = Service(folder, (folder / "sink.address").read_text(), roles)
-        try:
-            yield service, key
-        finally:
-            service.stop()
-    finally:
-        sink.terminate()
-        sink.join()
-        shutil.rmtree(folder, ignore_errors=True)
+def _ratios(deliveries: float, bare: float, peer: Peer | str) -> dict[str, float]:
+    found = {"deliveries_to_bare_sink": deliveries / bare}
+    if isinstance(peer, Peer):
+        found["deliveries_to_celery"] = deliveries / peer.deliveries_per_s
+        found["deliveries_to_celery_kept_connection"] = deliveries / peer.deliveries_kept_connection_per_s
+    return found
 
 
-def _sink(folder: Path, *, keep: bool) -> BaseProcess:
-    address = folder / "sink.address"
-    process = multiprocessing.get_context("spawn").Process(
-        target=serve_sink, args=(address,), kwargs={"keep": keep}, daemon=True
-    )
-    process.start()
-    _until(address.exists, "the sink to listen")
-    return process
+def _idle() -> Mapping[str, float]:
+    """MiB by role of a service that has started and has nothing to do."""
+    with serving(EVERY_ROLE) as (service, _):
+        service.log_in(1)
+        until(service.idle, "the service to be idle")
+        return service.rss_mib(peak=False)
 
 
-def _accepted(events: int, batch: int) -> dict[str, float]:
-    with _service(("core",)) as (service, key):
-        idle = service.rss_mib()
-        users = _users(service, key, events)
-        bodies = _bodies(_loans(events), batch)
-        started = time.perf_counter()
-        took = _load(service.url, key, bodies, 64 if batch == 1 else 8)
-        _until(lambda: service.decided(users + events), "everything to be decided")
-        whole = time.perf_counter() - started
-        return {"accepted": events / took, "decided": events / whole, "idle_rss": idle}
-
-
-def _end_to_end(events: int, batch: int) -> dict[str, float]:
-    with _service(("core", "send")) as (service, key):
-        sink = service.config.deliver.sandbox or ""
-        _users(service, key, events)
-        bodies = _bodies(_loans(events), batch)
-        cpu, size = service.cpu_seconds(), service.bytes()
-        started = time.perf_counter()
-        _load(service.url, key, bodies, 64 if batch == 1 else 8)
-        _until(lambda: int(_get(sink, "/count")) >= 2 * events, "everything to be sent")
-        took = time.perf_counter() - started
-        received = int(_get(sink, "/count"))
-        _until(lambda: status(service.config.data, SystemClock()).idle, "everything to be recorded")
-        return {
-            "per_s": events / took,
-            "deliveries": received / events,
-            "cpu_us": (service.cpu_seconds() - cpu) / events * 1e6,
-            "bytes": (service.bytes() - size) / events,
-            "rss": service.rss_mib(),
-        }
-
-
-def _delays(rate: int, seconds: int) -> dict[str, dict[str, float]]:
-    events = rate * seconds
-    with _service(("core", "send"), keep=True) as (service, key):
-        sink = service.config.deliver.sandbox or ""
-        _users(service, key, events)
-        load, _ = _run(service.url, key, _bodies(_loans(events), 1), 64, per_second=rate)
-        _until(lambda: int(_get(sink, "/count")) >= 2 * events, "everything to be sent")
-        arrivals: dict[str, float] = msgspec.json.decode(_get(sink, "/arrivals"))
-        answered = {f"bench-{number}": at for number, at in enumerate(load.answers)}
-        sent = [max(0.0, arrivals[user] - at) * 1000 for user, at in answered.items()]
-        answers = [(end - start) * 1000 for start, end in zip(load.sent, load.answers, strict=True)]
-        return {"sent": {**_quantiles(sent), "at_events_per_s": float(rate)}, "answer": _quantiles(answers)}
-
-
-def _bare(requests: int) -> float:
-    folder = Path(tempfile.mkdtemp(prefix="lendsignal-bench-"))
-    sink = _sink(folder, keep=False)
-    try:
-        took = _load(
-            (folder / "sink.address").read_text(), "x", _bodies(_loans(requests), 1), 64, expect=False
+def _accepted(events: int, batch: int) -> tuple[float, float]:
+    """Events a second until all are answered 202, and until all are decided."""
+    with serving(("core",)) as (service, _):
+        service.log_in(events)
+        bodies = requests(loans(range(events)), batch)
+        took = send_all(
+            service.url, service.key, bodies, CONNECTIONS_SINGLE if batch == 1 else CONNECTIONS_BATCH
         )
-        return requests / took
-    finally:
-        sink.terminate()
-        sink.join()
-        shutil.rmtree(folder, ignore_errors=True)
+        waited = until(lambda: service.decided(events + events), "everything to be decided")
+        return events / took, events / (took + waited)
 
 
-def _users(service: Service, key: str, users: int) -> int:
-    """Every user's login, before the clock starts."""
-    now = datetime.now(UTC) - timedelta(minutes=1)
-    touches = [
-        {
-            "type": "logged_in",
-            "brand": "bench",
-            "user_id": f"bench-{number}",
-            "occurred_at": now,
-            "device": {
-                "os": "android",
-                "os_version": "14",
-                "model": "Infinix X6525",
-                "app_version": "3.1.0",
-                "gaid": f"{number:08x}-0000-4000-a000-000000000001",
-                "appsflyer_id": f"1763712345678-{number:019d}",
-                "firebase_app_instance_id": f"{number:032x}",
-            },
-        }
-        for number in range(users)
-    ]
-    _load(service.url, key, _bodies(touches, 500), 4)
-    _until(lambda: service.decided(users), "the users' logins to be decided")
-    return users
+def _end_to_end(events: int, batch: int) -> _Whole:
+    with serving(EVERY_ROLE) as (service, sink):
+        service.log_in(events)
+        until(service.idle, "the sender to have read the logins")
+        bodies = requests(loans(range(events)), batch)
+        size, before = service.bytes(), service.cost()
+        took = send_all(
+            service.url, service.key, bodies, CONNECTIONS_SINGLE if batch == 1 else CONNECTIONS_BATCH
+        )
+        took += until(lambda: sink.has(2 * events), "everything to be sent")
+        until(service.idle, "everything to be recorded")
+        after = service.cost()
+        return _Whole(
+            events / took,
+            sink.received().count / events,
+            {role: (after.seconds[role] - before.seconds[role]) / events * 1e6 for role in EVERY_ROLE},
+            (service.bytes() - size) / events,
+            service.rss_mib(),
+        )
 
 
-def _loans(events: int) -> list[dict[str, object]]:
-    now = datetime.now(UTC) - timedelta(seconds=30)
+def _delays(seconds: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Milliseconds from the 202 to the sink, of every delivery, and from the request to its 202."""
+    events = DELAY_PER_S * seconds
+    with serving(EVERY_ROLE, keeps="") as (service, sink):
+        service.log_in(events)
+        until(service.idle, "the sender to have read the logins")
+        bodies = requests(loans(range(events)), 1)
+        load, _ = send_at(service.url, service.key, bodies, CONNECTIONS_SINGLE, per_second=DELAY_PER_S)
+        until(lambda: sink.has(2 * events), "everything to be sent")
+        arrivals = sink.arrivals()
+        answers = [(end - start) * 1000 for start, end in zip(load.sent, load.answers, strict=True)]
+        return quantiles(sent_after(load.answers, arrivals)), quantiles(answers)
+
+
+def sent_after(answers: Sequence[float], arrivals: Mapping[str, Sequence[float]]) -> list[float]:
+    """Milliseconds from each answer to every delivery of its event: the n-th event is user bench-n's.
+
+    One that left before its answer was read counts as none.
+    """
     return [
-        {
-            "type": "disbursed",
-            "brand": "bench",
-            "user_id": f"bench-{number}",
-            "loan_id": f"L{number}",
-            "loan_number": 2,
-            "occurred_at": now,
-            "amount": 15000,
-            "fee": 2250,
-            "currency": "NGN",
-            "term_days": 30,
-        }
-        for number in range(events)
+        max(0.0, at - answered) * 1000
+        for number, answered in enumerate(answers)
+        for at in arrivals.get(f"bench-{number}", ())
     ]
 
 
-def _bodies(events: Sequence[dict[str, object]], batch: int) -> list[bytes]:
-    encode = msgspec.json.encode
-    if batch == 1:
-        return [encode(event) for event in events]
-    return [encode(events[start : start + batch]) for start in range(0, len(events), batch)]
-
-
-def _load(url: str, key: str, bodies: Sequence[bytes], connections: int, *, expect: bool = True) -> float:
-    load, took = _run(url, key, bodies, connections)
-    if expect and load.refused:
-        raise LendsignalError(f"{load.refused} of {len(bodies)} requests of the bench were refused")
-    return took
-
-
-def _run(
-    url: str, key: str, bodies: Sequence[bytes], connections: int, *, per_second: float | None = None
-) -> tuple[Load, float]:
-    async def main() -> tuple[Load, float]:
-        load = Load(url, key, bodies, per_second=per_second)
-        return load, await load.run(connections)
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main())
-
-
-def _get(url: str, path: str) -> bytes:
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().read()
-    finally:
-        connection.close()
-
-
-def _until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        if time.monotonic() > end:
-            raise LendsignalError(f"the bench waited {PATIENCE_SECONDS:.0f} s for {what}")
-        time.sleep(0.02)
-
-
-def _quantiles(values: Sequence[float]) -> dict[str, float]:
+def quantiles(values: Sequence[float]) -> dict[str, float]:
+    """The median and the outer percentiles."""
     cuts = statistics.quantiles(values, n=100, method="inclusive")
     return {"p50": round(cuts[49], 2), "p90": round(cuts[89], 2), "p99": round(cuts[98], 2)}
 
 
-def _fsync_ms() -> float:
-    """How long a small durable write takes here: what a commit cannot be faster than."""
-    with tempfile.NamedTemporaryFile() as file:
-        times = []
-        for _ in range(50):
-            file.write(b"x" * 4096)
-            started = time.perf_counter()
-            os.fsync(file.fileno())
-            times.append(time.perf_counter() - started)
-    return statistics.median(times) * 1000
+def _bare(wanted: int) -> float:
+    """Requests a second of the load tool alone against a sink."""
+    with tempfile.TemporaryDirectory(prefix="lendsignal-bench-") as folder, sink_in(Path(folder)) as sink:
+        bodies = requests(loans(range(wanted)), 1)
+        return wanted / send_all(sink.url, "x", bodies, CONNECTIONS_SINGLE, expect=False)

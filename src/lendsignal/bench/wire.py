@@ -16,11 +16,19 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nOK"
 
 
 class Sink(asyncio.Protocol):
-    """Answers every request with 200 OK and remembers when which user's came."""
+    """Answers every request with 200 OK.
 
-    arrivals: ClassVar[dict[bytes, float]] = {}
+    It remembers when which user's came of those whose host has `keeps` in its name (empty: of all; `None`:
+    of none). Requests to hosts with `hangs` in their name are counted apart and never answered; empty:
+    none hangs. Times are seconds since 1970.
+    """
+
+    arrivals: ClassVar[dict[bytes, list[float]]] = {}
+    first = last = 0.0
     count = 0
-    keep = False
+    hung = 0
+    keeps: ClassVar[bytes | None] = None
+    hangs = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -31,27 +39,28 @@ class Sink(asyncio.Protocol):
         answers = 0
         while (head := self._buffer.find(b"\r\n\r\n")) >= 0:
             start = self._buffer[:head]
-            if start.startswith(b"GET /count"):
-                body = str(Sink.count).encode()
-                reply = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
-                self._transport.write(reply)
-                self._buffer = self._buffer[head + 4 :]
-                continue
-            if start.startswith(b"GET /arrivals"):
-                body = msgspec.json.encode({key.decode(): at for key, at in Sink.arrivals.items()})
-                reply = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
-                self._transport.write(reply)
+            question = _question(start)
+            if question is not None:
+                self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(question))
+                self._transport.write(question)
                 self._buffer = self._buffer[head + 4 :]
                 continue
             length = _length(start)
             end = head + 4 + length
             if len(self._buffer) < end:
                 break
-            if Sink.keep:
+            address = start[: start.find(b"\r\n")]
+            if Sink.hangs and Sink.hangs in address:
+                Sink.hung += 1
+                self._buffer = self._buffer[end:]
+                continue
+            Sink.last = time.time()
+            Sink.first = Sink.first or Sink.last
+            if Sink.keeps is not None and Sink.keeps in address:
                 user = self._buffer.find(b'"bench-', head)
                 if 0 <= user < end:
                     name = self._buffer[user + 1 : self._buffer.find(b'"', user + 1)]
-                    Sink.arrivals.setdefault(name, time.time())
+                    Sink.arrivals.setdefault(name, []).append(Sink.last)
             self._buffer = self._buffer[end:]
             Sink.count += 1
             answers += 1
@@ -59,11 +68,32 @@ class Sink(asyncio.Protocol):
             self._transport.write(OK * answers)
 
 
-def serve_sink(address: Path, *, keep: bool) -> None:
+class Received(msgspec.Struct, frozen=True):
+    """What a sink has got: requests it answered, those it left hanging, and when the first and last came.
+
+    Times are seconds since 1970; 0 where nothing came.
+    """
+
+    count: int
+    hung: int
+    first: float
+    last: float
+
+
+def _question(start: bytes) -> bytes | None:
+    """The answer to a bench that asks what came; `None` for a delivery."""
+    if start.startswith(b"GET /received"):
+        return msgspec.json.encode(Received(Sink.count, Sink.hung, Sink.first, Sink.last))
+    if start.startswith(b"GET /arrivals"):
+        return msgspec.json.encode({user.decode(): times for user, times in Sink.arrivals.items()})
+    return None
+
+
+def serve_sink(address: Path, *, keeps: str | None, hangs: str = "") -> None:
     """Runs a sink until killed; writes where it listens into a file."""
 
     async def main() -> None:
-        Sink.keep = keep
+        Sink.keeps, Sink.hangs = None if keeps is None else keeps.encode(), hangs.encode()
         server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         fresh = address.with_suffix(".new")
@@ -126,6 +156,7 @@ class Load:
         self._next = 0
         self._left = len(bodies)
         self._idle: list[_Client] = []
+        self._waits = False
         self._done = asyncio.Event()
         self.sent: list[float] = [0.0] * len(bodies)
         self.answers: list[float] = [0.0] * len(bodies)
@@ -146,15 +177,23 @@ class Load:
         if self.over:
             return -1
         if self._per_second is not None:
-            due = self._started + self._next / self._per_second
-            wait = due - time.perf_counter()
+            wait = self._started + self._next / self._per_second - time.perf_counter()
             if wait > 0:
-                asyncio.get_running_loop().call_later(wait, client.next)
+                self._idle.append(client)
+                if not self._waits:
+                    self._waits = True
+                    asyncio.get_running_loop().call_later(wait, self._go_on)
                 return -1
         index = self._next
         self._next += 1
         self.sent[index] = time.time()
         return index
+
+    def _go_on(self) -> None:
+        """The next body is due. One timer for all that wait: a timer each would be most of the work."""
+        self._waits = False
+        while self._idle and not self._waits:
+            self._idle.pop().next()
 
     def answered(self, index: int, status: bytes) -> None:
         """One request is answered."""

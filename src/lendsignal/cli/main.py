@@ -6,7 +6,8 @@ import sys
 import click
 
 from lendsignal import __version__
-from lendsignal.cli import operate, try_out, understand
+from lendsignal.cli import measure, operate, steer, try_out, understand
+from lendsignal.cli.doctor import doctor
 from lendsignal.errors import ConfigError, LendsignalError
 
 
@@ -45,14 +46,20 @@ for verb in (
     operate.run,
     operate.check,
     operate.status,
+    doctor,
+    steer.pause,
+    steer.resume,
+    steer.cancel,
     operate.import_,
     try_out.generate,
     understand.explain,
     understand.quarantine,
+    steer.dead,
+    steer.replay,
     understand.report,
     operate.destinations,
     try_out.sandbox,
-    try_out.bench,
+    measure.bench,
     operate.keys,
     operate.schema,
 ):

@@ -12,6 +12,8 @@ import msgspec
 from lendsignal import config as configuration
 from lendsignal import run as running
 from lendsignal.cli import bring
+from lendsignal.cli.giving import standing
+from lendsignal.cli.steer import told_stop
 from lendsignal.cli.words import as_json, configured, print_json, progress_bar, with_overrides
 from lendsignal.clock import clock_at
 from lendsignal.config import config_schema
@@ -84,18 +86,27 @@ def check(config_path: Path, json_: bool) -> None:
 @configured
 @as_json
 def status(config_path: Path, json_: bool) -> None:
-    """How far the service is: what waits, what is paused and why."""
+    """How far the service is: what waits where, who stopped what, and what to type next."""
     config = configuration.load(config_path)
     now = running.status(config.data, clock_at(config.replay_clock), config.outlets)
+    found = standing(config)
+    sender = running.sending(DataFolder(config.data))
     if json_:
-        print_json(now)
+        each = [{**msgspec.structs.asdict(one), "next": one.next_words} for one in found]
+        print_json({**msgspec.structs.asdict(now), "sender": sender or "runs", "destinations": each})
         return
     click.echo(f"events   {now.events} in the log, {now.decided} decided")
-    for name, stages in now.waiting.items():
-        parts = ", ".join(f"{n} {stage}" for stage, n in stages.items())
-        click.echo(f"{name:<24} {parts}")
-    for name, reason in now.paused.items():
-        click.echo(f"{name:<24} PAUSED: {reason}")
+    for one in found:
+        counts = {"waiting": one.waiting, "on the way": one.claimed, "held": one.held}
+        counts |= {"for a verdict": one.pending, "dead": one.dead}
+        parts = ", ".join(f"{n:,} {word}" for word, n in counts.items() if n) or "nothing waits"
+        click.echo(f"{one.destination:<24} {parts}{'' if one.configured else '; NOT CONFIGURED'}")
+        for stop in one.stopped:
+            click.echo(f"{'':<24} PAUSED{' (everything)' if stop.everything else ''} {told_stop(stop)}")
+        for words in one.next_words:
+            click.echo(f"{'':<24} > {words}")
+    if sender:
+        click.echo(sender)
     click.echo("idle" if now.idle else "busy")
 
 

@@ -1,4 +1,4 @@
-"""Verbs for trying it out: the demo, the generator, the sandbox, the bench."""
+"""Verbs for trying it out: the demo, the generator, the sandbox."""
 
 import logging
 import signal
@@ -9,12 +9,10 @@ from pathlib import Path
 from types import FrameType
 
 import click
-import msgspec
 
 from lendsignal import demo as demonstration
 from lendsignal import sandbox as stand_ins
 from lendsignal import simulate
-from lendsignal.bench import measure
 from lendsignal.cli.words import as_json, print_json, progress_bar
 from lendsignal.clock import clock_at, from_us
 from lendsignal.errors import LendsignalError
@@ -161,21 +159,3 @@ def sandbox(settings: Path, host: str, port: int, folder: Path | None, clock: Pa
         clock=clock_at(clock),
         announce=lambda address: click.echo(f"sandbox listening on {address}"),
     )
-
-
-@click.command()
-@click.option("--quick", is_flag=True, help="Smaller numbers, within 45 seconds.")
-@as_json
-def bench(quick: bool, json_: bool) -> None:
-    """Throughput, delay and memory of the whole service on this machine, with fsync on.
-
-    Every figure is of this run on this machine: compare ratios, not machines.
-    """
-    logging.getLogger().setLevel(logging.WARNING)
-    figures = measure(quick=quick, tell=lambda doing: click.echo(f"… {doing}", err=True))
-    if json_:
-        print_json(figures)
-        return
-    for name, value in msgspec.to_builtins(figures).items():
-        shown = f"{value:,.1f}" if isinstance(value, float) else value
-        click.echo(f"{name:<26} {shown}")

@@ -1,5 +1,6 @@
 """The loop that takes events from the log through resolve, derive and plan, and keeps what comes of it."""
 
 from lendsignal.decide.decider import Decider
+from lendsignal.decide.meters import DecideMeters
 
-__all__ = ["Decider"]
+__all__ = ["DecideMeters", "Decider"]

@@ -1,10 +1,12 @@
 """Decides the log's events in order, in batches that are kept whole: the second transaction of the door."""
 
 import logging
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import monotonic
 
 from lendsignal.clock import Clock, from_us
+from lendsignal.decide.meters import DecideMeters
 from lendsignal.errors import DataError
 from lendsignal.log import Decided, Fact, Log
 from lendsignal.model import Event, EventType, person_key
@@ -19,7 +21,7 @@ from lendsignal.plan import (
     Verdict,
     compile_policy,
     decide,
-    not_routed,
+    is_not_routed,
     reopened,
     version_of,
 )
@@ -30,7 +32,7 @@ AT_ONCE = 2_000
 """Events decided in one transaction at most."""
 
 STATES_AT_HAND = 4_096
-"""States kept decoded between batches."""
+"""States kept decoded between batches, and as many that were used before them."""
 
 
 class Decider:
@@ -39,12 +41,21 @@ class Decider:
     `ring` is called after a commit that gave the sender something to do.
     """
 
-    def __init__(self, log: Log, source: PolicySource, clock: Clock, ring: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        log: Log,
+        source: PolicySource,
+        clock: Clock,
+        ring: Callable[[], None],
+        meters: DecideMeters | None = None,
+    ) -> None:
         self._log = log
         self._clock = clock
         self._ring = ring
+        self._meters = meters
         self._position = log.position()
-        self._states: OrderedDict[str, UserState] = OrderedDict()
+        self._recent: dict[str, UserState] = {}
+        self._older: dict[str, UserState] = {}
         wanted = version_of(source)
         current = log.policy()
         self._policy = self._policy_of(current) if current else compile_policy(source)
@@ -76,37 +87,37 @@ class Decider:
             self._log.fire(due, [_pen_expired(*timer) for timer in due])
 
     def _decide(self, facts: Sequence[Fact]) -> None:
-        states: dict[str, UserState] = {}
+        keys = [person_key(fact.event) for fact in facts]
+        states = self._states_of(keys)
         records: list[tuple[int, Record]] = []
         verdicts: list[tuple[int, Verdict]] = []
         timers: list[tuple[str, Timer]] = []
-        tally: Counter[tuple[str, str]] = Counter()
+        tally = _Tally()
         planned: dict[int, Planned] = {}
         policy, rules = None, self._policy
-        for fact in facts:
+        for fact, key in zip(facts, keys, strict=True):
             event = fact.event
             if event.type == EventType.POLICY_CHANGED:
                 policy = str(event.properties["version"])
                 rules = self._policy_of(policy)
                 continue
-            key = person_key(event)
-            state = states.get(key) or self._state(key)
-            decision = self._decision(state, fact, rules, planned)
+            before = states.get(key) or UserState(key)
+            decision = self._decision(before, fact, rules, planned)
             states[key] = decision.state
-            records += decision.records
-            timers += [(key, timer) for timer in decision.timers]
+            tally.pen += len(decision.state.pen) - len(before.pen)
+            tally.types.append(event.type)
             if decision.verdict is not Verdict.TAKEN:
                 verdicts.append((fact.seq, decision.verdict))
-            tally["event", event.type] += 1
-            tally["verdict", decision.verdict.value] += 1
-            for number, record in decision.records:
-                if isinstance(record, Planned):
-                    planned[number] = record
-                    tally["conversion", record.conversion.name] += 1
-            unrouted = not_routed(decision.records)
-            if unrouted:
-                tally["not_routed", ""] += unrouted
-        position = facts[-1].seq
+            if decision.timers:
+                timers += [(key, timer) for timer in decision.timers]
+            if decision.records:
+                records += decision.records
+                for number, record in decision.records:
+                    if isinstance(record, Planned):
+                        planned[number] = record
+                        tally.conversions.append(record.conversion.name)
+                        tally.not_routed += is_not_routed(record)
+        position, begun = facts[-1].seq, monotonic()
         self._log.commit(
             Decided(
                 after=self._position,
@@ -115,10 +126,12 @@ class Decider:
                 records=records,
                 verdicts=verdicts,
                 timers=timers,
-                tally=tally,
+                tally=tally.counts(verdicts),
                 policy=policy,
             )
         )
+        if self._meters is not None:
+            self._meters.committed(monotonic() - begun)
         self._position, self._policy = position, rules
         self._remember(states)
         if records:
@@ -132,30 +145,60 @@ class Decider:
         `planned` are the records of this batch, which the log does not have yet.
         """
         try:
+            opened: dict[int, Planned] = {}
             wanted = reopened(state, fact.event)
-            opened = {number: planned[number] for number in wanted if number in planned}
-            opened |= self._log.planned(number for number in wanted if number not in planned)
+            if wanted:
+                opened = self._log.planned(number for number in wanted if number not in planned)
+                opened |= {number: planned[number] for number in wanted if number in planned}
             return decide(state, fact.seq, fact.event, policy, opened)
         except Exception as error:
             logger.error("event %d cannot be decided: %s", fact.seq, type(error).__name__)
             return Decision(state, Verdict.FAILED)
 
-    def _state(self, key: str) -> UserState:
-        state = self._states.get(key)
-        return state if state is not None else self._log.state(key) or UserState(key)
+    def _states_of(self, keys: Iterable[str]) -> dict[str, UserState]:
+        """What is remembered of these people; those who are new are missing."""
+        states: dict[str, UserState] = {}
+        unknown: set[str] = set()
+        for key in keys:
+            state = self._recent.get(key) or self._older.get(key)
+            if state is None:
+                unknown.add(key)
+            else:
+                states[key] = state
+        return states | self._log.states(unknown) if unknown else states
 
     def _remember(self, states: dict[str, UserState]) -> None:
-        for key, state in states.items():
-            self._states[key] = state
-            self._states.move_to_end(key)
-        while len(self._states) > STATES_AT_HAND:
-            self._states.popitem(last=False)
+        if len(self._recent) > STATES_AT_HAND:
+            self._recent, self._older = {}, self._recent
+        self._recent.update(states)
 
     def _policy_of(self, version: str) -> Policy:
         source = self._log.policy_source(version)
         if source is None:
             raise DataError(f"the policy {version} that the log was decided by is not kept in it")
         return compile_policy(source)
+
+
+class _Tally:
+    """What a batch of decisions adds to the counts."""
+
+    def __init__(self) -> None:
+        self.types: list[str] = []
+        self.conversions: list[str] = []
+        self.not_routed = 0
+        self.pen = 0
+        """How many more conversions wait for a first login; fewer, where it is below 0."""
+
+    def counts(self, verdicts: Sequence[tuple[int, Verdict]]) -> dict[tuple[str, str], int]:
+        """Counts by what is counted; `verdicts` are those of events that were not simply taken."""
+        found = {("event", kind): n for kind, n in Counter(self.types).items()}
+        words = Counter(verdict.value for _, verdict in verdicts)
+        words["taken"] = len(self.types) - len(verdicts)
+        found |= {("verdict", word): n for word, n in words.items()}
+        found |= {("conversion", name): n for name, n in Counter(self.conversions).items()}
+        found["not_routed", ""] = self.not_routed
+        found["pen", ""] = self.pen
+        return {what: n for what, n in found.items() if n}
 
 
 def _policy_changed(version: str, end: int, clock: Clock) -> Event:

@@ -1,8 +1,15 @@
 """The sending loop: claim, pace, sign, send, record, retry, pause."""
 
-from lendsignal.deliver.line import Line, Outlet
-from lendsignal.deliver.sender import Body, Sender, rendered
-from lendsignal.deliver.settings import DeliverSettings, DestinationSettings, Unknown
+from lendsignal.deliver.body import Body, rendered
+from lendsignal.deliver.choose import Choice, Chooser, Chosen, Count, LeftOut
+from lendsignal.deliver.line import Line
+from lendsignal.deliver.meters import DeliverMeters
+from lendsignal.deliver.outlet import Outlet
+from lendsignal.deliver.pace import Pace
+from lendsignal.deliver.sender import Network, Sender
+from lendsignal.deliver.settings import Brakes, DeliverSettings, DestinationSettings, Unknown
+from lendsignal.deliver.standing import Standing, Stopped, standings, stopped
+from lendsignal.deliver.tokens import problem_with_google
 from lendsignal.deliver.transport import Done, NoAnswer, Transport
 from lendsignal.deliver.wire import (
     MissingSecret,
@@ -16,21 +23,35 @@ from lendsignal.deliver.wire import (
 
 __all__ = [
     "Body",
+    "Brakes",
+    "Choice",
+    "Chooser",
+    "Chosen",
+    "Count",
+    "DeliverMeters",
     "DeliverSettings",
     "DestinationSettings",
     "Done",
+    "LeftOut",
     "Line",
     "MissingSecret",
+    "Network",
     "NoAnswer",
     "Outlet",
+    "Pace",
     "Sender",
+    "Standing",
+    "Stopped",
     "Transport",
     "Unknown",
     "Wire",
     "kept",
+    "problem_with_google",
     "problem_with_secrets",
     "rendered",
     "secrets_of",
+    "standings",
+    "stopped",
     "wire",
     "without_secrets",
 ]

@@ -6,26 +6,34 @@ delivery is claimed on disk before its request leaves, and its outcome is on dis
 
 import logging
 import time
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import blake2b
+from random import Random
+from typing import Protocol
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from lendsignal.clock import MICROSECOND, Clock
-from lendsignal.deliver.line import Line, Outlet, outlets_by_name
-from lendsignal.deliver.settings import DeliverSettings, Unknown
+from lendsignal.clock import Clock, to_us
+from lendsignal.deliver.body import delivery_of, grouped
+from lendsignal.deliver.book import ROWS_AT_ONCE, Book
+from lendsignal.deliver.line import MICROSECONDS, Line
+from lendsignal.deliver.meters import DeliverMeters
+from lendsignal.deliver.orders import Obedience
+from lendsignal.deliver.outlet import Outlet
+from lendsignal.deliver.reader import Reader
+from lendsignal.deliver.relay import Carrier, Pickups
+from lendsignal.deliver.settings import DeliverSettings
+from lendsignal.deliver.tokens import HOST as TOKEN_HOST
+from lendsignal.deliver.tokens import Tokens
 from lendsignal.deliver.transport import Done, NoAnswer, Transport
-from lendsignal.deliver.wire import MissingSecret, kept, secrets_of, wire, without_secrets
-from lendsignal.destination.spec import Hold, Item, Request, Response, Retries
+from lendsignal.deliver.wire import MissingSecret, Wire, kept, secrets_of, wire, without_secrets
+from lendsignal.destination.spec import Bearer, Item, Request, Response, by_status
 from lendsignal.errors import TransportError
-from lendsignal.log import Changes, Dead, Deliveries, Log, Open, Receipt, Stage
+from lendsignal.log import Deliveries, Log, Open, Orders, Shelf, Stage, Stop
 from lendsignal.model import (
     Accepted,
     App,
-    Consent,
-    Contact,
     Delivery,
     Outcome,
     Paused,
@@ -35,16 +43,9 @@ from lendsignal.model import (
     Skip,
     SkipReason,
     Split,
-    id_of,
 )
-from lendsignal.plan import Entry, Planned, Rebound, Record, Withdrawn, delivery_id, record_of
-from lendsignal.resolve import Binding
 
 logger = logging.getLogger(__name__)
-
-RECORDS_AT_ONCE = 2_000
-ANSWER_KEPT = 400
-"""Bytes of an answer that are kept with the receipt."""
 
 FLUSH_SECONDS = 0.02
 """How long an outcome may wait for company before it is committed."""
@@ -52,34 +53,52 @@ FLUSH_SECONDS = 0.02
 HELD_SECONDS = 30.0
 """How often held deliveries are looked through for those whose time with a person is over."""
 
-BODIES_AT_HAND = 30_000
-"""Planned deliveries kept in memory between planning and sending, so that they need not be read again."""
+CLOCK_SLACK_US = 5_000_000
+"""By how much the clock may part from steady time between two turns before it counts as set."""
+
+DOUBT_US = 300_000_000
+"""How long after the clock was set forward no window is judged by it: it may be set back."""
+
+LONGEST_ASK_US = 3_600_000_000
+"""The longest wait between two questions for a verdict."""
 
 
-class Body(Struct, frozen=True):
-    """What is sent in a delivery: frozen at planning, the binding until the first claim."""
+NO_AUTH = Bearer("", optional=True)
+"""What asks for a token has none."""
 
-    entry: Entry
-    conversion_id: str
-    conversion: str
-    occurred_at: datetime
-    user_id: str
-    binding: Binding | None
-    contact: Contact | None
-    consent: Consent | None
+
+class Network(Protocol):
+    """What carries requests: `deliver.Transport`, or the simulation's."""
+
+    def start(self, wire: Wire, token: object, timeout_seconds: float, *, private: bool = True) -> None: ...
+
+    def wait(self, seconds: float) -> list[Done]: ...
+
+    def close(self) -> None: ...
+
+    def __len__(self) -> int: ...
 
 
 class Flight(Struct, frozen=True):
-    """A request on its way: its deliveries with their items, and when it left."""
+    """A request on its way: its deliveries, and when it left: by the clock, and in steady seconds.
+
+    `asks`: it asks for their verdict. `fetches`: it carries none and fetches the token they are sent with.
+    """
 
     line: Line
     deliveries: list[Open]
     request: Request
     sent_us: int
+    asks: bool = False
+    fetches: bool = False
+    left: float = 0.0
 
 
 class Sender:
-    """Sends what the records plan. `turn` does a round and is called for ever; `drain` ends well."""
+    """Sends what the records plan. `turn` does a round and is called for ever; `drain` ends well.
+
+    `clock` tells the time that windows and waits are in; `steady` counts seconds and is never set.
+    """
 
     def __init__(
         self,
@@ -90,193 +109,96 @@ class Sender:
         settings: DeliverSettings,
         clock: Clock,
         *,
+        orders: Orders | None = None,
+        shelf: Shelf | None = None,
         bells: Iterable[tuple[object, Callable[[], None]]] = (),
+        network: Network | None = None,
+        steady: Callable[[], float] = time.monotonic,
+        chance: Random | None = None,
+        meters: DeliverMeters | None = None,
     ) -> None:
-        self._log = log
-        self._store = deliveries
-        self._apps = apps
         self._settings = settings
         self._clock = clock
-        self._transport = Transport(bells)
-        self._position = deliveries.position()
-        self._changes = Changes()
-        self._changed_at = 0.0
-        self._bodies: dict[int, Body] = {}
-        self._rebounds: dict[int, tuple[int, ...]] = {}
-        self._strikes: dict[tuple[int, str], int] = {}
-        self._held_at = 0.0
-        self._lines = outlets_by_name(outlets, settings, time.monotonic())
+        self._steady = steady
+        self._network: Network = Transport(bells) if network is None else network
+        if shelf is not None:
+            self._network = Carrier(self._network, shelf, clock)
+        _adopt(deliveries, shelf, outlets)
+        self._meters = meters or DeliverMeters()
+        self.book = Book(
+            log, deliveries, outlets, apps, settings, clock, steady, chance or Random(), self._meters
+        )
+        self._lines = self.book.lines
         self._secrets = {name: secrets_of(outlet.own) for name, outlet in outlets.items()}
+        self._tokens = Tokens(outlets, self._secrets, steady)
+        self._reader = Reader(self.book)
+        self._orders = None if orders is None else Obedience(self.book, orders)
+        self._pickups = None if shelf is None else Pickups(self.book, shelf)
+        self._held_at = float("-inf")
+        self._time = (clock.now_us(), steady())
         self._recover()
 
     @property
     def in_flight(self) -> int:
         """Requests on their way."""
-        return len(self._transport)
+        return len(self._network)
 
     def turn(self, longest_wait: float = 0.25) -> bool:
         """One round. Returns whether there was anything to do."""
-        read = self._read()
+        book = self.book
+        self._watch_the_clock()
+        obeyed = self._orders is not None and self._orders.turn()
+        read = 0 if book.trouble is not None else self._reader.turn()
+        if self._pickups is not None:
+            obeyed |= self._pickups.turn()
         self._let_held_go()
         started = self._start()
-        company = self.in_flight > 0 and time.monotonic() - self._changed_at < FLUSH_SECONDS
-        if self._changes and not company:
-            self._commit()
-        wait = 0.0 if read or started else self._wait_for(longest_wait)
-        done = self._transport.wait(wait)
+        changed_at = book.changed_at
+        if changed_at is not None:
+            company = self.in_flight > 0 and self._steady() - changed_at < FLUSH_SECONDS
+            if not company:
+                book.commit()
+        wait = 0.0 if read or started or obeyed else self._wait_for(longest_wait)
+        done = self._network.wait(wait)
         for one in done:
             self._ended(one)
-        return bool(read or started or done)
+        return bool(read or started or done or obeyed)
 
     def drain(self) -> None:
         """Starts nothing more, waits for answers within the limit, and commits what came."""
-        until = time.monotonic() + self._settings.drain.total_seconds()
-        while self._transport and (left := until - time.monotonic()) > 0:
-            for one in self._transport.wait(min(left, 0.1)):
+        until = self._steady() + self._settings.drain.total_seconds()
+        while len(self._network) and (left := until - self._steady()) > 0:
+            for one in self._network.wait(min(left, 0.1)):
                 self._ended(one)
-        self._commit()
+        self.book.commit()
 
     def close(self) -> None:
         """Lets connections go; deliveries in flight are found as claimed when the sender starts again."""
-        self._transport.close()
-
-    # reading the stream
-
-    def _read(self) -> int:
-        records = self._log.records(self._position, RECORDS_AT_ONCE)
-        if not records:
-            return 0
-        for number, record in records:
-            self._apply(number, record)
-        self._position = records[-1][0]
-        self._changes.position = self._position
-        self._touched()
-        return len(records)
-
-    def _apply(self, number: int, record: Record) -> None:
-        match record:
-            case Planned():
-                for place, entry in enumerate(record.entries):
-                    self._open(number, place, entry, record)
-            case Rebound():
-                self._rebind(number, record)
-            case Withdrawn():
-                what = "skipped" if record.skip is not None else "cancelled"
-                reason = record.skip.value if record.skip is not None else record.reason
-                for _, one in self._family(record.record):
-                    if one is not None:
-                        self._withdraw(one, what, reason, record.at_us)
-
-    def _open(self, number: int, place: int, entry: Entry, record: Planned | Rebound) -> None:
-        name = record.conversion.name
-        self._changes.add(entry.destination, name, "planned")
-        if entry.unvalued:
-            self._changes.add(entry.destination, name, "unvalued")
-        if entry.skip is not None:
-            self._changes.add(entry.destination, name, "skipped", entry.skip.value)
-            return
-        bound = 0 if isinstance(record, Planned) else number
-        delivery = Open(
-            entry.destination,
-            delivery_id(number, place),
-            Stage.WAITING,
-            record.at_us + entry.settle_us,
-            bound=bound,
-        )
-        self._changes.keep(delivery)
-        line = self._lines.get(entry.destination)
-        if line is not None and line.offer(delivery) and len(self._bodies) < BODIES_AT_HAND:
-            self._bodies[delivery.id] = _body(record, entry)
-
-    def _rebind(self, number: int, record: Rebound) -> None:
-        """Deliveries not yet claimed follow the late touch; what was sent stays and is counted."""
-        family = self._family(record.record)
-        staying = {entry.destination for entry in record.entries}
-        for place, entry in enumerate(record.entries):
-            before = _counterpart(entry, family, staying)
-            if before is None:
-                self._reopen(number, place, entry, record)
-                continue
-            family.remove(before)
-            was, one = before
-            if was.skip is not None:
-                continue
-            if one is None or self._is_claimed(one, record.at_us):
-                self._changes.add(was.destination, record.conversion.name, "late_touch")
-            elif one.destination == entry.destination:
-                moved = msgspec.structs.replace(one, bound=number)
-                self._bodies.pop(one.id, None)
-                self._changes.keep(moved)
-                line = self._lines.get(one.destination)
-                if line is not None and one.id in line.items:
-                    line.items[one.id] = moved
-            else:
-                self._finish(one, "cancelled", "rebound")
-                self._reopen(number, place, entry, record)
-        for _, one in family:
-            if one is not None and not self._is_claimed(one, record.at_us):
-                self._finish(one, "cancelled", "rebound")
-
-    def _reopen(self, number: int, place: int, entry: Entry, record: Rebound) -> None:
-        self._open(number, place, entry, record)
-        self._note_rebound(number, record)
-
-    def _note_rebound(self, number: int, record: Rebound) -> None:
-        """Remembers where deliveries of a planned record went that are open under another record's id."""
-        known = self._rebounds.get(record.record, ())
-        if number not in known:
-            self._rebounds[record.record] = (*known, number)
-
-    def _withdraw(self, one: Open, what: str, reason: str, at_us: int) -> None:
-        """Not sent again, tried or not; one that is on its way is marked, so that it is not repeated."""
-        if one.stage is Stage.HELD or (self._clock.replay and one.due_us <= at_us):
-            return
-        if one.stage is Stage.WAITING:
-            self._finish(one, what, reason)
-            return
-        marked = msgspec.structs.replace(one, reason=f"{what} {reason}")
-        self._changes.keep(marked)
-        line = self._lines.get(one.destination)
-        if line is not None and one.id in line.items:
-            line.items[one.id] = marked
-
-    def _family(self, number: int) -> list[tuple[Entry, Open | None]]:
-        """What a record planned, moves to other apps included, each with its delivery while that is open."""
-        found: list[tuple[Entry, Open | None]] = []
-        for record in (number, *self._rebounds.get(number, ())):
-            planned = self._log.record(record)
-            if isinstance(planned, (Planned, Rebound)):
-                for place, entry in enumerate(planned.entries):
-                    found.append((entry, self._find(entry.destination, delivery_id(record, place))))
-        return found
-
-    def _find(self, destination: str, number: int) -> Open | None:
-        line = self._lines.get(destination)
-        if line is not None and number in line.items:
-            return line.items[number]
-        if (destination, number) in self._changes.kept:
-            return self._changes.kept[destination, number]
-        if (destination, number) in self._changes.finished:
-            return None
-        return self._store.one(destination, number)
-
-    def _is_claimed(self, one: Open, at_us: int) -> bool:
-        """Whether the device is frozen: tried or being tried; in a replay also when its time had come."""
-        tried = one.stage is not Stage.WAITING or one.first_us > 0
-        return tried or (self._clock.replay and one.due_us <= at_us)
+        self._network.close()
 
     # starting requests
 
     def _start(self) -> int:
-        now, now_us = time.monotonic(), self._clock.now_us()
+        book, now, now_us = self.book, self._steady(), self._clock.now_us()
+        if book.everything is not None or (book.trouble is not None and not book.commit()):
+            return 0
         flights: list[Flight] = []
         for line in self._lines.values():
-            self._refill(line)
-            flights += self._flights(line, now, now_us)
+            if line.stopped is None or line.stopped.kind is Stop.PLATFORM:
+                book.refill(line, now_us)
+                line.pass_slow_heads(now_us)
+                if self._tokens.missing(line.outlet.name):
+                    flights += self._fetching(line, now, now_us)
+                    continue
+                flights += self._flights(line, now, now_us)
+                flights += self._asking(line, now, now_us)
         if not flights:
             return 0
         # Claimed on disk before anything leaves: after a crash we know what may have arrived.
-        self._commit()
+        if not book.commit():
+            for flight in flights:
+                self._stays(flight)
+            return 0
         for flight in flights:
             self._send(flight)
         return len(flights)
@@ -284,14 +206,18 @@ class Sender:
     def _flights(self, line: Line, now: float, now_us: int) -> list[Flight]:
         flights: list[Flight] = []
         spec = line.outlet.spec
-        batch = 1 if line.paused else spec.batch
-        while line.may_start(now_us) and line.bucket.ready_in(now) == 0:
-            due = line.due(now_us, batch if spec.batch_by is None else min(batch, 25) if batch > 1 else 1)
+        limit = 1 if line.stopped else spec.batch
+        if spec.batch_by is not None:
+            limit = min(limit, 25)
+        while line.may_start(now_us) and line.pace.ready_in(now) == 0:
+            due = line.due(now_us, limit, now)
             if not due:
                 break
             ready = [pair for one in due if (pair := self._ready(line, one, now_us)) is not None]
-            for group in _grouped(ready, spec.batch_by):
-                if not line.may_start(now_us) or not line.bucket.take(now):
+            if line.outlet.common.first_run is not None:
+                ready = self._beginning(line, ready)
+            for group in grouped(ready, spec.batch_by):
+                if not line.may_start(now_us) or not line.pace.take(now):
                     for one, _ in group:
                         line.put(one)
                     continue
@@ -301,508 +227,499 @@ class Sender:
         return flights
 
     def _ready(self, line: Line, one: Open, now_us: int) -> tuple[Open, Item] | None:
-        """The delivery's item, where it is to be sent: its window open, its ids there."""
-        body = self._body(one)
+        """The delivery's item, where it is to be sent: its window open, its ids there, its lane free."""
+        book, outlet = self.book, line.outlet
+        body = book.body(one)
         closes_us = line.gives_up_us(one, body.occurred_at)
         if closes_us is not None and now_us >= closes_us:
-            if one.first_us:
-                self._die(line, one, "window_closed", b"", b"", now_us)
+            if now_us < book.doubt_until_us and now_us - book.doubted_us < closes_us:
+                one.due_us = book.doubt_until_us
+                line.put(one)
+            elif one.first_us:
+                book.die(one, "window_closed", book.request_of(one))
             else:
-                self._finish(one, "skipped", SkipReason.TOO_OLD.value)
+                book.finish(one, "skipped", SkipReason.TOO_OLD.value)
             return None
         try:
-            item = encoded(line.outlet, self._apps, body)
+            if outlet.lane is not None:
+                delivery = delivery_of(outlet, book.apps, body)
+                if isinstance(delivery, Delivery) and not self._in_order(line, one, delivery, now_us):
+                    return None
+            item = book.item(line, one, body)
         except Exception as error:
-            self._unmade(line, one, error, now_us)
+            self._unmade(one, error)
             return None
         if isinstance(item, Skip):
-            self._finish(one, "skipped", item.reason.value)
+            book.finish(one, "skipped", item.reason.value)
             return None
         return one, item
 
-    def _unmade(self, line: Line, one: Open, error: Exception, now_us: int) -> None:
+    def _beginning(self, line: Line, ready: Sequence[tuple[Open, Item]]) -> list[tuple[Open, Item]]:
+        """Those that may go before a person looked at a destination's first ones; without any it stops."""
+        found = []
+        for one, item in ready:
+            if self.book.may_begin(line, one):
+                found.append((one, item))
+            else:
+                line.put(one)
+        if ready and not found:
+            self.book.stop(line.outlet.name, Stop.BRAKE, "first_run")
+        return found
+
+    def _in_order(self, line: Line, one: Open, delivery: Delivery, now_us: int) -> bool:
+        """Whether it is this delivery's turn in its lane, and at what moment it is sent as.
+
+        The lane is frozen with the device, at the first claim. What comes after a later one of its lane
+        was sent is sent as it is, a little after that one, or not at all.
+        """
+        book, outlet = self.book, line.outlet
+        assert outlet.lane is not None
+        if not one.first_us or not one.lane:
+            lane = _lane_number(outlet.lane(delivery, outlet.own))
+            if one.lane and one.lane != lane:
+                line.free(one)
+            one.lane = lane
+        if not one.lane:
+            return True
+        if not book.knows_lane(outlet.name, one.lane):
+            self._find_head(line, one)
+        occurred_us = to_us(delivery.occurred_at)
+        if not line.lanes.lets(one.lane, one.id, occurred_us, now_us):
+            return False
+        line.lanes.goes(one.lane, one.id)
+        last = book.last_of(outlet.name, one.lane)
+        rises_us = outlet.spec.rises // MICROSECONDS
+        at_us = one.stamp_us or occurred_us
+        if last is not None and last[1] != one.id and not _comes_after(at_us, last[0], rises_us):
+            match outlet.out_of_order:
+                case "skip":
+                    book.finish(one, "skipped", SkipReason.OUT_OF_ORDER.value)
+                    return False
+                case "restamp":
+                    at_us = one.stamp_us = last[0] + max(rises_us, 1)
+                case _:
+                    return True
+        book.sent_in_lane(one, at_us)
+        return True
+
+    def _find_head(self, line: Line, one: Open) -> None:
+        """Who was sent last in a lane before we started, and is to be tried again, is still its head."""
+        book, name = self.book, line.outlet.name
+        last = book.last_of(name, one.lane)
+        if last is None or last[1] == one.id:
+            return
+        head = book.find(name, last[1])
+        if head is not None and head.stage is Stage.WAITING and head.first_us and not head.again:
+            line.lanes.waits(head.lane, head.id, head.first_us)
+
+    def _unmade(self, one: Open, error: Exception) -> None:
         """Our own fault in one delivery: it is dead, and stops nobody else."""
         logger.error(
             "delivery %d cannot be encoded for %s: %s", one.id, one.destination, type(error).__name__
         )
-        self._die(line, one, "encode_failed", b"", b"", now_us)
+        self.book.die(one, "encode_failed")
 
     def _claimed(self, line: Line, group: Sequence[tuple[Open, Item]], now_us: int) -> Flight | None:
         try:
             request = line.outlet.module.request([item for _, item in group], line.outlet.own)
         except Exception as error:
             for one, _ in group:
-                self._unmade(line, one, error, now_us)
+                self._unmade(one, error)
             return None
         claimed: list[Open] = []
         for one, _ in group:
-            flying = msgspec.structs.replace(one, stage=Stage.CLAIMED, first_us=one.first_us or now_us)
-            line.items[one.id] = flying
+            one.stage = Stage.CLAIMED
+            if not one.first_us:
+                one.first_us = now_us
             line.flying.add(one.id)
-            self._changes.keep(flying)
-            claimed.append(flying)
+            self.book.changes.keep(one)
+            claimed.append(one)
         line.requests += 1
         return Flight(line, claimed, request, now_us)
+
+    def _stays(self, flight: Flight) -> None:
+        """The disk did not take the claim, so nothing left."""
+        line = flight.line
+        line.requests -= 1
+        if flight.fetches:
+            self._tokens.took(line.outlet.name, None)
+        if flight.asks:
+            line.asking = False
+            return
+        for one in flight.deliveries:
+            one.stage = Stage.WAITING
+            if one.first_us == flight.sent_us:
+                one.first_us = 0
+            line.flying.discard(one.id)
+            self.book.changes.keep(one)
+            line.put(one)
+
+    def _asking(self, line: Line, now: float, now_us: int) -> list[Flight]:
+        """The question for a verdict that is due, one at a time; of a paused platform it is the probe."""
+        ask = line.outlet.ask
+        if ask is None or line.asking or line.pending_us is None or line.pending_us > now_us:
+            return []
+        if not line.may_start(now_us) or line.pace.ready_in(now) > 0 or not self.book.commit():
+            return []
+        pending = self.book.store.pending(line.outlet.name, now_us)
+        if not pending:
+            line.pending_us = self.book.store.first_due(line.outlet.name, Stage.PENDING)
+            return []
+        line.pace.take(now)
+        handle = pending[0].reason.partition(" ")[2]
+        try:
+            request = ask(handle, line.outlet.own)
+        except Exception as error:
+            logger.error("%s cannot be asked for its verdict: %s", line.outlet.name, type(error).__name__)
+            for one in pending:
+                self.book.finish(one, "accepted", "no_verdict")
+            return []
+        line.asking = True
+        line.requests += 1
+        return [Flight(line, pending, request, now_us, asks=True)]
+
+    def _fetching(self, line: Line, now: float, now_us: int) -> list[Flight]:
+        """The question for the token that this destination sends with, when it has something to send."""
+        name, due_us = line.outlet.name, line.next_due_us(now, now_us)
+        if due_us is None or due_us > now_us or not line.may_start(now_us) or not self._tokens.may_ask(name):
+            return []
+        try:
+            request = self._tokens.request(name, now_us)
+        except MissingSecret as error:
+            logger.error("%s: %s", name, error)
+            self.book.stop(name, Stop.PLATFORM, "no_secret")
+            self._probed(line)
+            return []
+        line.requests += 1
+        return [Flight(line, [], request, now_us, fetches=True)]
+
+    def _fetched(self, flight: Flight, result: Response | NoAnswer) -> None:
+        """The token, or why there is none; without one nothing of this destination has left."""
+        line, now_us = flight.line, self._clock.now_us()
+        line.requests -= 1
+        response = None if isinstance(result, NoAnswer) else result
+        match self._tokens.took(line.outlet.name, response):
+            case Paused(reason):
+                self.book.stop(line.outlet.name, Stop.PLATFORM, reason)
+                self._probed(line)
+            case Retry(after=after):
+                line.pace.slow_down(after, self._steady(), now_us)
+            case _:
+                pass
 
     def _send(self, flight: Flight) -> None:
         outlet = flight.line.outlet
         try:
             ready = wire(
                 flight.request,
-                outlet.spec.auth,
+                NO_AUTH if flight.fetches else outlet.spec.auth,
                 self._secrets[outlet.name],
-                hosts=outlet.hosts,
+                hosts=(TOKEN_HOST,) if flight.fetches else outlet.hosts,
                 sandbox=self._settings.sandbox,
                 now_us=flight.sent_us,
             )
-            self._transport.start(
+            self._network.start(
                 ready,
-                flight,
+                replace(flight, left=self._steady()),
                 outlet.common.timeout.total_seconds(),
                 private=self._settings.sandbox is not None or outlet.allows_private,
             )
         except MissingSecret as error:
             logger.error("%s: %s", outlet.name, error)
-            self._settle(flight, [Paused("no_secret")] * len(flight.deliveries), None)
+            self._not_sent(flight, "no_secret")
         except TransportError as error:
             logger.error("%s: %s", outlet.name, error)
-            self._settle(flight, [Paused("host_not_declared")] * len(flight.deliveries), None)
+            self._not_sent(flight, "host_not_declared")
         except Exception as error:
             logger.error("%s: its requests cannot be made: %s", outlet.name, type(error).__name__)
-            self._settle(flight, [Paused("unusable_request")] * len(flight.deliveries), None)
+            self._not_sent(flight, "unusable_request")
+
+    def _not_sent(self, flight: Flight, reason: str) -> None:
+        """A mistake in the set-up: the destination waits for a person."""
+        if flight.fetches:
+            self._fetched(flight, NoAnswer(reason, left=False))
+        else:
+            self._settle(flight, [Paused(reason)] * len(flight.deliveries), None)
 
     # what came of them
 
     def _ended(self, done: Done) -> None:
-        flight: Flight = done.token
-        line, result = flight.line, done.result
-        if isinstance(result, NoAnswer):
-            if result.reason == "private_address":
-                logger.error("%s: its host stands for a private address, which is refused", line.outlet.name)
-                self._settle(flight, [Paused("private_address")] * len(flight.deliveries), None)
-                return
-            for one in flight.deliveries:
-                self._unanswered(flight, one, result)
-            line.requests -= 1
-            self._probed(line)
-            self._touched()
+        assert isinstance(done.token, Flight)
+        flight, result = done.token, done.result
+        if flight.fetches:
+            self._fetched(flight, result)
             return
-        try:
-            outcomes = line.outlet.module.classify(result, len(flight.deliveries))
-            if len(outcomes) != len(flight.deliveries):
-                raise ValueError(f"{len(outcomes)} outcomes for {len(flight.deliveries)} items")
-        except Exception as error:
-            logger.error("an answer of %s cannot be read: %s", line.outlet.name, type(error).__name__)
-            outcomes = [Retry("unreadable_answer")] * len(flight.deliveries)
+        line = flight.line
+        status = None if isinstance(result, NoAnswer) else result.status
+        self._meters.ended(line.outlet.name, status, self._steady() - flight.left)
+        if isinstance(result, NoAnswer):
+            self._unanswered(flight, result)
+            return
+        self._mind_the_allowance(line, result)
+        read = line.outlet.verdict if flight.asks else line.outlet.module.classify
+        if flight.asks and (read is None or not isinstance(by_status(result), Accepted)):
+            refused = by_status(result)
+            if isinstance(refused, Retry) and not refused.counts:
+                line.pace.slow_down(refused.after, self._steady(), self._clock.now_us())
+            outcomes: Sequence[Outcome] = [_not_told(result)] * len(flight.deliveries)
+        else:
+            assert read is not None
+            outcomes = self._outcomes(flight, result, read)
         self._settle(flight, outcomes, without_secrets(result, self._secrets[line.outlet.name]))
+
+    def _outcomes(
+        self, flight: Flight, result: Response, read: Callable[[Response, int], Sequence[Outcome]]
+    ) -> Sequence[Outcome]:
+        count = len(flight.deliveries)
+        try:
+            outcomes = read(result, count)
+            if len(outcomes) != count:
+                raise ValueError(f"{len(outcomes)} outcomes for {count} items")
+        except Exception as error:
+            name = flight.line.outlet.name
+            logger.error("an answer of %s cannot be read: %s", name, type(error).__name__)
+            if flight.asks:
+                return [Pending("")] * count
+            return [Retry("unreadable_answer")] * count
+        return outcomes
+
+    def _mind_the_allowance(self, line: Line, result: Response) -> None:
+        used = line.outlet.spec.used_percent
+        percent = used(result) if used is not None else None
+        if percent is not None:
+            line.pace.used(percent, self._steady())
+
+    def _unanswered(self, flight: Flight, ended: NoAnswer) -> None:
+        """No answer: safe to try again where nothing left; otherwise as `on_unknown` says."""
+        line, book, now_us = flight.line, self.book, self._clock.now_us()
+        if ended.reason == "private_address":
+            logger.error("%s: its host stands for a private address, which is refused", line.outlet.name)
+            self._settle(flight, [Paused("private_address")] * len(flight.deliveries), None)
+            return
+        if flight.asks:
+            self._settle(flight, [Pending("")] * len(flight.deliveries), None)
+            return
+        line.requests -= 1
+        for one in flight.deliveries:
+            line.flying.discard(one.id)
+            if ended.left:
+                book.unanswered(one, ended.reason, flight.sent_us)
+            else:
+                due_us = line.retry_at(one, None, now_us)
+                book.again(one, ended.reason, due_us, None, flight.sent_us)
+        self._probed(line)
 
     def _settle(self, flight: Flight, outcomes: Sequence[Outcome], response: Response | None) -> None:
         line = flight.line
         line.requests -= 1
-        if any(isinstance(outcome, Accepted) for outcome in outcomes):
-            if line.paused is not None:
-                logger.warning("%s takes deliveries again", line.outlet.name)
-                self._changes.paused[line.outlet.name] = None
-            line.resume()
+        if flight.asks:
+            line.asking = False
+        if any(_lets_us_in(outcome, response) for outcome in outcomes):
+            line.pace.taken()
+            if line.stopped is not None and line.stopped.kind is Stop.PLATFORM:
+                self.book.resume(line.outlet.name)
         for one, outcome in zip(flight.deliveries, outcomes, strict=True):
-            self._came(flight, one, outcome, response, len(flight.deliveries))
+            line.flying.discard(one.id)
+            if flight.asks:
+                self._told(flight, one, outcome, response)
+            else:
+                self._came(flight, one, outcome, response)
         self._probed(line)
-        self._touched()
+        self.book.touched()
 
     def _probed(self, line: Line) -> None:
         """A probe that did not get through, in whatever way, is followed by the next after a while."""
-        if line.paused is not None:
-            line.pause(line.paused, self._clock.now_us())
+        if line.stopped is not None and line.stopped.kind is Stop.PLATFORM:
+            line.stop(line.stopped, self._clock.now_us())
 
-    def _came(
-        self, flight: Flight, one: Open, outcome: Outcome, response: Response | None, size: int
-    ) -> None:
-        line, now_us = flight.line, self._clock.now_us()
-        line.flying.discard(one.id)
-        answer = b"" if response is None else response.body
+    def _came(self, flight: Flight, one: Open, outcome: Outcome, response: Response | None) -> None:
+        """What an answer to the delivery itself means for it."""
+        line, book, now_us, sent_us = flight.line, self.book, self._clock.now_us(), flight.sent_us
+        name = line.outlet.name
         match outcome:
             case Accepted(confirmed, reason):
                 word = reason or ("confirmed" if confirmed else "unconfirmed")
-                self._finish(one, "accepted", word, flight, response)
+                book.finish(one, "accepted", word, response, sent_us)
+                book.answered(name, refused=False)
             case Rejected(reason):
-                self._receipt(one, "dead", reason, flight, response)
-                self._die(line, one, reason, kept(flight.request), answer, now_us, told=True)
-            case Split(reason) if size > 1:
-                half = (size + 1) // 2
-                self._again(line, one, reason, now_us, flight, response, batch=half, counts=False)
+                book.die(one, reason, kept(flight.request), response, sent_us)
+                book.answered(name, refused=True)
+            case Split(reason) if len(flight.deliveries) > 1:
+                half = (len(flight.deliveries) + 1) // 2
+                book.again(one, reason, now_us, response, sent_us, batch=half, counts=False)
             case Split(reason):
-                self._receipt(one, "dead", reason, flight, response)
-                self._die(line, one, reason, kept(flight.request), answer, now_us, told=True)
+                book.die(one, reason, kept(flight.request), response, sent_us)
+                book.answered(name, refused=True)
             case Retry(reason, after, counts):
                 if not counts:
-                    line.slow_down(after, now_us)
+                    line.pace.slow_down(after, self._steady(), now_us)
                 if self._is_out(line, one, reason):
-                    self._receipt(one, "dead", reason, flight, response)
-                    self._die(line, one, reason, kept(flight.request), answer, now_us, told=True)
+                    book.die(one, reason, kept(flight.request), response, sent_us)
                 else:
-                    due = line.retry_at(one, after, now_us) if counts else line.held_until_us
-                    self._again(line, one, reason, due, flight, response, counts=counts)
+                    due = line.retry_at(one, after, now_us) if counts else line.pace.waits_until_us
+                    book.again(one, reason, due, response, sent_us, counts=counts)
             case Paused(reason):
-                if line.paused != reason:
-                    logger.error(
-                        "%s is paused: %s; nothing is lost, a person must act", line.outlet.name, reason
-                    )
-                    self._changes.paused[line.outlet.name] = (now_us, reason)
-                line.pause(reason, now_us)
-                self._again(line, one, reason, now_us, flight, response, counts=False)
+                self._tokens.forget(name)
+                book.stop(name, Stop.PLATFORM, reason)
+                book.again(one, reason, now_us, response, sent_us, counts=False)
+            case Pending(handle) if line.outlet.ask is None and not line.outlet.shelved:
+                book.finish(one, "accepted", f"pending {handle}"[:64], response, sent_us)
             case Pending(handle):
-                self._finish(one, "accepted", f"pending {handle}"[:64], flight, response)
+                book.pend(one, handle, response, sent_us)
 
-    def _unanswered(self, flight: Flight, one: Open, ended: NoAnswer) -> None:
-        """No answer: safe to try again where nothing left; otherwise as `on_unknown` says."""
-        line, now_us = flight.line, self._clock.now_us()
-        line.flying.discard(one.id)
-        if not ended.left:
-            due = line.retry_at(one, None, now_us)
-            return self._again(line, one, ended.reason, due, flight, None)
-        if self._may_repeat(line, one):
-            due = line.retry_at(one, None, now_us)
-            return self._again(line, one, ended.reason, due, flight, None, unknown=1)
-        return self._hold(line, one, ended.reason, flight)
+    def _told(self, flight: Flight, one: Open, outcome: Outcome, response: Response | None) -> None:
+        """What the platform's later word means for the delivery."""
+        line, book, now_us, sent_us = flight.line, self.book, self._clock.now_us(), flight.sent_us
+        spec = line.outlet.spec
+        match outcome:
+            case Accepted(confirmed, reason):
+                word = reason or ("confirmed" if confirmed else "unconfirmed")
+                book.finish(one, "accepted", word, response, sent_us)
+                book.answered(line.outlet.name, refused=False)
+            case Rejected(reason) | Split(reason):
+                book.die(one, reason, book.request_of(one), response, sent_us)
+                book.answered(line.outlet.name, refused=True)
+            case Retry(reason, after, counts):
+                book.again(one, reason, line.retry_at(one, after, now_us), response, sent_us, counts=counts)
+            case Paused(reason):
+                book.stop(line.outlet.name, Stop.PLATFORM, reason)
+                one.due_us = now_us + spec.verdict_after // MICROSECONDS
+                book.changes.keep(one)
+            case Pending():
+                if now_us - one.first_us > spec.verdict_within // MICROSECONDS:
+                    book.finish(one, "accepted", "no_verdict", response, sent_us)
+                    return
+                waited = max(now_us - one.first_us, spec.verdict_after // MICROSECONDS)
+                one.due_us = now_us + min(waited, LONGEST_ASK_US)
+                book.changes.keep(one)
 
     def _is_out(self, line: Line, one: Open, reason: str) -> bool:
-        """Whether the platform's own limit for this answer is reached; other tries do not count for it.
-
-        Counted in memory: a restart grants the tries again, which loses nothing.
-        """
+        """Whether the platform's own limit for this answer, so often in a row, is reached."""
         limit = line.outlet.spec.tries_on.get(reason)
-        if limit is None:
-            return False
-        strikes = self._strikes.get((one.id, reason), 0) + 1
-        self._strikes[one.id, reason] = strikes
-        return strikes >= limit
+        return limit is not None and (one.strikes + 1 if one.reason == reason else 1) >= limit
 
-    def _may_repeat(self, line: Line, one: Open) -> bool:
-        match line.outlet.on_unknown:
-            case Retries(times):
-                return one.unknown < times
-            case Unknown(retry=int(times)):
-                return one.unknown < times
-            case Hold() | Unknown():
-                return False
-
-    def _hold(self, line: Line, one: Open, reason: str, flight: Flight | None = None) -> None:
-        """The ambiguous end under `hold`: kept for a person, tried by nobody; `due_us` is when that ends."""
-        span = _held_for(line.outlet)
-        held = msgspec.structs.replace(
-            one,
-            stage=Stage.HELD,
-            due_us=one.due_us if span is None else self._clock.now_us() + span // MICROSECOND,
-            unknown=one.unknown + 1,
-            reason="unknown",
-        )
-        line.drop(one.id)
-        self._bodies.pop(one.id, None)
-        self._changes.keep(held)
-        self._receipt(held, "held", f"unknown: {reason}", flight, None)
-
-    def _again(
-        self,
-        line: Line,
-        one: Open,
-        reason: str,
-        due_us: int,
-        flight: Flight,
-        response: Response | None,
-        *,
-        counts: bool = True,
-        unknown: int = 0,
-        batch: int = 0,
-    ) -> None:
-        withdrawn = _withdrawal(line.items.get(one.id, one))
-        if withdrawn is not None:
-            self._finish(one, *withdrawn, flight, response)
-            return
-        self._receipt(one, "retry", reason, flight, response)
-        waiting = msgspec.structs.replace(
-            one,
-            stage=Stage.WAITING,
-            due_us=due_us,
-            attempts=one.attempts + counts,
-            unknown=one.unknown + unknown,
-            batch=batch or one.batch,
-            reason=reason,
-        )
-        line.put(waiting)
-        self._changes.keep(waiting)
-
-    def _die(
-        self,
-        line: Line,
-        one: Open,
-        reason: str,
-        request: bytes,
-        answer: bytes,
-        now_us: int,
-        *,
-        told: bool = False,
-    ) -> None:
-        self._changes.dead.append(Dead(one.id, one.destination, now_us, reason, request, answer[:65_536]))
-        self._finish(one, "dead", reason, told=told)
-
-    def _finish(
-        self,
-        one: Open,
-        what: str,
-        reason: str,
-        flight: Flight | None = None,
-        response: Response | None = None,
-        *,
-        told: bool = False,
-    ) -> None:
-        """A delivery is open no more: counted, and a receipt says why."""
-        body = self._body(one)
-        if not told:
-            self._receipt(one, what, reason, flight, response)
-        self._changes.add(one.destination, body.conversion, what, reason.partition(" ")[0])
-        self._changes.finish(one.destination, one.id)
-        line = self._lines.get(one.destination)
-        if line is not None:
-            line.drop(one.id)
-            for word in line.outlet.spec.tries_on:
-                self._strikes.pop((one.id, word), None)
-        self._bodies.pop(one.id, None)
-        self._touched()
-
-    def _receipt(
-        self, one: Open, what: str, reason: str, flight: Flight | None, response: Response | None
-    ) -> None:
-        logger.debug("%s: delivery %d: %s %s", one.destination, one.id, what, reason)
-        self._changes.receipts.append(
-            Receipt(
-                id=one.id,
-                destination=one.destination,
-                what=what,
-                reason=reason,
-                attempt=one.attempts + 1 if flight is not None else 0,
-                sent_us=flight.sent_us if flight is not None else 0,
-                answered_us=self._clock.now_us(),
-                status=response.status if response is not None else 0,
-                answer=response.body[:ANSWER_KEPT] if response is not None else b"",
-                bound=one.bound,
-            )
-        )
-
-    # keeping
-
-    def _body(self, one: Open) -> Body:
-        """What is to be sent, read again from the records where it is not at hand."""
-        body = self._bodies.get(one.id)
-        if body is not None:
-            return body
-        number, place = record_of(one.id)
-        planned = self._log.record(number)
-        assert isinstance(planned, (Planned, Rebound)), "an open delivery's record is in the log"
-        body = _body(planned, planned.entries[place])
-        if one.bound and one.bound != number:
-            rebound = self._log.record(one.bound)
-            assert isinstance(rebound, Rebound), "a binding's record is in the log"
-            body = msgspec.structs.replace(body, binding=rebound.binding)
-        return body
-
-    def _commit(self) -> None:
-        if self._changes:
-            self._store.commit(self._changes)
-            self._changes = Changes()
-            self._changed_at = 0.0
-
-    def _touched(self) -> None:
-        if not self._changed_at:
-            self._changed_at = time.monotonic()
-
-    def _refill(self, line: Line) -> None:
-        """Brings waiting deliveries from the store where memory has room again."""
-        if not line.more_in_store or len(line.items) > self._settings.window // 2:
-            return
-        self._commit()
-        found = self._store.open(line.outlet.name, line.hand, self._settings.window // 2)
-        for one in found:
-            if one.id not in line.items:
-                line.put(one)
-        if len(found) < self._settings.window // 2:
-            line.more_in_store, line.hand = False, 0
-        else:
-            line.hand = found[-1].id
+    # time
 
     def _wait_for(self, longest: float) -> float:
         """How long nothing can be due, in seconds."""
-        now, now_us = time.monotonic(), self._clock.now_us()
-        wait = min(longest, FLUSH_SECONDS) if self._changes else longest
+        now, now_us = self._steady(), self._clock.now_us()
+        wait = min(longest, FLUSH_SECONDS) if self.book.changed_at is not None else longest
+        if self.book.everything is not None or self.book.trouble is not None:
+            return wait
         for line in self._lines.values():
-            due = line.next_due_us()
+            due = line.next_due_us(now, now_us)
             if due is None:
                 continue
-            if line.paused is not None:
+            if line.stopped is not None:
+                if line.stopped.kind is not Stop.PLATFORM:
+                    continue
                 due = max(due, line.probe_us)
-            due = max(due, line.held_until_us)
-            seconds = max((due - now_us) / 1_000_000, line.bucket.ready_in(now))
+            due = max(due, line.pace.waits_until_us)
+            seconds = max((due - now_us) / 1_000_000, line.pace.ready_in(now))
             if seconds > 0 or line.may_start(now_us):
                 wait = min(wait, max(seconds, 0.0))
         return wait
 
+    def _watch_the_clock(self) -> None:
+        """A clock that was set, either way, shortens no wait and closes no window at once."""
+        now_us, now = self._clock.now_us(), self._steady()
+        then_us, then = self._time
+        self._time = (now_us, now)
+        by_us = now_us - then_us - int((now - then) * 1_000_000)
+        if abs(by_us) > CLOCK_SLACK_US and not self._clock.replay:
+            self.book.shift(by_us, DOUBT_US)
+
+    # starting again
+
     def _recover(self) -> None:
         """After a stop of any kind: what was claimed may have arrived; what waited still waits."""
-        for name in self._store.destinations():
+        book = self.book
+        if self._pickups is not None:
+            self._pickups.recover()
+        for name in book.store.destinations():
             line = self._lines.get(name)
             if line is None:
-                logger.error("destination %s has deliveries and is not configured: they wait", name)
+                if book.store.waiting().get(name):
+                    logger.error("destination %s has deliveries and is not configured: they wait", name)
                 continue
             for one in self._all(name, Stage.CLAIMED):
                 self._ambiguous(line, one)
+            book.commit()
+            for one in book.store.tried_in_lanes(name):
+                line.lanes.waits(one.lane, one.id, one.first_us)
             line.more_in_store = True
-        for number in sorted({record_of(moved)[0] for moved in self._store.moved()}):
-            record = self._log.record(number)
-            if isinstance(record, Rebound):
-                self._note_rebound(number, record)
-        for name, (since, reason) in self._store.paused().items():
+            line.parked_us = book.store.first_due(name, Stage.PARKED)
+            line.pending_us = book.store.first_due(name, Stage.PENDING)
+        for name, pause in book.store.paused().items():
             if name in self._lines:
-                self._lines[name].pause(reason, since)
+                self._lines[name].stop(pause, self._clock.now_us())
                 self._lines[name].probe_us = 0
-        self._commit()
+        book.commit()
 
     def _ambiguous(self, line: Line, one: Open) -> None:
-        withdrawn = _withdrawal(one)
-        if withdrawn is not None:
-            self._finish(one, *withdrawn)
-        elif self._may_repeat(line, one):
-            self._receipt(one, "retry", "stopped", None, None)
-            again = msgspec.structs.replace(
-                one,
-                stage=Stage.WAITING,
-                unknown=one.unknown + 1,
-                due_us=self._clock.now_us(),
-                reason="stopped",
-            )
-            self._changes.keep(again)
+        book = self.book
+        if book.may_repeat(line, one):
+            book.again(one, "stopped", self._clock.now_us(), counts=False, unknown=1)
         else:
-            self._hold(line, one, "stopped")
+            book.hold(line, one, "stopped")
 
     def _let_held_go(self) -> None:
         """Held deliveries that no person released in the time that `hold` gives are dead."""
-        if time.monotonic() < self._held_at:
+        now = self._steady()
+        if now < self._held_at:
             return
-        self._held_at = time.monotonic() + HELD_SECONDS
+        self._held_at = now + HELD_SECONDS
         now_us = self._clock.now_us()
         for name, line in self._lines.items():
-            if _held_for(line.outlet) is None:
-                continue
-            self._commit()
-            for one in [held for held in self._all(name, Stage.HELD) if held.due_us <= now_us]:
-                self._die(line, one, "unknown", self._request(line, one), b"", now_us)
-
-    def _request(self, line: Line, one: Open) -> bytes:
-        """The request of a delivery as it is kept, made again; nothing where it cannot be."""
-        try:
-            item = encoded(line.outlet, self._apps, self._body(one))
-            if not isinstance(item, Skip):
-                return kept(line.outlet.module.request([item], line.outlet.own))
-        except Exception as error:
-            logger.error("delivery %d cannot be shown: %s", one.id, type(error).__name__)
-        return b""
+            if line.outlet.held_for is not None and self.book.commit():
+                for one in self.book.store.due_of(name, Stage.HELD, (0, 0), now_us, ROWS_AT_ONCE):
+                    self.book.die(one, "unknown", self.book.request_of(one))
 
     def _all(self, name: str, stage: Stage) -> Iterable[Open]:
         after = 0
-        while found := self._store.open(name, after, RECORDS_AT_ONCE, stage):
+        while found := self.book.store.open(name, after, ROWS_AT_ONCE, stage):
             yield from found
             after = found[-1].id
 
 
-def _counterpart(
-    entry: Entry, family: Sequence[tuple[Entry, Open | None]], staying: Container[str]
-) -> tuple[Entry, Open | None] | None:
-    """Whose place an entry takes: of the same destination, else of the same kind in the app that is left.
-
-    What is open comes first: what is not was sent already, or moved on by an earlier touch.
-    """
-    same = [pair for pair in family if pair[0].destination == entry.destination]
-    alike = [pair for pair in family if pair[0].kind == entry.kind and pair[0].destination not in staying]
-    still = (pair for pair in (*same, *alike) if pair[1] is not None)
-    return next(still, next(iter((*same, *alike)), None))
-
-
-def _withdrawal(one: Open) -> tuple[str, str] | None:
-    """What was said of a delivery while its request was on the way: (skipped or cancelled, reason)."""
-    what, _, reason = one.reason.partition(" ")
-    return (what, reason) if what in ("skipped", "cancelled") and reason else None
+def _adopt(store: Deliveries, shelf: Shelf | None, outlets: Mapping[str, Outlet]) -> None:
+    """What waits under a destination's former names is its own."""
+    known = store.destinations()
+    for outlet in outlets.values():
+        for old in outlet.common.formerly:
+            if old not in outlets and shelf is not None:
+                shelf.rename(old, outlet.name)
+            if old in known and old not in outlets:
+                logger.warning("what waits for %s is sent by %s from now on", old, outlet.name)
+                store.rename(old, outlet.name)
 
 
-def _held_for(outlet: Outlet) -> timedelta | None:
-    """How long a held delivery waits for a person; `None`: for ever."""
-    match outlet.on_unknown:
-        case Unknown(hold=span):
-            return span
-        case Hold() | Retries():
-            return None
+def _lane_number(lane: str | None) -> int:
+    """A lane's name as the store keeps it; 0: none."""
+    if lane is None:
+        return 0
+    return int.from_bytes(blake2b(lane.encode(), digest_size=8).digest(), "big") >> 1 or 1
 
 
-def _body(record: Planned | Rebound, entry: Entry) -> Body:
-    conversion = record.conversion
-    return Body(
-        entry=entry,
-        conversion_id=conversion.id,
-        conversion=conversion.name,
-        occurred_at=conversion.occurred_at.astimezone(UTC),
-        user_id=conversion.user_id,
-        binding=record.binding,
-        contact=record.contact,
-        consent=record.consent,
-    )
+def _comes_after(at_us: int, last_us: int, rises_us: int) -> bool:
+    """Whether a moment lies far enough behind the last of the lane, in the platform's own steps."""
+    if rises_us:
+        return at_us // rises_us > last_us // rises_us
+    return at_us >= last_us
 
 
-def encoded(outlet: Outlet, apps: Mapping[str, App], body: Body) -> Item | Skip:
-    """The destination's item for a body, or why there is none: no login, no id the platform knows by."""
-    if body.binding is None:
-        return Skip(SkipReason.NO_LOGIN)
-    snapshot = body.binding.snapshot
-    wanted = outlet.spec.any_of_ids
-    if wanted and not any(id_of(snapshot.device, kind) for kind in wanted):
-        return Skip(SkipReason.NO_DEVICE_ID)
-    delivery = Delivery(
-        id=body.conversion_id,
-        name=body.entry.name,
-        occurred_at=body.occurred_at,
-        user_id=body.user_id,
-        app=apps.get(snapshot.app, outlet.app),
-        device=snapshot.device,
-        value=body.entry.value,
-        contact=body.contact if outlet.common.share_contact else None,
-        consent=body.consent,
-    )
-    return outlet.module.encode(delivery, outlet.own)
+def _lets_us_in(outcome: Outcome, response: Response | None) -> bool:
+    """Whether an outcome shows that the platform takes deliveries: accepted, or taken in for later."""
+    match outcome:
+        case Accepted():
+            return True
+        case Pending():
+            return response is not None and isinstance(by_status(response), Accepted)
+        case _:
+            return False
 
 
-def rendered(
-    outlet: Outlet, apps: Mapping[str, App]
-) -> Callable[[int, Planned | Rebound, Entry, Binding | None], Request | Skip | None]:
-    """What makes a delivery's request again as it was or will be sent, alone and without its secret."""
-
-    def render(
-        delivery: int, record: Planned | Rebound, entry: Entry, binding: Binding | None
-    ) -> Request | Skip | None:
-        body = msgspec.structs.replace(_body(record, entry), binding=binding)
-        item = encoded(outlet, apps, body)
-        return item if isinstance(item, Skip) else outlet.module.request([item], outlet.own)
-
-    return render
-
-
-def _grouped(
-    ready: Sequence[tuple[Open, Item]], batch_by: str | None
-) -> Iterable[Sequence[tuple[Open, Item]]]:
-    """Items by the request: those that must be alike in one key together, bisected ones in small parts."""
-    if not ready:
-        return
-    key = batch_by or ""
-    ordered = sorted(ready, key=lambda pair: (pair[0].batch, str(pair[1].get(key, "")) if key else ""))
-    for (batch, _), group in groupby(
-        ordered, key=lambda pair: (pair[0].batch, str(pair[1].get(key, "")) if key else "")
-    ):
-        members = list(group)
-        size = batch or len(members)
-        for start in range(0, len(members), size):
-            yield members[start : start + size]
+def _not_told(result: Response) -> Outcome:
+    """A question for a verdict that was refused: bad credentials stop the destination, else ask again."""
+    outcome = by_status(result)
+    return outcome if isinstance(outcome, Paused) else Pending("")

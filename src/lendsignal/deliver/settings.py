@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
+from lendsignal.settings.notation import duration
+
 
 class Unknown(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """After a request that left and was never answered: try again so many times, or hold for a person."""
@@ -50,9 +52,54 @@ class DestinationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         bool, Meta(description="whether hashed e-mail and phone may go to this platform")
     ] = False
     send_test: Annotated[bool, Meta(description="whether marked test users are sent too")] = False
+    formerly: Annotated[
+        tuple[str, ...],
+        Meta(description="names it had before: what waits under them is its own"),
+    ] = ()
+    schedule: Annotated[
+        str,
+        Meta(description='"realtime", or "every 2h": gathered and sent at full periods since midnight UTC'),
+    ] = "realtime"
+    burst: Annotated[
+        Annotated[float, Meta(ge=1)] | None,
+        Meta(description="requests that may go at once; the platform's, else a second's worth"),
+    ] = None
+    linger: Annotated[
+        timedelta | None,
+        Meta(description="how long a delivery may wait for company in its batch; the platform's by default"),
+    ] = None
+    out_of_order: Annotated[
+        Literal["send", "restamp", "skip"] | None,
+        Meta(description="for one that comes after a later one of its lane; the platform's by default"),
+    ] = None
+    lane_wait: Annotated[
+        timedelta, Meta(description="how long a lane waits for its head before the next one passes it")
+    ] = timedelta(minutes=10)
+    first_run: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="hold after so many first deliveries until a person resumes it"),
+    ] = None
 
     def __post_init__(self) -> None:
-        _positive(timeout=self.timeout, max_age=self.max_age)
+        _positive(timeout=self.timeout, max_age=self.max_age, lane_wait=self.lane_wait)
+        period(self.schedule)
+        if self.linger is not None and self.linger > timedelta(minutes=5):
+            raise ValueError("linger must not be longer than 5m: `schedule` gathers for longer")
+
+
+class Brakes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a destination stops by itself and asks a person: `lendsignal resume` lets it go on."""
+
+    volume: Annotated[
+        Annotated[float, Meta(gt=1)] | None,
+        Meta(description="hold an hour with so many times the busiest hour of the last seven days"),
+    ] = 3.0
+    volume_from: Annotated[int, Meta(ge=1, description="an hour with fewer deliveries is never held")] = 1_000
+    rejected: Annotated[
+        Annotated[float, Meta(gt=0, le=1)] | None,
+        Meta(description="hold where such a share of the last answers were refusals"),
+    ] = 0.8
+    rejected_of: Annotated[int, Meta(ge=10, description="the number of answers looked at")] = 100
 
 
 class DeliverSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,6 +120,10 @@ class DeliverSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     retry_for: Annotated[
         timedelta, Meta(description="how long to try where the platform's window never closes")
     ] = timedelta(hours=72)
+    again_share: Annotated[
+        float, Meta(gt=0, le=1, description="of a destination's rate, what replayed deliveries may use")
+    ] = 0.2
+    brakes: Annotated[Brakes, Meta(description="when a destination stops by itself")] = Brakes()
     window: Annotated[int, Meta(ge=100, description="deliveries of one destination kept in memory")] = 20_000
     drain: Annotated[
         timedelta, Meta(description="how long stopping waits for answers to requests in flight")
@@ -95,6 +146,20 @@ class DeliverSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 usable = False
             if not usable:
                 raise ValueError("sandbox must be an address such as http://127.0.0.1:8900")
+
+
+def period(schedule: str) -> timedelta | None:
+    """How far apart the sendings of a schedule are; `None`: at once. ValueError: it is no schedule."""
+    if schedule == "realtime":
+        return None
+    every, _, span = schedule.partition(" ")
+    try:
+        found = duration(span) if every == "every" else None
+    except ValueError:
+        found = None
+    if found is None or not timedelta(minutes=1) <= found <= timedelta(hours=24):
+        raise ValueError('schedule must be "realtime" or "every SPAN" with a span from 1m to 24h')
+    return found
 
 
 def _positive(**spans: timedelta | None) -> None:

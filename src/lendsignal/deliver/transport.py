@@ -3,10 +3,11 @@
 A request ends as an `Answer`, or as `NoAnswer`, which says whether the request can have reached the platform.
 """
 
-import selectors
+import select
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from io import BytesIO
 from typing import Any
 
@@ -18,6 +19,20 @@ from lendsignal.destination.spec import Response, public_ip
 
 ANSWER_LIMIT = 1_000_000
 """Bytes of an answer that are read; a platform says in far fewer what it has to say."""
+
+
+IDLE_HANDLES = 2_048
+"""Requests that are kept ready to be filled again."""
+
+
+_MASKS = {
+    pycurl.POLL_NONE: 0,
+    pycurl.POLL_IN: select.EPOLLIN,
+    pycurl.POLL_OUT: select.EPOLLOUT,
+    pycurl.POLL_INOUT: select.EPOLLIN | select.EPOLLOUT,
+}
+_EVENTS = {select.EPOLLIN: pycurl.CSELECT_IN, select.EPOLLOUT: pycurl.CSELECT_OUT}
+"""What epoll says most of the time, as libcurl says it; an end or an error is for both ways to find."""
 
 
 class NoAnswer(Struct, frozen=True):
@@ -46,12 +61,17 @@ class Transport:
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         self._multi.setopt(pycurl.M_MAXCONNECTS, 2_048)
         self._multi.setopt(pycurl.M_PIPELINING, 0)
-        self._selector = selectors.DefaultSelector()
+        self._epoll = select.epoll()
+        self._watched: set[int] = set()
+        self._bells: dict[int, Callable[[], None]] = {}
         self._deadline: float | None = None
-        self._idle: list[_Handle] = []
+        self._idle: dict[str, list[_Handle]] = {}
+        self._idle_count = 0
         self._busy: dict[pycurl.Curl, _Handle] = {}
         for bell, quiet in bells:
-            self._selector.register(bell, selectors.EVENT_READ, quiet)
+            fd = bell if isinstance(bell, int) else bell.fileno()
+            self._bells[fd] = quiet
+            self._epoll.register(fd, select.EPOLLIN)
 
     def __len__(self) -> int:
         return len(self._busy)
@@ -62,7 +82,7 @@ class Transport:
         Without `private` no connection is opened to a loopback, private or link-local address, whatever
         name stands for it at that moment.
         """
-        handle = self._idle.pop() if self._idle else _Handle()
+        handle = self._idle_handle(wire.url)
         handle.load(wire, token, timeout_seconds, private)
         self._busy[handle.curl] = handle
         self._multi.add_handle(handle.curl)
@@ -71,14 +91,12 @@ class Transport:
         """What ended, waiting at most so long for it; a bell ends the wait as well."""
         if self._deadline is not None:
             seconds = min(seconds, max(0.0, self._deadline - time.monotonic()))
-        for key, mask in self._selector.select(seconds):
-            if key.data is None:
-                events = (pycurl.CSELECT_IN if mask & selectors.EVENT_READ else 0) | (
-                    pycurl.CSELECT_OUT if mask & selectors.EVENT_WRITE else 0
-                )
-                self._multi.socket_action(key.fd, events)
+        act = self._multi.socket_action
+        for fd, mask in self._epoll.poll(seconds):
+            if fd in self._bells:
+                self._bells[fd]()
             else:
-                key.data()
+                act(fd, _EVENTS.get(mask, pycurl.CSELECT_IN | pycurl.CSELECT_OUT))
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self._deadline = None
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
@@ -90,7 +108,7 @@ class Transport:
             self._multi.remove_handle(curl)
         self._busy.clear()
         self._multi.close()
-        self._selector.close()
+        self._epoll.close()
 
     def _finished(self) -> list[Done]:
         done: list[Done] = []
@@ -108,25 +126,42 @@ class Transport:
     def _release(self, curl: pycurl.Curl) -> "_Handle":
         handle = self._busy.pop(curl)
         self._multi.remove_handle(curl)
-        self._idle.append(handle)
+        if self._idle_count < IDLE_HANDLES:
+            self._idle.setdefault(handle.url, []).append(handle)
+            self._idle_count += 1
+        return handle
+
+    def _idle_handle(self, url: str) -> "_Handle":
+        """A handle that went to that address before, if there is one: little of it has to be set again."""
+        if not self._idle_count:
+            return _Handle()
+        key = url if url in self._idle else next(iter(self._idle))
+        handles = self._idle[key]
+        handle = handles.pop()
+        self._idle_count -= 1
+        if not handles:
+            del self._idle[key]
         return handle
 
     def _watch(self, what: int, fd: int, multi: object, data: object) -> None:
         if what == pycurl.POLL_REMOVE:
             self._forget(fd)
             return
-        events = (selectors.EVENT_READ if what & pycurl.POLL_IN else 0) | (
-            selectors.EVENT_WRITE if what & pycurl.POLL_OUT else 0
-        )
-        try:
-            self._selector.modify(fd, events, None)
-        except KeyError:
-            self._selector.register(fd, events, None)
+        mask = _MASKS[what]
+        if fd in self._watched:
+            try:
+                self._epoll.modify(fd, mask)
+                return
+            except FileNotFoundError:  # closed, and another has its number now
+                pass
+        self._watched.add(fd)
+        self._epoll.register(fd, mask)
 
     def _forget(self, fd: int) -> None:
+        self._watched.discard(fd)
         try:
-            self._selector.unregister(fd)
-        except (KeyError, ValueError):
+            self._epoll.unregister(fd)
+        except OSError:  # closed before
             return
 
     def _set_timer(self, milliseconds: int) -> None:
@@ -139,13 +174,20 @@ class _Handle:
     def __init__(self) -> None:
         self.curl = pycurl.Curl()
         self.token: Any = None
-        self._body = BytesIO()
+        self.url = ""
+        self._method = ""
+        self._told: tuple[tuple[str, str], ...] | None = None
+        self._timeout_seconds = 0.0
+        self._size = -1
+        self._body: list[bytes] = []
+        self._length = 0
         self._sent = BytesIO()
         self._headers: list[bytes] = []
         self._private = True
         self._refused = False
         curl = self.curl
         curl.setopt(pycurl.NOSIGNAL, 1)
+        curl.setopt(pycurl.POST, 1)
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         curl.setopt(pycurl.FOLLOWLOCATION, 0)
         curl.setopt(pycurl.WRITEFUNCTION, self._write)
@@ -160,25 +202,35 @@ class _Handle:
     def load(self, wire: Wire, token: Any, timeout_seconds: float, private: bool) -> None:
         self.token = token
         self._private, self._refused = private, False
-        self._body = BytesIO()
+        self._body, self._length = [], 0
+        # libcurl keeps what it was told, so only what differs from the last request is told again.
         self._headers.clear()
         self._sent = BytesIO(wire.body)
         curl = self.curl
-        curl.setopt(pycurl.URL, wire.url)
-        curl.setopt(pycurl.POST, 1)
-        curl.setopt(pycurl.POSTFIELDSIZE, len(wire.body))
-        curl.setopt(pycurl.CUSTOMREQUEST, wire.method)
-        curl.setopt(pycurl.HTTPHEADER, ["Expect:", *(f"{name}: {value}" for name, value in wire.headers)])
-        # Without a body there is nothing that cannot be rewound: only a fresh connection is never retried.
-        curl.setopt(pycurl.FRESH_CONNECT, 0 if wire.body else 1)
-        curl.setopt(pycurl.TIMEOUT_MS, max(1, int(timeout_seconds * 1000)))
-        curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(min(timeout_seconds, 10) * 1000)))
+        if wire.url != self.url:
+            self.url = wire.url
+            curl.setopt(pycurl.URL, wire.url)
+        if wire.method != self._method:
+            self._method = wire.method
+            curl.setopt(pycurl.CUSTOMREQUEST, wire.method)
+        if wire.headers != self._told:
+            self._told = wire.headers
+            curl.setopt(pycurl.HTTPHEADER, ["Expect:", *(f"{name}: {value}" for name, value in wire.headers)])
+        if len(wire.body) != self._size:
+            self._size = len(wire.body)
+            curl.setopt(pycurl.POSTFIELDSIZE, self._size)
+            # Without a body nothing keeps it from being rewound: only a fresh connection is never retried.
+            curl.setopt(pycurl.FRESH_CONNECT, 0 if wire.body else 1)
+        if timeout_seconds != self._timeout_seconds:
+            self._timeout_seconds = timeout_seconds
+            curl.setopt(pycurl.TIMEOUT_MS, max(1, int(timeout_seconds * 1000)))
+            curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(min(timeout_seconds, 10) * 1000)))
 
     def response(self) -> Response:
         return Response(
             status=self.curl.getinfo(pycurl.RESPONSE_CODE),
-            body=self._body.getvalue(),
-            headers=_parsed(self._headers),
+            body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
+            headers=Headers(self._headers),
         )
 
     def no_answer(self, code: int) -> NoAnswer:
@@ -204,8 +256,9 @@ class _Handle:
         return NoAnswer(reason, left)
 
     def _write(self, part: bytes) -> int:
-        if self._body.tell() + len(part) <= ANSWER_LIMIT:
-            self._body.write(part)
+        self._length += len(part)
+        if self._length <= ANSWER_LIMIT:
+            self._body.append(part)
         return len(part)
 
     def _read(self, size: int) -> bytes:
@@ -233,14 +286,29 @@ class _Passed:
         self._made.close()
 
 
-def _parsed(lines: Iterable[bytes]) -> dict[str, str]:
-    """Header lines of the last answer, names in lower case."""
-    headers: dict[str, str] = {}
-    for line in lines:
-        if line.startswith(b"HTTP/"):
-            headers.clear()
-            continue
-        name, colon, value = line.partition(b":")
-        if colon:
-            headers[name.decode("latin-1").lower()] = value.strip().decode("latin-1")
-    return headers
+class Headers(Mapping[str, str]):
+    """Header lines of the last answer, names in lower case; read when somebody asks for one."""
+
+    def __init__(self, lines: Sequence[bytes]) -> None:
+        self._lines = tuple(lines)
+
+    @cached_property
+    def _read(self) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        for line in self._lines:
+            if line.startswith(b"HTTP/"):
+                headers.clear()
+                continue
+            name, colon, value = line.partition(b":")
+            if colon:
+                headers[name.decode("latin-1").lower()] = value.strip().decode("latin-1")
+        return headers
+
+    def __getitem__(self, name: str) -> str:
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read)
+
+    def __len__(self) -> int:
+        return len(self._read)

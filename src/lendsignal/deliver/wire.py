@@ -3,19 +3,21 @@
 import hmac
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha256
-from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 from msgspec import Struct
 
 from lendsignal.destination.spec import (
+    SHELF,
     Auth,
     Bearer,
     BodyAuth,
     GoogleAuth,
     HeaderAuth,
+    InstallAuth,
     MetaAuth,
     QueryAuth,
     Request,
@@ -27,6 +29,9 @@ from lendsignal.model import Secret, reveal
 
 FETCHED_TOKEN = "fetched token"
 """Where a bearer token that had to be fetched stands among the secrets."""
+
+SIGNING_LENGTH = 32
+"""Characters of a secret that signs tokens: as many as SHA-256 has bytes (RFC 7518, 3.2)."""
 
 _json = msgspec.json.Encoder().encode
 
@@ -44,7 +49,7 @@ class MissingSecret(TransportError):
     """A secret that the configuration names is not set, or is of no use."""
 
 
-def secrets_of(settings: Struct) -> Mapping[str, str | None]:
+def secrets_of(settings: Struct) -> dict[str, str | None]:
     """The present values of every secret in a destination's settings, by field."""
     fields = {name: getattr(settings, name) for name in settings.__struct_fields__}
     return {name: reveal(value) for name, value in fields.items() if isinstance(value, Secret)}
@@ -55,10 +60,14 @@ def problem_with_secrets(auth: Auth, secrets: Mapping[str, str | None]) -> tuple
     for field, value in secrets.items():
         if value is None:
             continue
+        if isinstance(auth, GoogleAuth) and field == auth.field:
+            continue  # a file of several lines, which no header holds
         if not value.isascii() or not value.isprintable():
             return field, "characters that no header or address can hold"
         if isinstance(auth, WebhookAuth) and field == auth.field and _signing_key(value) is None:
             return field, "no base64 after whsec_"
+        if isinstance(auth, InstallAuth) and field == auth.field and len(value) < SIGNING_LENGTH:
+            return field, f"only {len(value)} characters: a signing secret needs {SIGNING_LENGTH}"
     return None
 
 
@@ -67,8 +76,8 @@ def without_secrets(response: Response, secrets: Mapping[str, str | None]) -> Re
     body = response.body
     for value in secrets.values():
         if value:
-            for said in (value, quote(value, safe="")):
-                body = body.replace(said.encode(), b"[secret]")
+            for said in _as_said(value):
+                body = body.replace(said, b"[secret]")
     return response if body is response.body else msgspec.structs.replace(response, body=body)
 
 
@@ -93,8 +102,9 @@ def wire(
         headers["Content-Type"] = kind
     url = request.url
     match auth:
-        case Bearer(field):
-            headers["Authorization"] = f"Bearer {_needed(secrets, field)}"
+        case Bearer(field, optional):
+            if secrets.get(field) or not optional:
+                headers["Authorization"] = f"Bearer {_needed(secrets, field)}"
         case HeaderAuth(name, field):
             headers[name] = _needed(secrets, field)
         case QueryAuth(name, field):
@@ -109,18 +119,33 @@ def wire(
             url = _with_query(url, query)
         case BodyAuth():
             pass  # it is in the body already
+        case InstallAuth():
+            pass  # it signs tokens, and joins no request
         case GoogleAuth(_, _, further):
             headers["Authorization"] = f"Bearer {_needed(secrets, FETCHED_TOKEN)}"
             headers.update({name: _needed(secrets, field) for name, field in further.items()})
         case WebhookAuth(field):
             headers.update(_standard_webhook(request.key, body, _needed(secrets, field), now_us))
-    host = urlsplit(url).hostname
-    if host not in hosts:
-        raise TransportError(f"requests to {host} are not declared; declared: {', '.join(hosts)}")
-    if sandbox is not None:
-        parts = urlsplit(url)
-        url = f"{sandbox.rstrip('/')}/{parts.netloc}{parts.path}" + (f"?{parts.query}" if parts.query else "")
-    return Wire(request.method, url, tuple(headers.items()), body)
+    return Wire(request.method, _destined(url, hosts, sandbox), tuple(headers.items()), body)
+
+
+@lru_cache(maxsize=1024)
+def _destined(url: str, hosts: tuple[str, ...], sandbox: str | None) -> str:
+    """Where the request really goes. Most requests of a destination go to one address."""
+    if url == SHELF and not hosts:
+        return url
+    parts = urlsplit(url)
+    if parts.hostname not in hosts:
+        raise TransportError(f"requests to {parts.hostname} are not declared; declared: {', '.join(hosts)}")
+    if sandbox is None:
+        return url
+    return f"{sandbox.rstrip('/')}/{parts.netloc}{parts.path}" + (f"?{parts.query}" if parts.query else "")
+
+
+@lru_cache(maxsize=256)
+def _as_said(secret: str) -> tuple[bytes, ...]:
+    """A secret as a platform may repeat it: bare, or quoted as in an address."""
+    return tuple({secret.encode(), quote(secret, safe="").encode()})
 
 
 def kept(request: Request) -> bytes:
@@ -146,7 +171,14 @@ def _body(request: Request) -> tuple[bytes, str | None]:
 def _with_field(request: Request, name: str, value: str) -> Request:
     if request.form is not None:
         return msgspec.structs.replace(request, form={**request.form, name: value})
-    return msgspec.structs.replace(request, json={**(request.json or {}), name: value})
+    if request.json is not None:
+        return msgspec.structs.replace(request, json={**request.json, name: value})
+    return request  # a request without a body has no place for it
+
+
+@lru_cache(maxsize=256)
+def _quoted(value: str) -> str:
+    return quote(value, safe="")
 
 
 def _needed(secrets: Mapping[str, str | None], field: str) -> str:
@@ -156,8 +188,8 @@ def _needed(secrets: Mapping[str, str | None], field: str) -> str:
     return value
 
 
-def _with_query(url: str, query: Mapping[str, Any]) -> str:
-    added = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
+def _with_query(url: str, query: Mapping[str, str]) -> str:
+    added = "&".join(f"{name}={_quoted(value)}" for name, value in query.items())
     return f"{url}{'&' if '?' in url else '?'}{added}"
 
 

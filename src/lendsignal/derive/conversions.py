@@ -11,10 +11,10 @@ import msgspec
 from msgspec import Struct
 
 from lendsignal.derive.tiers import Tiers, tiers_of
-from lendsignal.model import App, Conversion, Event, Money, conversion_id, person_key
+from lendsignal.model import App, Conversion, Event, Money, Origin, conversion_id, person_key, to_us
 
 
-class Loan(Struct, frozen=True, array_like=True):
+class Loan(Struct, frozen=True, array_like=True, gc=False):
     """What later events of a loan need to know of it. `last_due` is a local date."""
 
     number: int | None = None
@@ -24,7 +24,10 @@ class Loan(Struct, frozen=True, array_like=True):
     reversed: bool = False
 
 
-class Ledger(Struct, frozen=True, array_like=True):
+UNHEARD_OF = Loan()
+
+
+class Ledger(Struct, frozen=True, array_like=True, gc=False):
     """One user's loans and the once-only conversions that have fired.
 
     `whole` is true where we have seen the user from registration on, so that our own count is a proof.
@@ -81,7 +84,18 @@ def derive(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, 
             return ledger, []
     if event.purpose == "analytics" or not found:
         return ledger, []
-    return ledger, [_conversion(event, name, about, certain, policy) for name, about, certain in found]
+    origin, person, tiers = _origin(event, policy), person_key(event), policy.tiers.version
+    return ledger, [
+        Conversion(
+            conversion_id(policy.portfolio, person, about, name),
+            name,
+            origin,
+            certain,
+            event.history,
+            tier_version=tiers if name.startswith("credit_top") else None,
+        )
+        for name, about, certain in found
+    ]
 
 
 Found = list[tuple[str, str, bool]]
@@ -108,9 +122,10 @@ def _granted(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger
 
 def _disbursed(ledger: Ledger, event: Event) -> tuple[Ledger, Found]:
     loan = _text(event.loan_id)
-    due = max((part.due_date for part in event.schedule), default=event.due_date)
-    before = ledger.loans.get(loan)
-    known = msgspec.structs.replace(before or Loan(), number=event.loan_number, last_due=due)
+    due = max(part.due_date for part in event.schedule) if event.schedule else event.due_date
+    known = msgspec.structs.replace(
+        ledger.loans.get(loan, UNHEARD_OF), number=event.loan_number, last_due=due
+    )
     had_loans = any(name != loan and not other.reversed for name, other in ledger.loans.items())
     ledger = msgspec.structs.replace(ledger, loans={**ledger.loans, loan: known})
     if known.reversed:
@@ -129,7 +144,7 @@ def _repaid(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger,
     loan_id = event.loan_id
     if not closes or loan_id is None:
         return ledger, found
-    loan = ledger.loans.get(loan_id, Loan())
+    loan = ledger.loans.get(loan_id, UNHEARD_OF)
     ledger, fresh = _once(ledger, f"closed:{loan_id}")
     ledger = _with_loan(ledger, loan_id, closed=True)
     if not fresh:
@@ -180,34 +195,34 @@ def _known(ledger: Ledger) -> Ledger:
 def _with_loan(ledger: Ledger, loan_id: str | None, **changes: bool) -> Ledger:
     if loan_id is None:
         return ledger
-    loan = msgspec.structs.replace(ledger.loans.get(loan_id, Loan()), **changes)
+    loan = msgspec.structs.replace(ledger.loans.get(loan_id, UNHEARD_OF), **changes)
     return msgspec.structs.replace(ledger, loans={**ledger.loans, loan_id: loan})
 
 
-def _conversion(event: Event, name: str, about: str, certain: bool, policy: DerivePolicy) -> Conversion:
-    currency = event.currency
-    fee, amount = event.fee, event.amount if event.amount is not None else event.limit
-    return Conversion(
-        id=conversion_id(policy.portfolio, person_key(event), about, name),
-        name=name,
-        brand=event.brand,
-        user_id=event.user_id,
-        event_id=event.event_id,
-        event_type=event.type,
-        occurred_at=event.occurred_at if event.time_precision == "instant" else _local_noon(event, policy),
-        received_at=event.received_at,
-        binds_at=binds_at(event, policy),
-        app=event.app,
-        day_precision=event.time_precision == "day",
-        loan_id=event.loan_id,
-        payment_id=event.payment_id,
-        loan_number=event.loan_number,
-        amount=Money(amount, currency) if amount is not None and currency else None,
-        fee=Money(fee, currency) if fee is not None and currency else None,
-        certain=certain,
-        test=event.test,
-        history=event.history,
-        tier_version=policy.tiers.version if name.startswith("credit_top") else None,
+def _origin(event: Event, policy: DerivePolicy) -> Origin:
+    """What the conversions of this event have in common."""
+    currency, fee = event.currency, event.fee
+    amount = event.amount if event.amount is not None else event.limit
+    occurred_us = binds_us = to_us(event.occurred_at)
+    by_day = event.time_precision == "day"
+    if by_day:
+        occurred_us, binds_us = to_us(_local_noon(event, policy)), to_us(binds_at(event, policy))
+    return Origin(
+        event.brand,
+        event.user_id,
+        event.event_id,
+        event.type,
+        occurred_us,
+        to_us(event.received_at),
+        binds_us,
+        event.app,
+        by_day,
+        event.loan_id,
+        event.payment_id,
+        event.loan_number,
+        Money(amount, currency) if amount is not None and currency else None,
+        Money(fee, currency) if fee is not None and currency else None,
+        event.test,
     )
 
 

@@ -1,15 +1,14 @@
-"""AppsFlyer, server-to-server events of mobile apps (api3).
+"""AppsFlyer, server-to-server events of mobile apps (api3, or api2 for accounts that still have a dev key).
 
 One event a request, at most 1 KB of JSON. Times are UTC text with milliseconds; revenue is a decimal
 string inside `eventValue`, which is itself a string that holds JSON. Nothing is deduplicated: every call
 that AppsFlyer takes counts.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -21,10 +20,11 @@ from lendsignal.destination.spec import (
     Request,
     Response,
     Spec,
+    apple_id,
     before_att,
     by_status,
     present,
-    public_ip,
+    public_ipv4,
 )
 from lendsignal.model import (
     Accepted,
@@ -51,13 +51,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `token`: the S2S token of the account, not the SDK's dev key, which api3 answers with 401.
     `app_id`: the id in AppsFlyer's dashboard, where it is not the app's bundle.
+    `endpoint`: `api2` is AppsFlyer's legacy address; there `token` is the dev key.
     """
 
-    token: Annotated[Secret, Meta(description="the account's S2S token")]
+    token: Annotated[Secret, Meta(description="the account's S2S token; the dev key for api2")]
     app_id: Annotated[
         str | None,
         Meta(description="the app's id in AppsFlyer, where it is not the bundle", examples=["id123456789"]),
     ] = None
+    endpoint: Annotated[Literal["api3", "api2"], Meta(description="api2: legacy, by dev key")] = "api3"
 
 
 def close_of_day(occurred_at: datetime) -> datetime:
@@ -75,7 +77,7 @@ SPEC = Spec(
     label="AppsFlyer",
     docs="https://dev.appsflyer.com/hc/reference/s2s-events-api3-post",
     docs_read="2026-11-22",
-    hosts=("api3.appsflyer.com",),
+    hosts=("api3.appsflyer.com", "api2.appsflyer.com"),
     auth=HeaderAuth("authentication", "token"),
     any_of_ids=(IdKind.APPSFLYER_ID,),
     # The longest the window can be; `close_of_day` is the exact rule.
@@ -116,7 +118,6 @@ PREDEFINED = frozenset(
 """AppsFlyer's own event names that a lender may want to use; other names must not start with `af_`."""
 
 _encoder = msgspec.json.Encoder()
-_IOS_ID = re.compile(r"[0-9A-F]{8}-(?:[0-9A-F]{4}-){3}[0-9A-F]{12}")
 
 
 def problem_with_name(name: str) -> str | None:
@@ -154,10 +155,13 @@ def encode(delivery: Delivery, settings: Settings) -> Item | Skip:
         body["os"] = device.os_version
     if device.app_version:
         body["app_version_name"] = device.app_version
-    if device.user_agent:
+    if settings.endpoint == "api2":
+        # In every sample of the old page; api3 does not know it. api2 knows no `ua`.
+        body["af_events_api"] = "true"
+    elif device.user_agent:
         body["ua"] = device.user_agent
     # The published pattern has 16 characters at most: an IPv6 address is a 400.
-    if (ip := public_ip(device.ip)) is not None and ":" not in ip:
+    if (ip := public_ipv4(device.ip)) is not None:
         body["ip"] = ip
     if app.platform == "android":
         _add_android(body, device)
@@ -173,7 +177,7 @@ def encode(delivery: Delivery, settings: Settings) -> Item | Skip:
 def request(items: Sequence[Item], settings: Settings) -> Request:
     """One event in one POST; the sender adds the `authentication` header."""
     item = items[0]
-    url = f"https://api3.appsflyer.com/inappevent/{_in_path(item['app_id'])}"
+    url = f"https://{settings.endpoint}.appsflyer.com/inappevent/{_in_path(item['app_id'])}"
     return Request(method="POST", url=url, json=item["body"])
 
 
@@ -248,21 +252,15 @@ def _add_android(body: dict[str, Any], device: Device) -> None:
 
 
 def _add_ios(body: dict[str, Any], device: Device) -> None:
-    if (idfa := _ios_id(id_of(device, IdKind.IDFA))) is not None:
+    if (idfa := apple_id(device, IdKind.IDFA)) is not None:
         body["idfa"] = idfa
-    if (idfv := _ios_id(id_of(device, IdKind.IDFV))) is not None:
+    if (idfv := apple_id(device, IdKind.IDFV)) is not None:
         body["idfv"] = idfv
     if device.att_status in (0, 1, 2, 3):
         body["att"] = device.att_status
     # From iOS 14.5 on `att` decides, and `aie` beside it would contradict it.
     if device.limit_ad_tracking is not None and before_att(device.os_version):
         body["aie"] = not device.limit_ad_tracking
-
-
-def _ios_id(text: str | None) -> str | None:
-    """Upper case, as AppsFlyer's pattern has it; a bad id costs the field, not the event."""
-    upper = None if text is None else text.upper()
-    return upper if upper is not None and _IOS_ID.fullmatch(upper) else None
 
 
 def _add_consent(body: dict[str, Any], consent: Consent) -> None:

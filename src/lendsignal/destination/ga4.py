@@ -147,17 +147,36 @@ def request(items: Sequence[Item], settings: Settings) -> Request:
 
     The colons of `firebase_app_id` stay as they are: Google does not find the stream otherwise.
     """
-    host = "region1.google-analytics.com" if settings.region == "eu" else "www.google-analytics.com"
-    path = "debug/mp/collect" if settings.debug else "mp/collect"
-    first = items[0]
-    body = present(
-        app_instance_id=first["app_instance_id"],
-        user_id=first["user_id"],
-        consent=first.get("consent"),
-        events=[item["event"] for item in items],
-    )
-    url = f"https://{host}/{path}?firebase_app_id={settings.firebase_app_id}"
-    return Request(method="POST", url=url, json=body)
+    return _collect("debug/mp/collect" if settings.debug else "mp/collect", _body(items), settings)
+
+
+def validation_request(items: Sequence[Item], settings: Settings) -> Request:
+    """The same for Google's validator, at its strictest: what it would re-date or let pass it then names.
+
+    The validator records nothing, and looks neither at the secret's value nor at whether the app exists.
+    """
+    body = {**_body(items), "validation_behavior": "ENFORCE_RECOMMENDATIONS"}
+    return _collect("debug/mp/collect", body, settings)
+
+
+def problems_found(response: Response) -> tuple[str, ...] | None:
+    """What the validator found wrong, a line each with its place, code and words.
+
+    Empty for nothing; `None` where the answer is not the validator's, or tells only of its own trouble.
+    """
+    body = body_json(response)
+    messages = body.get("validationMessages") if isinstance(body, dict) else None
+    if not 200 <= response.status < 300 or not isinstance(messages, list):
+        return None
+    known = [message for message in messages if isinstance(message, dict)]
+    found = [
+        " ".join(
+            str(message[part]) for part in ("fieldPath", "validationCode", "description") if message.get(part)
+        )
+        for message in known
+        if message.get("validationCode") != "INTERNAL_ERROR"
+    ]
+    return tuple(found) if found or not messages else None
 
 
 def classify(response: Response, count: int) -> Sequence[Outcome]:
@@ -173,6 +192,22 @@ def classify(response: Response, count: int) -> Sequence[Outcome]:
     if isinstance(outcome, Rejected) and status in (200, 400, 413) and count > 1:
         outcome = Split(outcome.reason)
     return [outcome] * count
+
+
+def _body(items: Sequence[Item]) -> dict[str, Any]:
+    first = items[0]
+    return present(
+        app_instance_id=first["app_instance_id"],
+        user_id=first["user_id"],
+        consent=first.get("consent"),
+        events=[item["event"] for item in items],
+    )
+
+
+def _collect(path: str, body: dict[str, Any], settings: Settings) -> Request:
+    host = "region1.google-analytics.com" if settings.region == "eu" else "www.google-analytics.com"
+    url = f"https://{host}/{path}?firebase_app_id={settings.firebase_app_id}"
+    return Request(method="POST", url=url, json=body)
 
 
 def _validated(response: Response) -> Outcome:

@@ -19,13 +19,16 @@ from msgspec import Struct
 
 from lendsignal.model import (
     Accepted,
+    App,
     Delivery,
+    Device,
     IdKind,
     Outcome,
     Paused,
     Rejected,
     Retry,
     Skip,
+    id_of,
 )
 
 Item: TypeAlias = Mapping[str, Any]
@@ -33,9 +36,11 @@ Item: TypeAlias = Mapping[str, Any]
 
 
 class Bearer(Struct, frozen=True):
-    """`Authorization: Bearer <secret>`; `field` names the secret in the destination's settings."""
+    """`Authorization: Bearer <secret>`; `field` names the secret in the destination's settings. `optional`:
+    where the lender set none, the request goes without the header."""
 
     field: str
+    optional: bool = False
 
 
 class HeaderAuth(Struct, frozen=True):
@@ -81,7 +86,16 @@ class WebhookAuth(Struct, frozen=True):
     field: str
 
 
-Auth = Bearer | HeaderAuth | QueryAuth | BodyAuth | GoogleAuth | MetaAuth | WebhookAuth
+class InstallAuth(Struct, frozen=True):
+    """The secret joins no request: it signs the tokens by which installations fetch what is theirs."""
+
+    field: str
+
+
+Auth = Bearer | HeaderAuth | QueryAuth | BodyAuth | GoogleAuth | MetaAuth | WebhookAuth | InstallAuth
+
+SHELF = "relay:shelf"
+"""The address of a request that stays in the house: the app fetches what it holds."""
 
 
 class Retries(Struct, frozen=True):
@@ -113,6 +127,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     `out_of_order`: for a delivery that comes after a later one of its lane was sent: `restamp` it to
     `rises` after that one, `skip` it, or `send` it as it is.
     `verdict_after`, `verdict_within`: when a pending verdict is first asked for, and when asking ends.
+    `transport`: `shelf` where requests go to no host but wait at `SHELF` until the app fetches them.
     """
 
     name: str
@@ -141,6 +156,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     rises: timedelta = timedelta(0)
     verdict_after: timedelta = timedelta(seconds=30)
     verdict_within: timedelta = timedelta(hours=24)
+    transport: Literal["http", "shelf"] = "http"
 
     def closes_at(self, occurred_at: datetime) -> datetime:
         """From when on an event that occurred then is late (aware, UTC): `late` says what follows."""
@@ -188,7 +204,12 @@ class Destination(Protocol):
 
 
 def hosts_of(spec: Spec, settings: Any) -> tuple[str, ...]:
-    """The hosts a request may go to: the platform's, or the one of the `url` in the settings."""
+    """The hosts a request may go to: the platform's, or the one of the `url` in the settings.
+
+    None where requests stay in the house.
+    """
+    if spec.transport == "shelf":
+        return ()
     return spec.hosts or (urlsplit(settings.url).hostname or "",)
 
 
@@ -268,6 +289,12 @@ def public_ip(text: str | None) -> str | None:
     return text if _PUBLIC_IPV4.fullmatch(text) else None
 
 
+def public_ipv4(text: str | None) -> str | None:
+    """`public_ip` for platforms that read IPv4 alone: an IPv6 address gives `None`."""
+    address = public_ip(text)
+    return None if address is None or ":" in address else address
+
+
 @lru_cache(maxsize=4096)
 def _public_ipv6(text: str) -> str | None:
     try:
@@ -286,8 +313,36 @@ def _public_ipv6(text: str) -> str | None:
     return None if unusable else str(address)
 
 
+_ADVERTISING_ID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+
+
+def advertising_id(app: App, device: Device) -> str | None:
+    """The advertising id of the app's platform (`gaid`, `idfa`) in lower case.
+
+    `None` where it is missing, all zeros or no UUID: a bad id costs the field, not the event.
+    """
+    found = id_of(device, IdKind.GAID if app.platform == "android" else IdKind.IDFA)
+    return found.lower() if found is not None and _ADVERTISING_ID.fullmatch(found) else None
+
+
 @lru_cache(maxsize=1024)
 def before_att(os_version: str | None) -> bool:
     """True on an iOS before 14.5, where limit-ad-tracking tells what the user allows and ATT does not."""
     parts = [int(part) for part in (os_version or "").split(".")[:2] if part.isdecimal()]
     return bool(parts) and parts < [14, 5]
+
+
+def limits_tracking(device: Device, platform: Literal["android", "ios"]) -> bool | None:
+    """Whether the user limits ad tracking: what ATT says on iOS from 14.5 on, else the phone's own switch.
+
+    ATT "not determined" counts as limited, for the user has not agreed. `None`: the login did not say.
+    """
+    if platform == "ios" and not before_att(device.os_version):
+        return None if device.att_status not in (0, 1, 2, 3) else device.att_status != 3
+    return device.limit_ad_tracking
+
+
+def apple_id(device: Device, kind: Literal[IdKind.IDFA, IdKind.IDFV]) -> str | None:
+    """The IDFA or IDFV in upper case, as Apple writes it; one that is no UUID counts as missing."""
+    found = id_of(device, kind)
+    return found.upper() if found is not None and _ADVERTISING_ID.fullmatch(found) else None

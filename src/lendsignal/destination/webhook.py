@@ -1,14 +1,19 @@
 """A webhook of the lender's own, signed by Standard Webhooks 1.0.0.
 
-One JSON object a request. Times are RFC 3339 in UTC; money is a decimal string, losses included.
-The endpoint treats `id` (and the `webhook-id` header, which is the same) as its idempotency key.
+One JSON object a request: ours, or the lender's own by a template. Times are RFC 3339 in UTC; money is a
+decimal string, losses included. The endpoint treats the `webhook-id` header (our `id`) as its idempotency
+key.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, timedelta
-from typing import Annotated
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+import msgspec
 from msgspec import Meta, Struct
 
 from lendsignal.destination.spec import (
@@ -21,24 +26,76 @@ from lendsignal.destination.spec import (
     present,
     public_ip,
 )
-from lendsignal.model import Accepted, Delivery, IdKind, Outcome, Paused, Skip, id_of, plain
+from lendsignal.model import (
+    DEVICE_SCOPED,
+    INSTALL_SCOPED,
+    Accepted,
+    Delivery,
+    IdKind,
+    Outcome,
+    Paused,
+    Skip,
+    id_of,
+    plain,
+)
 from lendsignal.model.secret import Secret
 
 
+class Fact(Struct, frozen=True):
+    """A place in a template that a fact of the delivery takes, by its path: `("ids", "gaid")`."""
+
+    path: tuple[str, ...]
+
+
+class Text(Struct, frozen=True):
+    """A text of a template with facts inside: it is left out where one of them is missing."""
+
+    parts: tuple[str | Fact, ...]
+
+
+@lru_cache(maxsize=64)
+def template_of(text: str) -> dict[str, Any]:
+    """The template as JSON with a `Fact` or `Text` for every string that holds placeholders.
+
+    JSON comes first and placeholders after it, so that no fact can break out of its string. `{{` and `}}`
+    stand for the braces themselves. ValueError names the mistake and its place.
+    """
+    try:
+        template = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"template is not JSON: {error}") from error
+    if not isinstance(template, dict) or not template:
+        raise ValueError("template must be a JSON object with at least one key")
+    return {key: _compiled(value, key) for key, value in template.items()}
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a lender writes in the configuration for a webhook. ValueError: an address we do not send to.
+    """What a lender writes in the configuration for a webhook.
+
+    ValueError: an address we do not send to, or a template with a mistake.
 
     `url`: where to POST; its host is the one host this destination may reach. `secret`: 24 to 64 random
     bytes in base64 after `whsec_`. `allow_http`: take an address without TLS. `allow_private`: let the
-    sender reach loopback and private addresses.
+    sender reach loopback and private addresses. `ordered_by`: send what concerns one user, or one device,
+    one after the other in the order it occurred; what waits holds back its own user or device only.
+    `template`: the body as the receiver wants it, a JSON object with placeholders such as `{value}`.
     """
 
     url: Annotated[str, Meta(description="where to POST", examples=["https://hooks.acme.example/lendsignal"])]
     secret: Annotated[Secret, Meta(description="the signing secret, `whsec_…`")]
     allow_http: Annotated[bool, Meta(description="take an address without TLS")] = False
     allow_private: Annotated[bool, Meta(description="reach loopback and private addresses")] = False
+    ordered_by: Annotated[
+        Literal["user", "device"] | None, Meta(description="keep the order of each user, or of each device")
+    ] = None
+    template: Annotated[
+        str | None,
+        Meta(description='the body as JSON with placeholders, such as `{"who": "{user_id}"}`'),
+    ] = None
 
     def __post_init__(self) -> None:
+        if self.template is not None:
+            template_of(self.template)
         parts = urlsplit(self.url)
         if not parts.hostname:
             raise ValueError("url has no host")
@@ -64,7 +121,24 @@ SPEC = Spec(
     dedupe=timedelta(days=7),
     negative_value=True,
     neutral_names=False,
+    # The endpoint reads `occurred_at`: what comes after a later one is told as it is.
+    out_of_order="send",
 )
+
+FACTS: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(
+        "type id occurred_at occurred_at_seconds occurred_at_ms user_id brand app platform bundle country "
+        "value value_number currency os_version model app_version ip".split(),
+        (),
+    ),
+    "ids": [kind.value for kind in IdKind],
+    "consent": ["ad_user_data", "ad_personalization", "gdpr_applies"],
+}
+"""What a placeholder may name: a fact, or one inside it after a dot, such as `ids.gaid`."""
+
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_MISSING: Any = object()
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _IDS = tuple((kind, kind.value) for kind in IdKind)
 
@@ -83,7 +157,53 @@ def problem_with_name(name: str) -> str | None:
 
 
 def encode(delivery: Delivery, settings: Settings) -> Item | Skip:
-    """One conversion as the JSON object that docs/how-to/connect-a-webhook.md describes field by field."""
+    """One conversion as the JSON object that docs/how-to/connect-a-webhook.md describes field by field.
+
+    With a template: `{"id", "body"}`, where the body is what leaves the house.
+    """
+    facts = _facts(delivery)
+    if settings.template is None:
+        return facts
+    milliseconds = (delivery.occurred_at - _EPOCH) // timedelta(milliseconds=1)
+    facts["occurred_at_ms"], facts["occurred_at_seconds"] = milliseconds, milliseconds // 1000
+    if delivery.value is not None:
+        facts["value_number"] = float(delivery.value.amount)
+    body = _filled(template_of(settings.template), facts)
+    return {"id": delivery.id, "body": {} if body is _MISSING else body}
+
+
+def lane(delivery: Delivery, settings: Settings) -> str | None:
+    """What is kept in order, as `ordered_by` has it; `None` where nothing asks for it.
+
+    A device goes by the id that outlives a reinstall, else by its installation's; one without any id
+    needs no order.
+    """
+    match settings.ordered_by:
+        case "user":
+            return f"{delivery.app.brand}:{delivery.user_id}"
+        case "device":
+            found = ((kind, id_of(delivery.device, kind)) for kind in (*DEVICE_SCOPED, *INSTALL_SCOPED))
+            return next((f"{kind}:{value}" for kind, value in found if value is not None), None)
+        case None:
+            return None
+
+
+def request(items: Sequence[Item], settings: Settings) -> Request:
+    """One POST; the sender adds the three `webhook-` headers, signed over the very bytes it sends."""
+    item = items[0]
+    body = item if settings.template is None else item["body"]
+    return Request(method="POST", url=settings.url, json=body, key=item["id"])
+
+
+def classify(response: Response, count: int) -> Sequence[Outcome]:
+    """By status. A moved, missing or gone endpoint waits for a person; 409 says that the id is known."""
+    if response.status == 409:
+        return [Accepted(reason="already_known")] * count
+    return [_SET_UP.get(response.status) or by_status(response)] * count
+
+
+def _facts(delivery: Delivery) -> dict[str, Any]:
+    """The body without a template, and what placeholders stand for."""
     device, app, value, consent = delivery.device, delivery.app, delivery.value, delivery.consent
     ids = {}
     for kind, field in _IDS:
@@ -110,17 +230,80 @@ def encode(delivery: Delivery, settings: Settings) -> Item | Skip:
     )
 
 
-def request(items: Sequence[Item], settings: Settings) -> Request:
-    """One POST; the sender adds the three `webhook-` headers, signed over the very bytes it sends."""
-    item = items[0]
-    return Request(method="POST", url=settings.url, json=item, key=item["id"])
+def _compiled(value: Any, at: str) -> Any:
+    """A part of a template, with its strings read; `at` says where it stands."""
+    match value:
+        case dict():
+            return {key: _compiled(inner, f"{at}.{key}") for key, inner in value.items()}
+        case list():
+            return [_compiled(inner, f"{at}[{place}]") for place, inner in enumerate(value)]
+        case str():
+            return _read(value, at)
+        case _:
+            return value
 
 
-def classify(response: Response, count: int) -> Sequence[Outcome]:
-    """By status. A moved, missing or gone endpoint waits for a person; 409 says that the id is known."""
-    if response.status == 409:
-        return [Accepted(reason="already_known")] * count
-    return [_SET_UP.get(response.status) or by_status(response)] * count
+def _read(text: str, at: str) -> str | Fact | Text:
+    """A string of a template: itself, one fact that keeps its own type, or text with facts inside."""
+    parts: list[str | Fact] = []
+    end = 0
+    for found in _PLACEHOLDER.finditer(text):
+        parts.append(text[end : found.start()])
+        end = found.end()
+        match found[0]:
+            case "{{" | "}}":
+                parts.append(found[0][0])
+            case "{" | "}":
+                raise ValueError(f"template, {at}: a lone {found[0]}; write it twice for the brace itself")
+            case _:
+                parts.append(_named(found[1], at))
+    parts.append(text[end:])
+    parts = [part for part in parts if part != ""]
+    if not any(isinstance(part, Fact) for part in parts):
+        return "".join(str(part) for part in parts)
+    if len(parts) == 1:
+        return parts[0]
+    for part in parts:
+        if isinstance(part, Fact) and len(part.path) == 1 and FACTS[part.path[0]]:
+            raise ValueError(f"template, {at}: {{{part.path[0]}}} is an object and must stand alone")
+    return Text(tuple(parts))
+
+
+def _named(name: str, at: str) -> Fact:
+    """The fact of that name; ValueError with the nearest one where there is none."""
+    first, _, inner = name.partition(".")
+    if name in FACTS or (inner and inner in FACTS.get(first, ())):
+        return Fact(tuple(name.split(".")))
+    known = [*FACTS, *(f"{outer}.{each}" for outer, inside in FACTS.items() for each in inside)]
+    near = get_close_matches(name, known, n=1)
+    hint = f"; did you mean {{{near[0]}}}?" if near else f"; there are {', '.join(known)}"
+    raise ValueError(f"template, {at}: {{{name}}} names no fact{hint}")
+
+
+def _filled(value: Any, facts: Mapping[str, Any]) -> Any:
+    """A part of a template with its facts; `_MISSING` where one is missing, or nothing is left of an object
+    or a list that had something in it."""
+    if isinstance(value, Fact):
+        found: Any = facts
+        for step in value.path:
+            if (found := found.get(step, _MISSING)) is _MISSING:
+                break
+        return found
+    if isinstance(value, Text):
+        said = [_filled(part, facts) if isinstance(part, Fact) else part for part in value.parts]
+        return _MISSING if _MISSING in said else "".join(map(_as_text, said))
+    if isinstance(value, dict):
+        kept = {key: made for key in value if (made := _filled(value[key], facts)) is not _MISSING}
+        return kept if kept or not value else _MISSING
+    if isinstance(value, list):
+        left = [made for inner in value if (made := _filled(inner, facts)) is not _MISSING]
+        return left if left or not value else _MISSING
+    return value
+
+
+def _as_text(fact: Any) -> str:
+    """A fact inside a longer text, as JSON would write it."""
+    return str(fact).lower() if isinstance(fact, bool) else str(fact)
 
 
 def _consent(delivery: Delivery) -> dict[str, bool] | None:

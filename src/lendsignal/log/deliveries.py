@@ -6,15 +6,17 @@ stream of records moves in the same transaction that opens what it read there.
 
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 import apsw
 import msgspec
 from msgspec import Struct
 
-from lendsignal.log.sqlite import connect, row, rows, transaction
+from lendsignal.errors import LogError
+from lendsignal.log.sqlite import connect, reading, row, rows, transaction
 
 SCHEMA = """
 create table if not exists destination (id integer primary key, name text not null unique);
@@ -28,8 +30,22 @@ create table if not exists open (
     bound integer not null,             -- the record whose binding holds; 0: the one that planned it
     batch integer not null,             -- the largest batch it may go in while one is bisected; 0: any
     first_us integer not null,          -- the first try
+    lane integer not null,              -- hash of its lane, frozen at the first claim; 0: none
+    stamp_us integer not null,          -- the moment it is sent as, where that is not its own; 0: its own
+    again integer not null,             -- 1: sent through again by a person, at the rate for that
+    strikes integer not null,           -- how often the last reason came in a row
     reason text not null,               -- of the last try
     primary key (destination, id)
+) without rowid;
+create index if not exists unsettled on open (destination, stage, due_us) where stage > 0;
+create index if not exists moved on open (bound) where bound > 0;
+create index if not exists in_lane on open (destination, id) where lane > 0;
+create table if not exists lane (       -- the last that was sent in each lane
+    destination integer not null,
+    lane integer not null,
+    last_us integer not null,           -- the moment it was sent as
+    delivery integer not null,
+    primary key (destination, lane)
 ) without rowid;
 create table if not exists receipt (    -- many receipts a row, packed
     id integer primary key,
@@ -40,16 +56,35 @@ create table if not exists receipt (    -- many receipts a row, packed
 create table if not exists dead (
     id integer primary key,
     destination integer not null,
+    conversion text not null,
     at_us integer not null,
     reason text not null,
     request blob not null,              -- without its secret
     answer blob not null
 );
 create table if not exists paused (
-    destination integer primary key,
+    destination text primary key,       -- '*': every destination
     since_us integer not null,
+    kind text not null,                 -- Stop
     reason text not null
+) without rowid;
+create table if not exists volume (     -- deliveries planned by the hour of planning
+    destination integer not null,
+    hour integer not null,              -- hours since 1970
+    n integer not null,
+    primary key (destination, hour)
+) without rowid;
+create table if not exists agreed (     -- what a person said to a brake
+    destination integer primary key,
+    first_run integer not null,         -- 1: the first deliveries were looked at
+    quiet_until_us integer not null     -- until then volume holds nothing
 );
+create table if not exists obeyed (     -- orders that were carried out
+    id integer primary key,
+    done integer not null,              -- deliveries it reached
+    passed_over integer not null        -- deliveries it came too late for
+);
+create table if not exists renamed (old text primary key, new text not null) without rowid;
 create table if not exists cursor (name text primary key, position integer not null) without rowid;
 create table if not exists tally (
     destination integer not null,
@@ -68,12 +103,42 @@ class Stage(IntEnum):
     """Where an open delivery stands."""
 
     WAITING = 0
+    """For its turn."""
     CLAIMED = 1
+    """Its request is on the way, or was when the sender died."""
     HELD = 2
+    """For a person: it left, and nobody knows whether it arrived."""
+    PARKED = 3
+    """For a time too far away to keep it in memory."""
+    PENDING = 4
+    """For the platform's verdict."""
 
 
-class Open(Struct, array_like=True):
-    """One unfinished delivery, as it is kept."""
+class Stop(StrEnum):
+    """Who stopped a destination, which says how it starts again."""
+
+    PLATFORM = "platform"
+    """The platform's answer: probed until it takes deliveries again."""
+    BRAKE = "brake"
+    """One of our brakes: waits for a person."""
+    PERSON = "person"
+    """By order."""
+
+
+class Pause(Struct, frozen=True):
+    """A destination that sends nothing: since when, who stopped it, and why."""
+
+    since_us: int
+    kind: Stop
+    reason: str
+
+
+class Open(Struct):
+    """One unfinished delivery, as it is kept. `attempts` counts tries that count, `unknown` those that left
+    and were never answered, `strikes` how often the last `reason` came in a row.
+
+    Changed in place: what is committed is how it stands then.
+    """
 
     destination: str
     id: int
@@ -84,6 +149,10 @@ class Open(Struct, array_like=True):
     bound: int = 0
     batch: int = 0
     first_us: int = 0
+    lane: int = 0
+    stamp_us: int = 0
+    again: bool = False
+    strikes: int = 0
     reason: str = ""
 
 
@@ -111,6 +180,7 @@ class Dead(Struct, frozen=True):
 
     id: int
     destination: str
+    conversion: str
     at_us: int
     reason: str
     request: bytes
@@ -125,21 +195,32 @@ class Changes:
 
     def __init__(self) -> None:
         self.position: int | None = None
-        self.kept: dict[tuple[str, int], Open] = {}
-        self.finished: list[tuple[str, int]] = []
+        self.order: int | None = None
+        self.obeyed: tuple[int, int, int] | None = None
+        self.kept: dict[int, Open] = {}
+        self.finished: dict[int, str] = {}
         self.receipts: list[Receipt] = []
         self.dead: list[Dead] = []
+        self.revived: list[int] = []
         self.tally: dict[tuple[str, str, str, str], int] = {}
-        self.paused: dict[str, tuple[int, str] | None] = {}
+        self.paused: dict[str, Pause | None] = {}
+        self.lanes: dict[tuple[str, int], tuple[int, int]] = {}
+        self.volume: dict[tuple[str, int], int] = {}
+        self.agreed: dict[str, tuple[bool, int]] = {}
 
     def keep(self, delivery: Open) -> None:
         """An open delivery, new or changed."""
-        self.kept[delivery.destination, delivery.id] = delivery
+        self.kept[delivery.id] = delivery
 
-    def finish(self, destination: str, delivery: int) -> None:
+    def finish(self, delivery: Open) -> None:
         """A delivery that is open no more."""
-        self.kept.pop((destination, delivery), None)
-        self.finished.append((destination, delivery))
+        self.kept.pop(delivery.id, None)
+        self.finished[delivery.id] = delivery.destination
+
+    def reopen(self, delivery: Open) -> None:
+        """A finished delivery that waits once more."""
+        self.finished.pop(delivery.id, None)
+        self.kept[delivery.id] = delivery
 
     def add(self, destination: str, conversion: str, what: str, reason: str = "", n: int = 1) -> None:
         """Counts."""
@@ -149,12 +230,18 @@ class Changes:
     def __bool__(self) -> bool:
         return bool(
             self.position is not None
+            or self.order is not None
             or self.kept
             or self.finished
             or self.receipts
             or self.tally
             or self.paused
+            or self.lanes
+            or self.agreed
         )
+
+
+_OPEN = "id, stage, due_us, attempts, unknown, bound, batch, first_us, lane, stamp_us, again, strikes, reason"
 
 
 class Deliveries:
@@ -167,136 +254,351 @@ class Deliveries:
         self._names: dict[int, str] = {}
 
     def commit(self, changes: Changes) -> None:
-        """Makes the changes durable, all or none."""
-        with self._lock, transaction(self._db):
-            number = self._number
-            if changes.finished:
-                self._db.executemany(
-                    "delete from open where destination = ? and id = ?",
-                    [(number(destination), delivery) for destination, delivery in changes.finished],
-                )
-            if changes.kept:
-                self._db.executemany(
-                    "insert or replace into open values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    [
-                        (
-                            number(one.destination),
-                            one.id,
-                            int(one.stage),
-                            one.due_us,
-                            one.attempts,
-                            one.unknown,
-                            one.bound,
-                            one.batch,
-                            one.first_us,
-                            one.reason,
-                        )
-                        for one in changes.kept.values()
-                    ],
-                )
-            if changes.receipts:
-                ids = [receipt.id for receipt in changes.receipts]
-                self._db.execute(
-                    "insert into receipt (low, high, body) values (?, ?, ?)",
-                    (min(ids), max(ids), zlib.compress(_receipts_out(changes.receipts), 1)),
-                )
-            self._db.executemany(
-                "insert or replace into dead values (?, ?, ?, ?, ?, ?)",
+        """Makes the changes durable, all or none. Raises `LogError` where the disk does not take them."""
+        with self._lock:
+            try:
+                with transaction(self._db):
+                    self._write(changes)
+            except apsw.Error as error:
+                self._numbers.clear()  # a name given in vain
+                raise LogError(f"the deliveries cannot be written: {error}") from error
+
+    def _write(self, changes: Changes) -> None:
+        number, db = self._numbered, self._db
+        if changes.finished:
+            db.executemany(
+                "delete from open where destination = ? and id = ?",
+                [(number(name), delivery) for delivery, name in changes.finished.items()],
+            )
+        if changes.kept:
+            db.executemany(
+                "insert or replace into open values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (one.id, number(one.destination), one.at_us, one.reason, one.request, one.answer)
-                    for one in changes.dead
+                    (
+                        number(one.destination),
+                        one.id,
+                        int(one.stage),
+                        one.due_us,
+                        one.attempts,
+                        one.unknown,
+                        one.bound,
+                        one.batch,
+                        one.first_us,
+                        one.lane,
+                        one.stamp_us,
+                        int(one.again),
+                        one.strikes,
+                        one.reason,
+                    )
+                    for one in changes.kept.values()
                 ],
             )
-            self._db.executemany(
+        if changes.receipts:
+            ids = [receipt.id for receipt in changes.receipts]
+            db.execute(
+                "insert into receipt (low, high, body) values (?, ?, ?)",
+                (min(ids), max(ids), zlib.compress(_receipts_out(changes.receipts), 1)),
+            )
+        if changes.tally:
+            db.executemany(
                 "insert into tally values (?, ?, ?, ?, ?) on conflict do update set n = n + excluded.n",
                 [
                     (number(destination), conversion, what, reason, n)
                     for (destination, conversion, what, reason), n in changes.tally.items()
                 ],
             )
-            for destination, pause in changes.paused.items():
-                if pause is None:
-                    self._db.execute("delete from paused where destination = ?", (number(destination),))
-                else:
-                    self._db.execute(
-                        "insert or replace into paused values (?, ?, ?)", (number(destination), *pause)
-                    )
-            if changes.position is not None:
-                self._db.execute("insert or replace into cursor values ('records', ?)", (changes.position,))
+        if changes.volume:
+            db.executemany(
+                "insert into volume values (?, ?, ?) on conflict do update set n = n + excluded.n",
+                [(number(name), hour, n) for (name, hour), n in changes.volume.items()],
+            )
+        if changes.lanes:
+            db.executemany(
+                "insert or replace into lane values (?, ?, ?, ?)",
+                [(number(name), lane, *last) for (name, lane), last in changes.lanes.items()],
+            )
+        self._write_rare(changes)
+        if changes.position is not None:
+            db.execute("insert or replace into cursor values ('records', ?)", (changes.position,))
+
+    def _write_rare(self, changes: Changes) -> None:
+        number, db = self._numbered, self._db
+        for one in changes.dead:
+            db.execute(
+                "insert or replace into dead values (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    one.id,
+                    number(one.destination),
+                    one.conversion,
+                    one.at_us,
+                    one.reason,
+                    one.request,
+                    one.answer,
+                ),
+            )
+        for delivery in changes.revived:
+            db.execute("delete from dead where id = ?", (delivery,))
+        for name, pause in changes.paused.items():
+            if pause is None:
+                db.execute("delete from paused where destination = ?", (name,))
+            else:
+                db.execute(
+                    "insert or replace into paused values (?, ?, ?, ?)",
+                    (name, pause.since_us, pause.kind.value, pause.reason),
+                )
+        for name, (first_run, quiet_until_us) in changes.agreed.items():
+            db.execute(
+                "insert or replace into agreed values (?, ?, ?)",
+                (number(name), int(first_run), quiet_until_us),
+            )
+        if changes.obeyed is not None:
+            db.execute(
+                "insert into obeyed values (?, ?, ?) on conflict do update set"
+                " done = done + excluded.done, passed_over = passed_over + excluded.passed_over",
+                changes.obeyed,
+            )
+        if changes.order is not None:
+            db.execute("insert or replace into cursor values ('orders', ?)", (changes.order,))
 
     def position(self) -> int:
         """The last record of the stream whose deliveries are here."""
+        return self._cursor("records")
+
+    def order(self) -> int:
+        """The last of a person's orders that was carried out."""
+        return self._cursor("orders")
+
+    def _cursor(self, name: str) -> int:
         with self._lock:
-            found = row(self._db, "select position from cursor where name = 'records'")
+            found = row(self._db, "select position from cursor where name = ?", (name,))
         return 0 if found is None else int(found[0])
+
+    def obeyed(self, order: int) -> tuple[int, int] | None:
+        """What came of an order: deliveries reached and passed over; `None` while it waits."""
+        with self._lock:
+            found = row(self._db, "select done, passed_over from obeyed where id = ?", (order,))
+        return None if found is None else (found[0], found[1])
 
     def destinations(self) -> list[str]:
         """Every destination that ever had a delivery."""
         with self._lock:
             return [name for (name,) in self._db.execute("select name from destination order by id")]
 
+    def rename(self, old: str, new: str) -> None:
+        """Gives everything kept for one destination to another name, which may have deliveries already."""
+        with self._lock, transaction(self._db):
+            before, after = self._numbered(old), self._numbered(new)
+            self._db.execute(
+                "insert into volume select ?, hour, n from volume where destination = ?"
+                " on conflict do update set n = n + excluded.n",
+                (after, before),
+            )
+            self._db.execute("delete from volume where destination = ?", (before,))
+            for table in ("open", "lane", "dead", "agreed"):
+                self._db.execute(
+                    f"update or replace {table} set destination = ? where destination = ?", (after, before)
+                )
+            self._db.execute(
+                "insert into tally select ?, conversion, what, reason, n from tally where destination = ?"
+                " on conflict do update set n = n + excluded.n",
+                (after, before),
+            )
+            self._db.execute("delete from tally where destination = ?", (before,))
+            self._db.execute("update or replace paused set destination = ? where destination = ?", (new, old))
+            self._db.execute("delete from destination where id = ?", (before,))
+            self._db.execute("update renamed set new = ? where new = ?", (new, old))
+            self._db.execute("delete from renamed where old = ?", (new,))
+            self._db.execute("insert or replace into renamed values (?, ?)", (old, new))
+            self._numbers.clear()
+            self._names.clear()
+
+    def renamed(self) -> dict[str, str]:
+        """What destinations of earlier records are called now."""
+        with self._lock:
+            return dict(rows(self._db, "select old, new from renamed"))
+
     def open(self, destination: str, after: int, limit: int, stage: Stage = Stage.WAITING) -> list[Open]:
         """Open deliveries of one destination behind an id, in the order they were planned."""
+        return self._found(
+            destination, "id > ? and stage = ? order by id limit ?", (after, int(stage), limit)
+        )
+
+    def due_of(
+        self, destination: str, stage: Stage, behind: tuple[int, int], until_us: int, limit: int
+    ) -> list[Open]:
+        """Unsettled deliveries of a stage by when they are due, behind (due, id) and due by `until_us`."""
+        return self._found(
+            destination,
+            f"stage = {int(stage)} and stage > 0 and due_us <= ? and (due_us, id) > (?, ?)"
+            " order by due_us, id limit ?",
+            (until_us, *behind, limit),
+        )
+
+    def first_due(self, destination: str, stage: Stage) -> int | None:
+        """When the first of that stage (never `WAITING`) is due."""
+        with self._lock:
+            found = row(
+                self._db,
+                f"select min(due_us) from open where destination = ? and stage = {int(stage)} and stage > 0",
+                (self._number(destination),),
+            )
+        return None if found is None else found[0]
+
+    def one(self, destination: str, delivery: int) -> Open | None:
+        """An open delivery, or `None` where it is finished or was never planned."""
+        found = self._found(destination, "id = ?", (delivery,))
+        return found[0] if found else None
+
+    def _found(self, destination: str, where: str, values: tuple[int | str, ...]) -> list[Open]:
         with self._lock:
             found = rows(
                 self._db,
-                "select id, stage, due_us, attempts, unknown, bound, batch, first_us, reason from open"
-                " where destination = ? and id > ? and stage = ? order by id limit ?",
-                (self._number(destination), after, int(stage), limit),
+                f"select {_OPEN} from open where destination = ? and {where}",
+                (self._number(destination), *values),
             )
-        return [Open(destination, one[0], Stage(one[1]), *one[2:]) for one in found]
+        return [_open(destination, *one) for one in found]
+
+    def tried_in_lanes(self, destination: str) -> list[Open]:
+        """Waiting deliveries of a destination that were tried before and have a lane: its heads."""
+        return self._found(destination, "lane > 0 and stage = 0 and first_us > 0 order by id", ())
 
     def moved(self) -> list[int]:
         """Open deliveries, of every destination, whose binding is a late touch's."""
         with self._lock:
-            return [number for (number,) in rows(self._db, "select id from open where bound <> 0")]
+            return [number for (number,) in rows(self._db, "select id from open where bound > 0")]
 
-    def one(self, destination: str, delivery: int) -> Open | None:
-        """An open delivery, or `None` where it is finished or was never planned."""
+    def tried(self, destination: str) -> int:
+        """Open deliveries that were tried."""
         with self._lock:
             found = row(
                 self._db,
-                "select id, stage, due_us, attempts, unknown, bound, batch, first_us, reason from open"
-                " where destination = ? and id = ?",
-                (self._number(destination), delivery),
+                "select count(*) from open where destination = ? and first_us > 0",
+                (self._number(destination),),
             )
-        return None if found is None else Open(destination, found[0], Stage(found[1]), *found[2:])
+        return 0 if found is None else int(found[0])
+
+    def shift(self, by_us: int) -> None:
+        """Moves the time of every open delivery: the clock was set, and the waits are to stay as long."""
+        with self._lock, transaction(self._db):
+            self._db.execute("update open set due_us = due_us + ?", (by_us,))
+
+    def pending(self, destination: str, now_us: int) -> list[Open]:
+        """The deliveries of one request whose verdict is to be asked for by now, in the request's order."""
+        name = self._number(destination)
+        with self._lock:
+            found = row(
+                self._db,
+                "select reason from open where destination = ? and stage = 4 and stage > 0 and due_us <= ?"
+                " order by due_us limit 1",
+                (name, now_us),
+            )
+        if found is None:
+            return []
+        return self._found(destination, "stage = 4 and stage > 0 and reason = ? order by id", (found[0],))
+
+    def last_of(self, destination: str, lane: int) -> tuple[int, int] | None:
+        """The last that was sent in a lane: the moment it was sent as, and its id."""
+        with self._lock:
+            found = row(
+                self._db,
+                "select last_us, delivery from lane where destination = ? and lane = ?",
+                (self._number(destination), lane),
+            )
+        return None if found is None else (found[0], found[1])
+
+    def in_stage(self, destination: str, stage: Stage) -> int:
+        """How many deliveries of a destination stand there; not for those that wait for their turn, which
+        no index counts."""
+        with self._lock:
+            found = row(
+                self._db,
+                "select count(*) from open where destination = ? and stage = ? and stage > 0",
+                (self._number(destination), int(stage)),
+            )
+        return 0 if found is None else int(found[0])
+
+    def first_waiting(self, destination: str) -> Open | None:
+        """Of a destination's deliveries that wait, for their turn or for later, the one planned first."""
+        found = self._found(destination, "stage in (0, 3) order by id limit 1", ())
+        return found[0] if found else None
+
+    def volume(self, destination: str, since_hour: int) -> dict[int, int]:
+        """Deliveries planned in each hour (since 1970) from that one on."""
+        with self._lock:
+            return dict(
+                rows(
+                    self._db,
+                    "select hour, n from volume where destination = ? and hour >= ?",
+                    (self._number(destination), since_hour),
+                )
+            )
+
+    def agreed(self, destination: str) -> tuple[bool, int]:
+        """What a person said to the brakes: first deliveries looked at; until when volume holds nothing."""
+        with self._lock:
+            found = row(
+                self._db,
+                "select first_run, quiet_until_us from agreed where destination = ?",
+                (self._number(destination),),
+            )
+        return (False, 0) if found is None else (bool(found[0]), found[1])
 
     def waiting(self) -> dict[str, dict[str, int]]:
-        """Open deliveries by destination and stage (`waiting`, `claimed`, `held`), counted row by row."""
+        """Open deliveries by destination and stage, in lower case; those that wait for their turn or for
+        later together as `waiting`.
+
+        All open ones follow from the counts, so that a backlog of millions is not counted row by row.
+        """
         counted: dict[str, dict[str, int]] = {}
-        with self._lock:
-            found = rows(self._db, "select destination, stage, count(*) from open group by 1, 2")
-            for number, stage, n in found:
-                counted.setdefault(self._name(number), {})[Stage(stage).name.lower()] = n
-        return counted
-
-    def due(self, now_us: int) -> dict[str, int]:
-        """How many waiting deliveries are due by now, by destination."""
-        with self._lock:
-            found = rows(
+        with self._lock, reading(self._db):
+            for number, n in rows(
                 self._db,
-                "select destination, count(*) from open where stage = 0 and due_us <= ? group by 1",
-                (now_us,),
-            )
-            return {self._name(number): n for number, n in found}
+                "select destination, sum(case what when 'planned' then n else -n end) from tally where"
+                " what in ('planned', 'accepted', 'dead', 'skipped', 'cancelled') group by 1",
+            ):
+                counted[self._name(number)] = {"waiting": n}
+            for number, stage, n in rows(
+                self._db,
+                "select destination, stage, count(*) from open where stage > 0 and stage <> 3 group by 1, 2",
+            ):
+                stages = counted.setdefault(self._name(number), {"waiting": 0})
+                stages[Stage(stage).name.lower()] = n
+                stages["waiting"] -= n
+        return {
+            name: {stage: n for stage, n in stages.items() if n}
+            for name, stages in counted.items()
+            if any(stages.values())
+        }
 
-    def next_due(self) -> int | None:
-        """When the next waiting delivery is due, in microseconds since 1970."""
+    def due(self, now_us: int) -> set[str]:
+        """The destinations that have a waiting delivery which is due by now."""
+        found: set[str] = set()
         with self._lock:
-            found = row(self._db, "select min(due_us) from open where stage = 0")
-        return None if found is None else found[0]
+            for name in self.destinations():
+                number = self._number(name)
+                if row(
+                    self._db,
+                    "select 1 from open where destination = ? and stage = 0 and due_us <= ? limit 1",
+                    (number, now_us),
+                ) or row(
+                    self._db,
+                    "select 1 from open where destination = ? and stage = 3 and stage > 0 and due_us <= ?"
+                    " limit 1",
+                    (number, now_us),
+                ):
+                    found.add(name)
+        return found
 
-    def paused(self) -> dict[str, tuple[int, str]]:
-        """Paused destinations: since when and why."""
+    def paused(self) -> dict[str, Pause]:
+        """Paused destinations; `*` stands for all."""
         with self._lock:
-            found = rows(self._db, "select destination, since_us, reason from paused")
-            return {self._name(number): (since, reason) for number, since, reason in found}
+            found = rows(self._db, "select destination, since_us, kind, reason from paused")
+        return {name: Pause(since, Stop(kind), reason) for name, since, kind, reason in found}
 
     def tally(self) -> Mapping[tuple[str, str, str, str], int]:
         """Counts by (destination, conversion, what, reason)."""
         with self._lock:
-            found = rows(self._db, "select destination, conversion, what, reason, n from tally")
+            found = rows(self._db, "select destination, conversion, what, reason, n from tally where n <> 0")
             return {(self._name(one[0]), one[1], one[2], one[3]): one[4] for one in found}
 
     def receipts(self, delivery: int) -> list[Receipt]:
@@ -321,27 +623,48 @@ class Deliveries:
         with self._lock:
             found = row(
                 self._db,
-                "select id, destination, at_us, reason, request, answer from dead where id = ?",
+                "select id, destination, conversion, at_us, reason, request, answer from dead where id = ?",
                 (delivery,),
             )
             return None if found is None else Dead(found[0], self._name(found[1]), *found[2:])
+
+    def all_dead(self, after: int = 0, limit: int = 1000) -> list[Dead]:
+        """Dead deliveries behind an id, in order."""
+        with self._lock:
+            found = rows(
+                self._db,
+                "select id, destination, conversion, at_us, reason, request, answer from dead"
+                " where id > ? order by id limit ?",
+                (after, limit),
+            )
+            return [Dead(one[0], self._name(one[1]), *one[2:]) for one in found]
+
+    def last_pack(self) -> int:
+        """The number of the last pack of receipts."""
+        with self._lock:
+            found = row(self._db, "select max(id) from receipt")
+        return 0 if found is None or found[0] is None else int(found[0])
 
     def close(self) -> None:
         with self._lock:
             self._db.close()
 
     def _number(self, name: str) -> int:
+        """The number of a destination; 0: it never had a delivery."""
         number = self._numbers.get(name)
         if number is None:
             found = row(self._db, "select id from destination where name = ?", (name,))
             if found is None:
-                if self._db.readonly("main"):
-                    return 0
-                self._db.execute("insert into destination (name) values (?)", (name,))
-                number = int(self._db.last_insert_rowid())
-            else:
-                number = int(found[0])
-            self._numbers[name] = number
+                return 0
+            number = self._numbers[name] = int(found[0])
+        return number
+
+    def _numbered(self, name: str) -> int:
+        """The number of a destination, given where it has none; within a transaction."""
+        number = self._number(name)
+        if not number:
+            self._db.execute("insert into destination (name) values (?)", (name,))
+            number = self._numbers[name] = int(self._db.last_insert_rowid())
         return number
 
     def _name(self, number: int) -> str:
@@ -349,6 +672,12 @@ class Deliveries:
             found = row(self._db, "select name from destination where id = ?", (number,))
             self._names[number] = "" if found is None else found[0]
         return self._names[number]
+
+
+def _open(destination: str, delivery: int, stage: int, *rest: Any) -> Open:
+    one = Open(destination, delivery, Stage(stage), *rest)
+    one.again = bool(one.again)
+    return one
 
 
 def unpacked(body: bytes) -> list[Receipt]:

@@ -27,6 +27,18 @@ class DataFolder:
     def deliveries(self) -> Path:
         return self.path / "deliveries.sqlite"
 
+    @property
+    def orders(self) -> Path:
+        return self.path / "orders.sqlite"
+
+    @property
+    def relay(self) -> Path:
+        return self.path / "relay.sqlite"
+
+    def pulse(self, role: str) -> Path:
+        """By which others see that the loop of that role turns."""
+        return self.path / f"{role}.pulse"
+
     def lock(self, role: str) -> "RoleLock":
         """The exclusive right to one role over this folder; raises `FolderInUse` where another has it."""
         return RoleLock(self.path, role)

@@ -9,35 +9,67 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from threading import RLock
+from zlib import crc32
 
 import apsw
 import msgspec
 from msgspec import Struct
 
-from lendsignal.errors import DataError, LogError
+from lendsignal.errors import LogError
+from lendsignal.log.packing import (
+    KeptRecords,
+    KeptState,
+    encode,
+    pack_records,
+    pack_state,
+    parts_of_records,
+    parts_of_state,
+    read_records,
+    read_state,
+    records_of,
+    state_of,
+)
+from lendsignal.log.parts import Parts
 from lendsignal.log.sqlite import connect, row, rows, transaction
 from lendsignal.model import Event
-from lendsignal.plan import Planned, PolicySource, Record, Timer, UserState, Verdict
+from lendsignal.plan import (
+    Planned,
+    PolicySource,
+    Record,
+    Timer,
+    UserState,
+    Verdict,
+    event_of,
+    record_id,
+)
 
 SCHEMA = """
 create table if not exists event (
     seq integer primary key,            -- the order of arrival
-    id text not null,                   -- event_id: ours are time-ordered, which keeps the index cheap
-    received_us integer not null,
+    name integer not null,              -- of event_id, see _name: in the order of time where ids are
     body blob not null                  -- msgpack of model.Event
 );
-create index if not exists event_by_id on event (id);
+create index if not exists event_by_name on event (name);
 create table if not exists verdict (    -- only what is not simply taken
     seq integer primary key,
     verdict text not null
 );
+create table if not exists person (     -- where a person's state stands
+    hash integer not null,              -- 63 bits of a hash of the person's key
+    state integer not null,
+    primary key (hash, state)
+) without rowid;
 create table if not exists state (
-    id integer primary key,             -- 63 bits of a hash of the person's key
-    body blob not null                  -- msgpack of plan.UserState
+    id integer primary key,             -- in the order in which people were first seen
+    body blob not null                  -- msgpack of packing.KeptState
+);
+create table if not exists part (       -- what states and records speak of by number
+    id integer primary key,
+    body blob not null                  -- msgpack of packing.KeptPart
 );
 create table if not exists record (
-    id integer primary key,             -- seq * 256 + number: see plan.records
-    body blob not null                  -- msgpack of plan.Record
+    seq integer primary key,            -- the event that they follow from
+    body blob not null                  -- msgpack of packing.KeptRecords
 );
 create table if not exists timer (
     due_us integer not null,
@@ -78,14 +110,15 @@ create table if not exists attribution (
 ) without rowid;
 """
 
-_encode = msgspec.msgpack.Encoder().encode
+PLACES_AT_HAND = 65_536
+"""People whose state's place is remembered; another's is looked up."""
+
+_json = msgspec.json.Encoder().encode
 _event = msgspec.msgpack.Decoder(Event).decode
-_state = msgspec.msgpack.Decoder(UserState).decode
-_record = msgspec.msgpack.Decoder(Record).decode
 _source = msgspec.msgpack.Decoder(PolicySource).decode
 
 
-class Fact(Struct, frozen=True):
+class Fact(Struct, frozen=True, gc=False):
     """One event as it stands in the log."""
 
     seq: int
@@ -139,7 +172,8 @@ class Log:
     def __init__(self, connection: apsw.Connection) -> None:
         self._db = connection
         self._lock = RLock()
-        self._displaced: dict[str, int] = {}
+        self._parts = Parts(connection)
+        self._states: dict[str, int] = {}
 
     # appending
 
@@ -152,11 +186,8 @@ class Log:
         with self._lock, transaction(self._db):
             first = self._next()
             self._db.executemany(
-                "insert into event (seq, id, received_us, body) values (?, ?, ?, ?)",
-                [
-                    (seq, event.event_id, _us(event), _encode(event))
-                    for seq, event in enumerate(events, start=first)
-                ],
+                "insert into event values (?, ?, ?)",
+                [(seq, _name(event.event_id), encode(event)) for seq, event in enumerate(events, first)],
             )
             if imported is not None:
                 self._db.execute(
@@ -208,33 +239,55 @@ class Log:
             found = rows(
                 self._db,
                 "select seq, body, verdict from event left join verdict using (seq)"
-                " where id = ? order by seq",
-                (event_id,),
+                " where name = ? order by seq",
+                (_name(event_id),),
             )
+        facts = [(Fact(seq, _event(body)), word) for seq, body, word in found]
         return [
-            (Fact(seq, _event(body)), (Verdict(word) if word else Verdict.TAKEN) if seq <= position else None)
-            for seq, body, word in found
+            (fact, (Verdict(word) if word else Verdict.TAKEN) if fact.seq <= position else None)
+            for fact, word in facts
+            if fact.event.event_id == event_id
         ]
 
     def records(self, after: int, limit: int) -> list[tuple[int, Record]]:
         """The sender's stream behind a record id, in order."""
+        first, place = event_of(after)
+        kept: list[tuple[int, KeptRecords]] = []
+        n = 0
         with self._lock:
-            found = rows(
-                self._db, "select id, body from record where id > ? order by id limit ?", (after, limit)
-            )
-        return [(number, _record(body)) for number, body in found]
+            query = "select seq, body from record where seq >= ? order by seq"
+            for seq, body in self._db.execute(query, (first,)):
+                one = read_records(body)
+                kept.append((seq, one))
+                n += len(one.records) - (place + 1 if seq == first else 0)
+                if n >= limit:
+                    break
+            found = self._unpacked(kept)
+        return [one for one in found if one[0] > after][:limit]
 
     def last_record(self) -> int:
         """The id of the last record in the sender's stream; 0 where there is none."""
         with self._lock:
-            found = row(self._db, "select max(id) from record")
-        return 0 if found is None or found[0] is None else int(found[0])
+            found = row(self._db, "select seq, body from record order by seq desc limit 1")
+        return 0 if found is None else record_id(found[0], len(read_records(found[1]).records) - 1)
 
     def record(self, number: int) -> Record | None:
         """One record of the sender's stream."""
+        seq, place = event_of(number)
         with self._lock:
-            found = row(self._db, "select body from record where id = ?", (number,))
-        return None if found is None else _record(found[0])
+            found = row(self._db, "select body from record where seq = ?", (seq,))
+            records = [] if found is None else self._unpacked([(seq, read_records(found[0]))])
+        return records[place][1] if place < len(records) else None
+
+    def _unpacked(self, kept: Sequence[tuple[int, KeptRecords]]) -> list[tuple[int, Record]]:
+        self._parts.load(number for _, one in kept for number in parts_of_records(one))
+        found = [
+            (record_id(seq, place), record)
+            for seq, one in kept
+            for place, record in enumerate(records_of(one, self._parts.at))
+        ]
+        self._parts.trim()
+        return found
 
     def planned(self, numbers: Iterable[int]) -> dict[int, Planned]:
         """The planned records of those ids, as they were planned."""
@@ -274,63 +327,94 @@ class Log:
 
     def state(self, key: str) -> UserState | None:
         """What is remembered of one person; `None` for somebody new."""
-        first = _place(key)
+        return self.states([key]).get(key)
+
+    def states(self, keys: Iterable[str]) -> dict[str, UserState]:
+        """What is remembered of these people; those who are new are missing."""
         with self._lock:
-            for place in range(first, first + 64):
-                found = row(self._db, "select body from state where id = ?", (place,))
-                state = None if found is None else _state(found[0])
-                if state is None or state.key == key:
-                    if place != first:
-                        self._displaced[key] = place
-                    return state
-        raise DataError("the state table has no free place for a person")
+            if len(self._states) > PLACES_AT_HAND:
+                self._states.clear()
+            kept = self._kept_states(keys)
+            self._parts.load(number for one in kept.values() for number in parts_of_state(one))
+            found = {key: state_of(one, self._parts.at) for key, one in kept.items()}
+            self._parts.trim()
+        return found
 
     def commit(self, decided: Decided) -> None:
-        """Keeps a batch of decisions whole; every state in it was read by `state` before.
+        """Keeps a batch of decisions whole.
 
         Raises `LogError` where another process has decided these events already.
         """
-        with self._lock, transaction(self._db):
-            before = row(self._db, "select position from cursor where name = 'decide'")
-            if (0 if before is None else before[0]) != decided.after:
-                raise LogError("another process decides over this data folder")
-            places = self._places(decided.states)
-            self._db.execute("insert or replace into cursor values ('decide', ?)", (decided.position,))
-            self._db.executemany(
-                "insert or replace into state values (?, ?)",
-                [(places[key], _encode(state)) for key, state in decided.states.items()],
-            )
-            self._db.executemany(
-                "insert or replace into record values (?, ?)",
-                [(number, _encode(record)) for number, record in decided.records],
-            )
-            self._db.executemany("insert or replace into verdict values (?, ?)", decided.verdicts)
-            self._db.executemany(
-                "insert or replace into timer values (?, ?, ?)",
-                [(timer.due_us, timer.conversion, person) for person, timer in decided.timers],
-            )
-            self._db.executemany(
-                "insert into tally values (?, ?, ?) on conflict do update set n = n + excluded.n",
-                [(what, name, n) for (what, name), n in decided.tally.items()],
-            )
-            if decided.policy is not None:
-                self._db.execute(
-                    "insert or replace into note values ('policy', ?)", (decided.policy.encode(),)
-                )
+        with self._lock:
+            try:
+                # What takes long is done before the file is locked against the door.
+                number_of = self._parts.number_of
+                states = [(key, pack_state(state, number_of)) for key, state in decided.states.items()]
+                records = [
+                    (seq, pack_records(followed, number_of)) for seq, followed in _by_event(decided.records)
+                ]
+                with transaction(self._db):
+                    self._write(decided, states, records)
+            except BaseException:
+                self._parts.forget()
+                self._states.clear()
+                raise
+            self._parts.trim()
+
+    def _write(
+        self, decided: Decided, states: Sequence[tuple[str, bytes]], records: Sequence[tuple[int, bytes]]
+    ) -> None:
+        before = row(self._db, "select position from cursor where name = 'decide'")
+        if (0 if before is None else before[0]) != decided.after:
+            raise LogError("another process decides over this data folder")
+        self._db.execute("insert or replace into cursor values ('decide', ?)", (decided.position,))
+        places = self._places(decided.states)
+        self._parts.write()
+        self._db.executemany(
+            "insert or replace into state values (?, ?)", [(places[key], body) for key, body in states]
+        )
+        self._db.executemany("insert or replace into record values (?, ?)", records)
+        self._db.executemany("insert or replace into verdict values (?, ?)", decided.verdicts)
+        self._db.executemany(
+            "insert or replace into timer values (?, ?, ?)",
+            [(timer.due_us, timer.conversion, person) for person, timer in decided.timers],
+        )
+        self._db.executemany(
+            "insert into tally values (?, ?, ?) on conflict do update set n = n + excluded.n",
+            [(what, name, n) for (what, name), n in decided.tally.items()],
+        )
+        if decided.policy is not None:
+            self._db.execute("insert or replace into note values ('policy', ?)", (decided.policy.encode(),))
+
+    def _kept_states(self, keys: Iterable[str]) -> dict[str, KeptState]:
+        """The states as they are kept; where each stands is remembered for the commit."""
+        wanted = set(keys)
+        found: dict[str, KeptState] = {}
+        # One statement for all: a statement for each takes six times as long.
+        for place, body in self._db.execute(
+            "select state.id, body from json_each(?) wanted"
+            " cross join person on hash = wanted.value cross join state on state.id = person.state",
+            (_json([_hash(key) for key in wanted]),),
+        ):
+            kept = read_state(body)
+            if kept.key in wanted:
+                found[kept.key] = kept
+                self._states[kept.key] = place
+        return found
 
     def _places(self, keys: Iterable[str]) -> dict[str, int]:
-        """Where each person's state goes. Two new ones of a batch may want the same place."""
-        places: dict[str, int] = {}
-        taken: set[int] = set()
-        for key in keys:
-            place = self._displaced.get(key, _place(key))
-            if place in taken:
-                while place in taken or row(self._db, "select 1 from state where id = ?", (place,)):
-                    place += 1
-                self._displaced[key] = place
-            taken.add(place)
-            places[key] = place
-        return places
+        """Where each person's state goes: those who are new come behind the last."""
+        self._kept_states([key for key in keys if key not in self._states])
+        places = {key: self._states.get(key) for key in keys}
+        fresh = [key for key, place in places.items() if place is None]
+        if fresh:
+            last = row(self._db, "select max(id) from state")
+            start = 1 + (0 if last is None or last[0] is None else int(last[0]))
+            self._states.update((key, place) for place, key in enumerate(fresh, start))
+            self._db.executemany(
+                "insert into person values (?, ?)", [(_hash(key), self._states[key]) for key in fresh]
+            )
+        return {key: self._states[key] for key in places}
 
     def due(self, now_us: int, limit: int = 1000) -> list[tuple[int, str, str]]:
         """Timers whose moment has come: (due, conversion, person)."""
@@ -340,6 +424,12 @@ class Log:
                 "select due_us, conversion, person from timer where due_us <= ? order by due_us limit ?",
                 (now_us, limit),
             )
+
+    def timers_due(self, now_us: int) -> int:
+        """How many timers' moment has come."""
+        with self._lock:
+            found = row(self._db, "select count(*) from timer where due_us <= ?", (now_us,))
+        return 0 if found is None else int(found[0])
 
     def fire(self, timers: Sequence[tuple[int, str, str]], events: Sequence[Event]) -> int:
         """Turns timers into events, in one transaction."""
@@ -357,7 +447,8 @@ class Log:
         return None if found is None else found[0]
 
     def tally(self) -> dict[tuple[str, str], int]:
-        """Counts kept with the decisions: ('event', type), ('verdict', word), ('conversion', name), …"""
+        """Counts kept with the decisions: ('event', type), ('verdict', word), ('conversion', name), …
+        `pen` is how many conversions wait for a first login now."""
         with self._lock:
             return {(what, name): n for what, name, n in self._db.execute("select what, name, n from tally")}
 
@@ -402,7 +493,7 @@ class Log:
         """Keeps a policy under its version, so that a replay finds the rules of the time."""
         with self._lock, transaction(self._db):
             self._db.execute(
-                "insert or ignore into note values (?, ?)", (f"policy {version}", _encode(source))
+                "insert or ignore into note values (?, ?)", (f"policy {version}", encode(source))
             )
 
     def policy_source(self, version: str) -> PolicySource | None:
@@ -430,10 +521,31 @@ def count(records: Sequence[tuple[int, Record]]) -> Counter[str]:
     return Counter(record.conversion.name for _, record in records if isinstance(record, Planned))
 
 
-def _place(key: str) -> int:
-    """Where a person's state stands, unless another's hash was there first."""
+def _by_event(records: Iterable[tuple[int, Record]]) -> list[tuple[int, list[Record]]]:
+    """The records of each event together: they are numbered from 0 on without a gap."""
+    found: list[tuple[int, list[Record]]] = []
+    for number, record in records:
+        seq, place = event_of(number)
+        if place == 0:
+            found.append((seq, []))
+        found[-1][1].append(record)
+    return found
+
+
+def _hash(key: str) -> int:
+    """63 bits that stand for a person. Two people may share them: their states tell who is who."""
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def _us(event: Event) -> int:
-    return round(event.received_at.timestamp() * 1_000_000)
+def _name(event_id: str) -> int:
+    """A number that stands for an event id. Several may share it: the events tell which is which.
+
+    Ids that begin with their milliseconds in hexadecimal (ours, and UUIDs of version 7) are numbered in the
+    order of time, so that the index grows at its end.
+    """
+    low = crc32(event_id.encode())
+    try:
+        milliseconds = int(event_id.replace("-", "", 1)[:12], 16)
+    except ValueError:
+        return low
+    return (milliseconds & 0x1FF_FFFF_FFFF) << 22 | low & 0x3F_FFFF

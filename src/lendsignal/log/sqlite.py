@@ -57,6 +57,19 @@ def transaction(db: apsw.Connection) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def reading(db: apsw.Connection) -> Iterator[None]:
+    """What is read within is one moment's, whatever others write meanwhile."""
+    if db.in_transaction:
+        yield
+        return
+    db.execute("begin")
+    try:
+        yield
+    finally:
+        db.execute("rollback")
+
+
 def rows(db: apsw.Connection, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """Every row of a query."""
     return db.execute(query, values).fetchall()

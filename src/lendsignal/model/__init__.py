@@ -2,7 +2,7 @@
 
 from lendsignal.model.app import App
 from lendsignal.model.contact import Contact, contact_of
-from lendsignal.model.conversion import Conversion, Delivery, conversion_id
+from lendsignal.model.conversion import Conversion, Delivery, Origin, conversion_id
 from lendsignal.model.device import (
     DEVICE_SCOPED,
     INSTALL_SCOPED,
@@ -23,6 +23,7 @@ from lendsignal.model.event import (
     key_of,
     person_key,
 )
+from lendsignal.model.moment import from_us, to_us
 from lendsignal.model.money import ZERO_DECIMAL, Money, plain
 from lendsignal.model.outcome import (
     Accepted,
@@ -57,6 +58,7 @@ __all__ = [
     "IdKind",
     "Instalment",
     "Money",
+    "Origin",
     "Outcome",
     "Paused",
     "Pending",
@@ -68,10 +70,12 @@ __all__ = [
     "Split",
     "contact_of",
     "conversion_id",
+    "from_us",
     "id_of",
     "is_touch",
     "key_of",
     "person_key",
     "plain",
     "reveal",
+    "to_us",
 ]

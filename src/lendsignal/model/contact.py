@@ -10,7 +10,7 @@ from hashlib import sha256
 from msgspec import Struct
 
 
-class Contact(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Contact(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """SHA-256 hex digests of one person's contacts, one per normalisation.
 
     `email`: trimmed, lower case (Meta, Snap, TikTok). `email_google`: dots and +suffix of Gmail gone.

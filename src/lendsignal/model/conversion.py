@@ -9,26 +9,24 @@ from lendsignal.model.app import App
 from lendsignal.model.contact import Contact
 from lendsignal.model.device import Device
 from lendsignal.model.event import Consent
+from lendsignal.model.moment import from_us
 from lendsignal.model.money import Money
 
 
-class Conversion(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something worth telling a platform, derived from one event.
+class Origin(Struct, frozen=True, array_like=True, gc=False):
+    """What an event gives to every conversion that is derived from it. Times are microseconds since 1970.
 
-    `id` is a hash of what it is, so a retry, a replay or a second server makes the same id.
-    `certain` is false where the history does not tell whether a first really is the first.
-    `amount` is the principal or the payment, `fee` what the lender earns on it.
+    `occurred_us` is what platforms are told, `binds_us` the moment whose device counts: they are apart
+    where only the day is known. `amount` is the principal or the payment, `fee` what the lender earns on it.
     """
 
-    id: str
-    name: str
     brand: str
     user_id: str
     event_id: str
     event_type: str
-    occurred_at: datetime
-    received_at: datetime
-    binds_at: datetime
+    occurred_us: int
+    received_us: int
+    binds_us: int
     app: str | None = None
     day_precision: bool = False
     loan_id: str | None = None
@@ -36,11 +34,84 @@ class Conversion(Struct, frozen=True, kw_only=True, omit_defaults=True):
     loan_number: int | None = None
     amount: Money | None = None
     fee: Money | None = None
-    predicted: bool = False
-    certain: bool = True
     test: bool = False
+
+
+class Conversion(Struct, frozen=True, array_like=True, gc=False):
+    """Something worth telling a platform, derived from one event.
+
+    `id` is a hash of what it is, so a retry, a replay or a second server makes the same id.
+    `certain` is false where the history does not tell whether a first really is the first.
+    `origin` is shared by the conversions of one event; its facts can be asked of each of them.
+    """
+
+    id: str
+    name: str
+    origin: Origin
+    certain: bool = True
     history: bool = False
+    predicted: bool = False
     tier_version: str | None = None
+
+    @property
+    def brand(self) -> str:
+        return self.origin.brand
+
+    @property
+    def user_id(self) -> str:
+        return self.origin.user_id
+
+    @property
+    def event_id(self) -> str:
+        return self.origin.event_id
+
+    @property
+    def event_type(self) -> str:
+        return self.origin.event_type
+
+    @property
+    def occurred_at(self) -> datetime:
+        return from_us(self.origin.occurred_us)
+
+    @property
+    def received_at(self) -> datetime:
+        return from_us(self.origin.received_us)
+
+    @property
+    def binds_at(self) -> datetime:
+        return from_us(self.origin.binds_us)
+
+    @property
+    def app(self) -> str | None:
+        return self.origin.app
+
+    @property
+    def day_precision(self) -> bool:
+        return self.origin.day_precision
+
+    @property
+    def loan_id(self) -> str | None:
+        return self.origin.loan_id
+
+    @property
+    def payment_id(self) -> str | None:
+        return self.origin.payment_id
+
+    @property
+    def loan_number(self) -> int | None:
+        return self.origin.loan_number
+
+    @property
+    def amount(self) -> Money | None:
+        return self.origin.amount
+
+    @property
+    def fee(self) -> Money | None:
+        return self.origin.fee
+
+    @property
+    def test(self) -> bool:
+        return self.origin.test
 
 
 class Delivery(Struct, frozen=True, kw_only=True):

@@ -49,7 +49,7 @@ LongText = Annotated[str, Meta(max_length=2048)]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 
-class Device(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Device(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """What one login showed of the phone and the installation. Everything is optional.
 
     `att_status`: iOS ATTrackingManager, 0 not determined, 1 restricted, 2 denied, 3 authorised.

@@ -82,14 +82,14 @@ Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$")]
 """An ISO 4217 code."""
 
 
-class Instalment(Struct, frozen=True, kw_only=True):
+class Instalment(Struct, frozen=True, kw_only=True, gc=False):
     """One payment of the schedule: the local day it is due and its amount in the loan's currency."""
 
     due_date: date
     amount: Decimal
 
 
-class Consent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Consent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What the user allows. `None` means not asked; the app's country default then applies."""
 
     ad_user_data: bool | None = None
@@ -97,7 +97,7 @@ class Consent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     gdpr_applies: bool | None = None
 
 
-class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """One event as it stands in the log. Times are aware, in UTC.
 
     `occurred_at`: when it happened, by the sender's clock, corrected at the door.

@@ -8,7 +8,7 @@ ZERO_DECIMAL = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VU
 """Currencies without a minor unit in ISO 4217: their amounts are whole numbers."""
 
 
-class Money(Struct, frozen=True):
+class Money(Struct, frozen=True, array_like=True, gc=False):
     """An amount in major units (12.50, not 1250) of an ISO 4217 currency, upper case."""
 
     amount: Decimal

@@ -20,6 +20,7 @@ class SkipReason(StrEnum):
     SHARED_DEVICE = "shared_device"
     DUPLICATE = "duplicate"
     FIRST_UNKNOWN = "first_unknown"
+    OUT_OF_ORDER = "out_of_order"
 
 
 class Skip(Struct, frozen=True):

@@ -8,7 +8,6 @@ import msgspec
 from msgspec import Struct
 
 from lendsignal.derive import BUILT_IN, DerivePolicy
-from lendsignal.model import App
 from lendsignal.plan.settings import RouteSettings, ValueRule
 from lendsignal.resolve import ResolveSettings
 
@@ -29,7 +28,11 @@ class Target(Struct, frozen=True, kw_only=True):
 
 
 class Step(Struct, frozen=True, array_like=True):
-    """One line of a route: the conversion's name and value rule at one destination."""
+    """One line of a route: the conversion's name and value rule at one destination.
+
+    `currency` is that of the app; `unasked` tells whether a user of its country who was never asked counts
+    as consenting.
+    """
 
     destination: str
     kind: str
@@ -37,10 +40,16 @@ class Step(Struct, frozen=True, array_like=True):
     rule: ValueRule | None
     settle_us: int
     send_test: bool
+    currency: str | None
+    unasked: bool
 
 
 class PolicySource(Struct, frozen=True, kw_only=True):
-    """A policy as the log keeps it: plain data, from which `compile_policy` always makes the same policy."""
+    """A policy as the log keeps it: plain data, from which `compile_policy` always makes the same policy.
+
+    `consent_default` tells, by country, whether a user who was never asked counts as consenting; `True` where
+    a country is not named.
+    """
 
     derive: DerivePolicy
     resolve: ResolveSettings
@@ -53,8 +62,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     """Everything decisions depend on beside the state and the event.
 
     `steps` lists what a conversion is sent as, by the app it is bound to; `routed` the (brand, conversion)
-    pairs that some route takes. `consent_default` tells, by country, whether a user who was never asked
-    counts as consenting; `True` where a country is not named.
+    pairs that some route takes.
     """
 
     version: str
@@ -62,12 +70,6 @@ class Policy(Struct, frozen=True, kw_only=True):
     resolve: ResolveSettings
     steps: Mapping[tuple[str, str], tuple[Step, ...]]
     routed: frozenset[tuple[str, str]]
-    consent_default: Mapping[str, bool] = {}
-
-    @property
-    def apps(self) -> Mapping[str, App]:
-        """The apps by name."""
-        return self.derive.apps
 
 
 def version_of(source: PolicySource) -> str:
@@ -80,6 +82,7 @@ def compile_policy(source: PolicySource) -> Policy:
     steps: dict[tuple[str, str], list[Step]] = {}
     for route in source.routes:
         target = source.targets[route.to]
+        app = source.derive.apps[target.app]
         settle = route.settle if route.settle is not None else source.resolve.settle
         for conversion, name in route.send.items():
             step = Step(
@@ -89,6 +92,8 @@ def compile_policy(source: PolicySource) -> Policy:
                 rule=route.value.get(conversion),
                 settle_us=settle // timedelta(microseconds=1),
                 send_test=target.send_test,
+                currency=app.currency,
+                unasked=source.consent_default.get(app.country, True),
             )
             steps.setdefault((target.app, conversion), []).append(step)
     brands = {app.name: app.brand for app in source.derive.apps.values()}
@@ -98,7 +103,6 @@ def compile_policy(source: PolicySource) -> Policy:
         resolve=source.resolve,
         steps={key: tuple(found) for key, found in steps.items()},
         routed=frozenset((brands[app], conversion) for app, conversion in steps),
-        consent_default=source.consent_default,
     )
 
 

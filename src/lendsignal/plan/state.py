@@ -21,30 +21,22 @@ So many mean that the id stands for nobody in particular; and one touch releases
 of one event."""
 
 
-class Seen(Struct, frozen=True, array_like=True):
-    """One business fact that came in: its revision, a hash of its content, and when it was said to occur."""
+class Seen(Struct, frozen=True, array_like=True, gc=False):
+    """One fact that came in: its revision, a hash of its content, and when it was said to occur."""
 
     revision: int
     content: int
     occurred_us: int
 
 
-class Recent(Struct, frozen=True, array_like=True):
-    """One event without a business key that came in."""
-
-    event_id: str
-    content: int
-    occurred_us: int
-
-
-class Penned(Struct, frozen=True, array_like=True):
+class Penned(Struct, frozen=True, array_like=True, gc=False):
     """A conversion that waits for its user's first touch."""
 
     conversion: Conversion
     expires_us: int
 
 
-class Opened(Struct, frozen=True, array_like=True):
+class Opened(Struct, frozen=True, array_like=True, gc=False):
     """A planned conversion: its record, the moment it binds at, the loan and the payment it is about."""
 
     record: int
@@ -54,17 +46,18 @@ class Opened(Struct, frozen=True, array_like=True):
     received_us: int
 
 
-class UserState(Struct, frozen=True, array_like=True):
+class UserState(Struct, frozen=True, array_like=True, gc=False):
     """All that decisions know of one user. Events older than `forgotten_us` may be forgotten repeats.
 
-    `consent` is the one that occurred latest, at `consent_us`.
+    `seen` are business facts, `recent` events without a business key, oldest first; both by a hash of what
+    names them. `consent` is the one that occurred latest, at `consent_us`.
     """
 
     key: str
     touches: Touches = Touches()
     ledger: Ledger = Ledger()
     seen: Mapping[int, Seen] = {}
-    recent: tuple[Recent, ...] = ()
+    recent: Mapping[int, Seen] = {}
     pen: tuple[Penned, ...] = ()
     opened: tuple[Opened, ...] = ()
     consent: Consent | None = None

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from lendsignal.clock import from_us, to_us
 from lendsignal.destination.spec import Request
-from lendsignal.log import DataFolder, Deliveries, Fact, Log, Open, Receipt, Stage
+from lendsignal.log import EVERY, DataFolder, Deliveries, Fact, Log, Open, Receipt, Stage
 from lendsignal.log.sqlite import row
 from lendsignal.model import (
     DEVICE_SCOPED,
@@ -423,7 +423,7 @@ class _Story:
         row = None if store is None else store.one(entry.destination, name)
         dead = None if store is None else store.dead(name)
         what, reason = self._fate(number, entry, receipts, row)
-        paused = self._paused.get(entry.destination)
+        paused = self._paused.get(entry.destination) or self._paused.get(EVERY)
         contact = record.contact
         return DeliveryLife(
             id=name,
@@ -435,8 +435,10 @@ class _Story:
             what=what,
             reason=reason,
             attempts=tuple(_attempt(receipt, contact) for receipt in receipts),
-            due_at=from_us(row.due_us) if row is not None and row.stage is Stage.WAITING else None,
-            paused=paused[1] if paused is not None and row is not None else None,
+            due_at=from_us(row.due_us)
+            if row is not None and row.stage in (Stage.WAITING, Stage.PARKED)
+            else None,
+            paused=paused.reason if paused is not None and row is not None else None,
             request=None if entry.skip is not None else self._request(name, record, entry, receipts, row),
             dead_request=_readable(dead.request, contact) if dead is not None and dead.request else None,
             dead_answer=_readable(dead.answer, contact)[:TEXT_KEPT]

@@ -6,7 +6,6 @@ records through these to hold them to it. Amounts stay the text they are kept as
 
 from datetime import datetime
 from operator import attrgetter
-from typing import TypeAlias
 
 import msgspec
 from msgspec import Raw, Struct
@@ -40,6 +39,7 @@ class StoredEvent(Struct, frozen=True, gc=False):
     user_id: str
     event_id: str
     occurred_at: datetime
+    received_at: datetime
     app: str | None = None
     actor: str = "user"
     time_precision: str = "instant"
@@ -59,37 +59,39 @@ class StoredEvent(Struct, frozen=True, gc=False):
     device: Raw = Raw()
 
 
-class StoredConversion(Struct, frozen=True, gc=False):
-    """The part of a stored `model.Conversion` that reports look at."""
+class StoredOrigin(Struct, frozen=True, array_like=True, gc=False):
+    """The part of a stored `model.Origin` that reports look at."""
 
-    id: str
-    name: str
     brand: str
     user_id: str
     event_id: str
     event_type: str
-    occurred_at: datetime
-    received_at: datetime
-    app: str | None = None
-    loan_id: str | None = None
-    loan_number: int | None = None
-    certain: bool = True
-    test: bool = False
-    history: bool = False
-
-
-class StoredSnapshot(Struct, frozen=True, array_like=True, gc=False):
-    """A stored `resolve.Snapshot`."""
-
-    app: str
-    device: Raw
+    occurred_us: int
+    received_us: int
+    binds_us: int
+    app: str | None
+    day_precision: bool
+    loan_id: str | None
+    payment_id: str | None
+    loan_number: int | None
+    amount: Raw
+    fee: Raw
+    test: bool
 
 
 class StoredBinding(Struct, frozen=True, array_like=True, gc=False):
-    """A stored `resolve.Binding`."""
+    """A stored `packing.KeptBinding`."""
 
-    snapshot: Raw
+    snapshot: int
     at_us: int
+
+
+class StoredKnown(Struct, frozen=True, array_like=True, gc=False):
+    """The part of a stored `packing.KeptKnown` that reports look at."""
+
+    at_us: int
+    binding: StoredBinding | None
+    other_install: StoredBinding | None
 
 
 class StoredEntry(Struct, frozen=True, array_like=True, gc=False):
@@ -103,44 +105,56 @@ class StoredEntry(Struct, frozen=True, array_like=True, gc=False):
     skip: str | None = None
 
 
-class StoredPlanned(Struct, frozen=True, array_like=True, tag="planned", gc=False):
-    """A stored `plan.Planned`."""
+class StoredPlanned(Struct, frozen=True, array_like=True, tag=0, gc=False):
+    """A stored `packing.KeptPlanned`."""
 
-    conversion: StoredConversion
-    binding: StoredBinding | None
-    other_install: StoredBinding | None
+    origin: int
+    known: int
+    id: bytes
+    name: str
+    certain: bool
+    history: bool
     entries: list[StoredEntry]
-    contact: Raw
-    consent: Raw
-    at_us: int
 
 
-class StoredRebound(Struct, frozen=True, array_like=True, tag="rebound", gc=False):
-    """A stored `plan.Rebound`."""
+class StoredRebound(Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """A stored `packing.KeptRebound`."""
 
     record: int
-    conversion: StoredConversion
-    binding: StoredBinding
-    other_install: StoredBinding | None
-    entries: list[StoredEntry]
-    contact: Raw
-    consent: Raw
-    at_us: int
+    planned: StoredPlanned
 
 
-class StoredWithdrawn(Struct, frozen=True, array_like=True, tag="withdrawn", gc=False):
-    """A stored `plan.Withdrawn`."""
+class StoredWithdrawn(Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """A stored `packing.KeptWithdrawn`."""
 
     record: int
 
 
-StoredRecord: TypeAlias = StoredPlanned | StoredRebound | StoredWithdrawn
-"""One record of the sender's stream."""
+class StoredRecords(Struct, frozen=True, array_like=True, gc=False):
+    """A stored `packing.KeptRecords`: all that follows from one event."""
+
+    origins: list[StoredOrigin]
+    known: list[StoredKnown]
+    records: list[StoredPlanned | StoredRebound | StoredWithdrawn]
+
+
+class StoredSnapshot(Struct, frozen=True, array_like=True, gc=False):
+    """A stored `resolve.Snapshot`."""
+
+    app: str
+    device: Raw
+
+
+class StoredPart(Struct, frozen=True, array_like=True, gc=False):
+    """A stored `packing.KeptPart`: a snapshot, or a contact, which no report looks at."""
+
+    snapshot: StoredSnapshot | None
+
 
 stored_event = msgspec.msgpack.Decoder(StoredEvent).decode
-stored_record = msgspec.msgpack.Decoder(StoredRecord).decode
+stored_records = msgspec.msgpack.Decoder(StoredRecords).decode
 _device = msgspec.msgpack.Decoder(StoredDevice).decode
-_snapshot = msgspec.msgpack.Decoder(StoredSnapshot).decode
+_part = msgspec.msgpack.Decoder(StoredPart).decode
 
 _KEY_OF = {
     "registered": attrgetter("user_id"),
@@ -149,7 +163,7 @@ _KEY_OF = {
 
 
 class Snapshots:
-    """Numbers stored snapshots by the installation they show; equal bytes are read once.
+    """Numbers stored snapshots by the installation they show; equal devices are read once.
 
     Numbers are those of `Installations.find`: ask its `root` when everything is read.
     """
@@ -157,7 +171,14 @@ class Snapshots:
     def __init__(self, gathered: Installations) -> None:
         self._gathered = gathered
         self._devices: dict[tuple[str, bytes], tuple[int | None, Ids]] = {}
-        self._snapshots: dict[bytes, tuple[str, int | None]] = {}
+        self._snapshots: dict[int, tuple[str, int | None]] = {}
+
+    def add(self, number: int, part: bytes) -> None:
+        """Takes what the log speaks of by that number, where it is a snapshot."""
+        snapshot = _part(part).snapshot
+        if snapshot is not None:
+            installation, _ = self.of_device(snapshot.app, snapshot.device)
+            self._snapshots[number] = (snapshot.app, installation)
 
     def of_device(self, app: str, device: Raw) -> tuple[int | None, Ids]:
         """The installation that a stored device of that app shows, and its ids."""
@@ -168,14 +189,9 @@ class Snapshots:
             found = self._devices[key] = (self._gathered.find(app, ids), ids)
         return found
 
-    def of_snapshot(self, snapshot: Raw) -> tuple[str, int | None]:
+    def of_snapshot(self, number: int) -> tuple[str, int | None]:
         """The app of a stored snapshot and the installation it shows."""
-        key = bytes(snapshot)
-        found = self._snapshots.get(key)
-        if found is None:
-            read = _snapshot(snapshot)
-            found = self._snapshots[key] = (read.app, self.of_device(read.app, read.device)[0])
-        return found
+        return self._snapshots[number]
 
 
 def key_of(event: StoredEvent) -> str | None:

@@ -25,17 +25,20 @@ from lendsignal.log import DataFolder, Deliveries, Log, Stage
 from lendsignal.log.deliveries import unpacked
 from lendsignal.log.sqlite import connect, rows
 from lendsignal.model import ONCE_PER_KEY, TOUCH_TYPES, Event
+from lendsignal.plan import record_id
 from lendsignal.plan.records import ENTRIES_PER_RECORD
 from lendsignal.report.installations import Ids, Installations, device_of, ids_of
 from lendsignal.report.stored import (
     Snapshots,
+    StoredKnown,
+    StoredOrigin,
     StoredPlanned,
     StoredRebound,
-    StoredRecord,
+    StoredRecords,
     StoredWithdrawn,
     key_of,
     stored_event,
-    stored_record,
+    stored_records,
 )
 from lendsignal.resolve import Mark, ResolveSettings, Snapshot, Touches, device_at
 
@@ -143,14 +146,13 @@ with last as (
             and (p.id is null or (p.destination <> e.destination and p.end_reason = 'rebound')))
 )
 select id, destination, conversion, name,
-    case when ended is not null then ended
-        when stage = 'held' then 'held'
-        when stage is not null then 'waiting'
+    case when stage is not null then stage
+        when ended is not null then ended
         when record > $position then 'planned'
         when skip is not null then 'skipped'
         else 'missing' end as what,
-    case when ended is not null then end_reason
-        when stage is not null then wait_reason
+    case when stage is not null then wait_reason
+        when ended is not null then end_reason
         when skip is not null then skip else '' end as reason,
     planned_us, answered_us, attempts, retries, at_us, received_us
 from opened
@@ -304,8 +306,9 @@ def _load_events(
     testers: set[str] = set()
     arriving: list[tuple[Any, ...]] = []
     youngest = 0
-    for seq, received_us, body in db.execute("select seq, received_us, body from event order by seq"):
+    for seq, body in db.execute("select seq, body from event order by seq"):
         event = stored_event(body)
+        received_us = to_us(event.received_at)
         kind = event.type
         if kind.startswith("lendsignal."):
             continue
@@ -378,50 +381,54 @@ def _load_records(tables: Tables, db: apsw.Connection, snapshots: Snapshots) -> 
     place_of: dict[int, int] = {}
     steps: dict[tuple[str | None, ...], int] = {}
     entries: list[tuple[int | None, ...]] = []
-    for number, body in db.execute("select id, body from record order by id"):
-        record: StoredRecord = stored_record(body)
+    for number, body in db.execute("select id, body from part"):
+        snapshots.add(number, body)
+    for number, record, kept in _records(db):
         if isinstance(record, StoredWithdrawn):
             continue
-        conversion = record.conversion
+        planned = record.planned if isinstance(record, StoredRebound) else record
+        origin, known = kept.origins[planned.origin], kept.known[planned.known]
+        at_us = known.at_us
+        bound = _bound(origin, known, snapshots)
         if isinstance(record, StoredPlanned):
             rebinds = None
             place_of[number] = len(found.rows)
-            found.bound.append(_bound(record, snapshots))
+            found.bound.append(bound)
             found.rebound.append(0)
             found.rows.append(
                 (
                     number,
-                    conversion.id,
-                    conversion.name,
-                    f"{conversion.brand}:{conversion.user_id}",
-                    conversion.event_id,
-                    conversion.event_type,
-                    conversion.loan_id,
-                    conversion.loan_number,
-                    to_us(conversion.occurred_at),
-                    to_us(conversion.received_at),
-                    record.at_us,
-                    conversion.certain,
-                    conversion.test,
-                    conversion.history,
-                    len(record.entries),
+                    planned.id.hex(),
+                    planned.name,
+                    f"{origin.brand}:{origin.user_id}",
+                    origin.event_id,
+                    origin.event_type,
+                    origin.loan_id,
+                    origin.loan_number,
+                    origin.occurred_us,
+                    origin.received_us,
+                    at_us,
+                    planned.certain,
+                    origin.test,
+                    planned.history,
+                    len(planned.entries),
                 )
             )
         else:
             rebinds = record.record
-            planned = place_of.get(rebinds)
-            if planned is not None:
-                found.bound[planned] = _bound(record, snapshots)
-                found.rebound[planned] += 1
-        for place, entry in enumerate(record.entries):
-            step = (entry.destination, entry.kind, conversion.name, entry.name, entry.skip)
+            moved = place_of.get(rebinds)
+            if moved is not None:
+                found.bound[moved] = bound
+                found.rebound[moved] += 1
+        for place, entry in enumerate(planned.entries):
+            step = (entry.destination, entry.kind, planned.name, entry.name, entry.skip)
             entries.append(
                 (
                     number * ENTRIES_PER_RECORD + place,
                     number,
                     rebinds,
                     steps.setdefault(step, len(steps)),
-                    record.at_us,
+                    at_us,
                 )
             )
     tables.fill_rows("entry", ("id", "record", "rebinds", "step", "planned_us"), entries)
@@ -433,12 +440,22 @@ def _load_records(tables: Tables, db: apsw.Connection, snapshots: Snapshots) -> 
     return found
 
 
-def _bound(record: StoredPlanned | StoredRebound, snapshots: Snapshots) -> _Bound:
-    binding = record.binding
-    first = record.other_install or binding
+def _records(
+    db: apsw.Connection,
+) -> Iterator[tuple[int, StoredPlanned | StoredRebound | StoredWithdrawn, StoredRecords]]:
+    """Every record by its number, with the row it stands in."""
+    for seq, body in db.execute("select seq, body from record order by seq"):
+        kept = stored_records(body)
+        for place, record in enumerate(kept.records):
+            yield record_id(seq, place), record, kept
+
+
+def _bound(origin: StoredOrigin, known: StoredKnown, snapshots: Snapshots) -> _Bound:
+    binding = known.binding
+    first = known.other_install or binding
     first_installation = None if first is None else snapshots.of_snapshot(first.snapshot)[1]
     if binding is None:
-        return record.conversion.app, None, None, first_installation
+        return origin.app, None, None, first_installation
     app, installation = snapshots.of_snapshot(binding.snapshot)
     return app, installation, binding.at_us, first_installation
 
@@ -568,9 +585,11 @@ def _load_sent(tables: Tables, db: apsw.Connection) -> int:
         destination=[names[one[0]] for one in waiting],
         id=_numbers([one[1] for one in waiting]),
         stage=["held" if one[2] == Stage.HELD else "waiting" for one in waiting],
-        reason=[one[3] for one in waiting],
+        reason=["pending" if one[2] == Stage.PENDING else one[3] for one in waiting],
     )
     store = Deliveries(db)
+    for old, new in store.renamed().items():
+        tables.db.execute("update entry set destination = ? where destination = ?", [new, old])
     sent = list(store.tally().items())
     tables.fill(
         "sent",
@@ -584,8 +603,8 @@ def _load_sent(tables: Tables, db: apsw.Connection) -> int:
     tables.fill(
         "paused",
         destination=list(paused),
-        since_us=_numbers([since for since, _ in paused.values()]),
-        reason=[reason for _, reason in paused.values()],
+        since_us=_numbers([pause.since_us for pause in paused.values()]),
+        reason=[pause.reason for pause in paused.values()],
     )
     return store.position()
 

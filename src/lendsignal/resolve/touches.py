@@ -5,12 +5,13 @@ one user's; the functions below answer from it. Moments are microseconds since 1
 """
 
 from bisect import bisect_right, insort
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 import msgspec
 from msgspec import Struct
 
-from lendsignal.model import DEVICE_SCOPED, INSTALL_SCOPED, Device, IdKind, id_of
+from lendsignal.model import DEVICE_SCOPED, INSTALL_SCOPED, ZERO_ID, Device, id_of
 
 REMEMBERED = 48
 """Touches kept one by one; of older ones only those at which the snapshot changed."""
@@ -19,14 +20,18 @@ CHANGES_REMEMBERED = 128
 """Older changes kept; the first touch of all stays for ever."""
 
 
-class Snapshot(Struct, frozen=True, array_like=True):
+_install_ids = attrgetter(*(kind.value for kind in INSTALL_SCOPED))
+_device_ids = attrgetter(*(kind.value for kind in DEVICE_SCOPED))
+
+
+class Snapshot(Struct, frozen=True, array_like=True, gc=False):
     """One installation of one app, as one or more logins showed it."""
 
     app: str
     device: Device
 
 
-class Mark(Struct, frozen=True, array_like=True, order=True):
+class Mark(Struct, frozen=True, array_like=True, order=True, gc=False):
     """When a snapshot was seen. Two touches in one instant are settled by the larger event id."""
 
     at_us: int
@@ -35,14 +40,14 @@ class Mark(Struct, frozen=True, array_like=True, order=True):
     received_us: int
 
 
-class Touches(Struct, frozen=True, array_like=True):
+class Touches(Struct, frozen=True, array_like=True, gc=False):
     """One user's touches over all apps of the brand: distinct snapshots, and marks in time's order."""
 
     snapshots: tuple[Snapshot, ...] = ()
     marks: tuple[Mark, ...] = ()
 
 
-class Binding(Struct, frozen=True, array_like=True):
+class Binding(Struct, frozen=True, array_like=True, gc=False):
     """The snapshot an event is bound to, and when it was seen."""
 
     snapshot: Snapshot
@@ -87,7 +92,7 @@ def device_at(touches: Touches, at_us: int) -> Binding | None:
             if unproven and not _same_phone(touches.snapshots[unproven.snapshot], snapshot):
                 break
             return Binding(_completed(touches, snapshot, marks[: position + 1]), mark.at_us)
-        if unproven is None and _ids(snapshot.device, DEVICE_SCOPED):
+        if unproven is None and _shows_phone(snapshot.device):
             unproven = mark
     return None if unproven is None else Binding(touches.snapshots[unproven.snapshot], unproven.at_us)
 
@@ -103,14 +108,14 @@ def first_install(touches: Touches, at_us: int | None = None) -> Binding | None:
     )
     for mark in marks:
         snapshot = touches.snapshots[mark.snapshot]
-        if shows_installation(snapshot.device) or _ids(snapshot.device, DEVICE_SCOPED):
+        if shows_installation(snapshot.device) or _shows_phone(snapshot.device):
             return Binding(_completed(touches, snapshot, marks), mark.at_us)
     return None
 
 
 def shows_installation(device: Device) -> bool:
     """True where the snapshot carries an id that tells one installation from another."""
-    return any(id_of(device, kind) for kind in INSTALL_SCOPED)
+    return _names_somebody(_install_ids(device))
 
 
 def same_installation(one: Snapshot, other: Snapshot) -> bool:
@@ -168,8 +173,13 @@ def _same_phone(one: Snapshot, other: Snapshot) -> bool:
     )
 
 
-def _ids(device: Device, kinds: Sequence[IdKind]) -> bool:
-    return any(id_of(device, kind) for kind in kinds)
+def _shows_phone(device: Device) -> bool:
+    return _names_somebody(_device_ids(device))
+
+
+def _names_somebody(ids: Iterable[str | None]) -> bool:
+    """Whether one of the ids is there and not all zeros, as `model.id_of` has it."""
+    return any(value and value != ZERO_ID for value in ids)
 
 
 def _moment(mark: Mark) -> int:

@@ -6,7 +6,7 @@ This room imports nothing of `destination`: it judges what the destinations send
 from lendsignal.sandbox.app import build, serve
 from lendsignal.sandbox.fault import Fault, Faults
 from lendsignal.sandbox.memory import Memory
-from lendsignal.sandbox.settings import MetaDataset, SandboxSettings, settings_at
+from lendsignal.sandbox.settings import GoogleAccount, MetaDataset, SandboxSettings, settings_at
 from lendsignal.sandbox.verdict import Answer, Asked, Refused, Taken
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Asked",
     "Fault",
     "Faults",
+    "GoogleAccount",
     "Memory",
     "MetaDataset",
     "Refused",

@@ -7,6 +7,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterable, MutableMapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -21,9 +22,26 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lendsignal.clock import Clock, SystemClock
-from lendsignal.sandbox import appsflyer, ga4, meta, webhook
+from lendsignal.sandbox import (
+    adjust,
+    appsflyer,
+    branch,
+    ga4,
+    google,
+    google_ads,
+    google_app,
+    google_data_manager,
+    kochava,
+    kwai,
+    meta,
+    singular,
+    snap,
+    tiktok,
+    webhook,
+)
 from lendsignal.sandbox.fault import Fault, Faults, from_header
 from lendsignal.sandbox.memory import Memory
+from lendsignal.sandbox.order import Latest
 from lendsignal.sandbox.settings import SandboxSettings
 from lendsignal.sandbox.verdict import JSON, Answer, Asked, Refused
 
@@ -46,10 +64,25 @@ class Sandbox:
         self.clock = clock
         self.memory = memory
         self.faults = faults
+        self.latest = Latest()
         self.stand_ins: dict[str, tuple[Judge, Broken]] = {
-            appsflyer.HOST: (appsflyer.judge, appsflyer.broken),
+            adjust.HOST: (partial(adjust.judge, self.latest), adjust.broken),
+            **dict.fromkeys(appsflyer.HOSTS, (appsflyer.judge, appsflyer.broken)),
+            branch.HOST: (branch.judge, branch.broken),
+            kochava.HOST: (kochava.judge, kochava.broken),
+            singular.HOST: (partial(singular.judge, self.latest), singular.broken),
             meta.HOST: (meta.judge, meta.broken),
             **dict.fromkeys(ga4.HOSTS, (ga4.judge, ga4.broken)),
+            tiktok.HOST: (tiktok.judge, tiktok.broken),
+            snap.HOST: (snap.judge, snap.broken),
+            kwai.HOST: (kwai.judge, kwai.broken),
+            google.HOST: (google.judge, google.broken),
+            google_ads.HOST: (partial(google_ads.judge, memory.has), google_ads.broken),
+            google_app.HOST: (google_app.judge, google_app.broken),
+            google_data_manager.HOST: (
+                partial(google_data_manager.judge, memory.has),
+                google_data_manager.broken,
+            ),
             **dict.fromkeys(settings.webhooks, (webhook.judge, webhook.broken)),
         }
         self.inspection = inspection(self)
@@ -254,6 +287,7 @@ def inspection(sandbox: Sandbox) -> Starlette:
 
     async def reset(_: Request) -> Response:
         memory.reset()
+        sandbox.latest.forget()
         faults.play(())
         return as_json({"reset": True})
 

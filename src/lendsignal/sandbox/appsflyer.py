@@ -1,4 +1,4 @@
-"""The stand-in for AppsFlyer server-to-server events of mobile apps (api3).
+"""The stand-in for AppsFlyer server-to-server events of mobile apps (api3, and api2 for dev keys).
 
 Source: AppsFlyer dev hub, `s2s_events_api3.yaml` and its overview (GitHub AppsFlyerKnowledge/devhub, commit
 a71acd67, read 2026-11-22); the close of day from the same repository's history (commit 9f49127).
@@ -37,7 +37,8 @@ from lendsignal.sandbox.shape import (
 from lendsignal.sandbox.verdict import TEXT as TEXT_TYPE
 from lendsignal.sandbox.verdict import Answer, Asked, Refused, Taken, decoded, media_type
 
-HOST = "api3.appsflyer.com"
+HOST, LEGACY_HOST = "api3.appsflyer.com", "api2.appsflyer.com"
+HOSTS = (HOST, LEGACY_HOST)
 MAX_BYTES = 1024
 MAX_NAME = 100
 CLOSE_OF_DAY = timedelta(hours=26)
@@ -118,7 +119,9 @@ def judge(asked: Asked, settings: SandboxSettings, now_us: int) -> Answer:
         return refuse(404, "Not Found", "path: must be POST /inappevent/{app_id}", app_id, now_us)
     if media_type(asked.headers) != "application/json":
         return refuse(400, "Bad request", "content-type: must be application/json", app_id, now_us)
-    denied = not_allowed(asked.headers.get("authentication", ""), app_id, settings)
+    key = asked.headers.get("authentication", "")
+    legacy = asked.host == LEGACY_HOST
+    denied = no_dev_key(key, app_id, settings) if legacy else not_allowed(key, app_id, settings)
     if denied is not None:
         return refuse(*denied, app_id, now_us)
     if len(asked.body) > MAX_BYTES:  # MOCK-CHOICE: the limit is published, its answer is not
@@ -136,7 +139,7 @@ def judge(asked: Asked, settings: SandboxSettings, now_us: int) -> Answer:
     if reason is not None:
         return refuse(400, "Bad request", reason, app_id, now_us, item)
     known = settings.appsflyer_installs is None or install in settings.appsflyer_installs
-    taken = take(item, app_id, now_us, recorded=known and not app_id.isdecimal(), ios=ios)
+    taken = take(item, app_id, now_us, recorded=known and not app_id.isdecimal(), ios=ios, legacy=legacy)
     return Answer(status=200, body=b"OK", headers=TEXT_TYPE, taken=(taken,))
 
 
@@ -158,6 +161,16 @@ def not_allowed(key: str, app_id: str, settings: SandboxSettings) -> tuple[int, 
     if account in settings.appsflyer_zero_package:
         return 403, "Forbidden", "account: the plan has no server-to-server events"
     return None
+
+
+def no_dev_key(key: str, app_id: str, settings: SandboxSettings) -> tuple[int, str, str] | None:
+    """The same for api2, which takes the dev key; MOCK-CHOICE: a dev key serves every app we know."""
+    if key in settings.appsflyer_dev_keys:
+        known = app_id in settings.appsflyer or (app_id.isdecimal() and f"id{app_id}" in settings.appsflyer)
+        return None if known else (400, "app_id", "app_id: not one of this key's")
+    if key in settings.appsflyer.values():
+        return 401, "Unauthorized", "authentication: an S2S key, not a dev key"
+    return 400, "Failed to Authenticate", "authentication: missing or unknown"
 
 
 def first_problem(item: dict[str, Any], ios: bool) -> str | None:
@@ -252,14 +265,14 @@ def stamped(occurred: datetime | None, now: datetime) -> datetime:
     return occurred if midnight <= now < midnight + CLOSE_OF_DAY else now
 
 
-def take(item: dict[str, Any], app_id: str, now_us: int, *, recorded: bool, ios: bool) -> Taken:
-    """A valid event as AppsFlyer keeps it."""
+def take(item: dict[str, Any], app_id: str, now_us: int, *, recorded: bool, ios: bool, legacy: bool) -> Taken:
+    """A valid event as AppsFlyer keeps it; the flag `af_events_api` is of api2's samples alone."""
     text: str = item["eventValue"]
     value = NUMBERS_AS_WRITTEN.decode(text) if text.strip() else {}
     amount = revenue(value["af_revenue"]) if "af_revenue" in value else None
     currency = item.get("eventCurrency", value.get("af_currency"))
-    shapes = SHAPES[ios]
-    warnings = [f"unknown key {key[:40]!r}" for key in item if key not in shapes and key not in READ_APART]
+    known = SHAPES[ios].keys() | READ_APART | ({"af_events_api"} if legacy else set())
+    warnings = [f"unknown key {key[:40]!r}" for key in item if key not in known]
     if amount is not None and currency is None:
         warnings.append("af_revenue without eventCurrency: read as USD")
         currency = "USD"

@@ -113,6 +113,11 @@ class Memory:
                 found.update(each.ids)
         return dict(found)
 
+    def has(self, platform: str, account: str, conversion_id: str) -> bool:
+        """Whether that account took a conversion of this id."""
+        number = self._numbers.get((platform, account))
+        return number is not None and conversion_id in self._accounts[number].ids
+
     def page(
         self,
         kind: str,

@@ -19,6 +19,7 @@ import msgspec
 from lendsignal.sandbox.settings import MetaDataset, SandboxSettings
 from lendsignal.sandbox.shape import (
     ADDRESS,
+    DIGESTS,
     FILLED,
     FLAG,
     ISO_4217,
@@ -84,13 +85,6 @@ EVENT_SHAPES: Mapping[str, Shape] = {
     "messaging_channel": TEXT,
 }
 KNOWN_KEYS = frozenset((*EVENT_SHAPES, "event_time", "advanced_measurement_table"))
-DIGESTS = Shape(
-    "SHA-256 in lower-case hex, one or an array of them",
-    lambda value: (
-        SHA256.fits(value)
-        or (isinstance(value, list) and bool(value) and all(SHA256.fits(each) for each in value))
-    ),
-)
 NAMES = Shape(
     "a string, or an array of strings",
     lambda value: FILLED.fits(value) or (TEXTS.fits(value) and bool(value)),

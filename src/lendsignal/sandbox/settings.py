@@ -20,26 +20,72 @@ class MetaDataset(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_
         return "MetaDataset(…)"
 
 
+class GoogleAccount(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A Google Ads account: the access token and developer token that may write to it, the ids of its
+    conversion actions, the manager account that must be named, and whether uploads are allowed to it."""
+
+    token: str
+    actions: frozenset[str]
+    developer_token: str = ""
+    login_customer_id: str | None = None
+    allowlisted: bool = True
+
+    def __repr__(self) -> str:
+        return "GoogleAccount(…)"
+
+
 class SandboxSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The accounts, by platform.
 
-    `appsflyer`: app id → S2S key. `appsflyer_dev_keys`: keys of the other kind, which api3 refuses.
+    `adjust`: app token → token of S2S Security, empty where none is asked for. `adjust_events`,
+    `adjust_devices`: the event tokens and device ids it knows; when given, others are refused.
+    `adjust_unique_events`: event tokens that count once for a device. `adjust_opted_out`: device ids of users
+    who opted out. `adjust_answers_202`: a wrong token is answered with 202, as one of its pages says.
+    `appsflyer`: app id → S2S key. `appsflyer_dev_keys`: keys of the other kind, which api3 refuses and api2
+    wants.
     `appsflyer_zero_package`: app ids whose plan has no server-to-server events.
     `appsflyer_installs`, `ga4_instances`: the installations the platform knows; when given, events of
     others are answered as usual and kept with `recorded = false`.
+    `branch`, `kochava`: a name of your own → Branch key, app GUID; the name is the account.
+    `singular`: app id → SDK key. `singular_devices`: the device ids it knows, as `ga4_instances`.
     `ga4`: Firebase app id → api secret. `meta`: dataset id → token and app secret.
     `webhooks`: host → Standard Webhooks secret (`whsec_` + base64).
+    `tiktok`: TikTok App ID → access token. `tiktok_partial`: good rows of a bad batch are taken (20001).
+    `snap`: Snap App ID → token. `kwai`: pixel → Events API token.
+    `google_ads`: customer id → account, for the Google Ads and the Data Manager API. `google_clicks`: the
+    click ids Google knows; when given, others are not found. `google_tokens`: client id, or e-mail of a
+    service account → the access token it gets. `google_verdict_seconds`: how long a Data Manager request is
+    processed. `google_app`: link id → developer token.
     `latency_ms`: added to every answer.
     """
 
+    adjust: dict[str, str] = {}
+    adjust_events: frozenset[str] | None = None
+    adjust_devices: frozenset[str] | None = None
+    adjust_unique_events: frozenset[str] = frozenset()
+    adjust_opted_out: frozenset[str] = frozenset()
+    adjust_answers_202: bool = False
     appsflyer: dict[str, str] = {}
     appsflyer_dev_keys: frozenset[str] = frozenset()
     appsflyer_zero_package: frozenset[str] = frozenset()
     appsflyer_installs: frozenset[str] | None = None
+    branch: dict[str, str] = {}
+    kochava: dict[str, str] = {}
+    singular: dict[str, str] = {}
+    singular_devices: frozenset[str] | None = None
     ga4: dict[str, str] = {}
     ga4_instances: frozenset[str] | None = None
     meta: dict[str, MetaDataset] = {}
     webhooks: dict[str, str] = {}
+    tiktok: dict[str, str] = {}
+    tiktok_partial: bool = False
+    snap: dict[str, str] = {}
+    kwai: dict[str, str] = {}
+    google_ads: dict[str, GoogleAccount] = {}
+    google_clicks: frozenset[str] | None = None
+    google_tokens: dict[str, str] = {}
+    google_verdict_seconds: float = 0
+    google_app: dict[str, str] = {}
     latency_ms: float = 0
 
     def __repr__(self) -> str:

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -62,6 +62,14 @@ def is_address(value: Any) -> bool:
         return False
 
 
+def misfits(found: Mapping[str, Any], shapes: Mapping[str, Shape], prefix: str = "") -> Iterator[str]:
+    """The rule for every field that is there and does not fit; fields without a shape are let be."""
+    for key, value in found.items():
+        shape = shapes.get(key)
+        if shape is not None and not shape.fits(value):
+            yield f"{prefix}{key}: must be {shape.says}"
+
+
 TEXT = Shape("a string", lambda value: isinstance(value, str))
 FILLED = Shape("a string that is not empty", lambda value: isinstance(value, str) and value.strip() != "")
 FLAG = Shape("true or false", lambda value: isinstance(value, bool))
@@ -81,3 +89,14 @@ ADDRESS = Shape("an IPv4 or IPv6 address", is_address)
 UUID = matching(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}", "a UUID with hyphens")
 UPPER_UUID = matching(r"[0-9A-F]{8}-(?:[0-9A-F]{4}-){3}[0-9A-F]{12}", "a UUID in upper case")
 SHA256 = matching(r"[0-9a-f]{64}", "a SHA-256 digest in lower-case hex")
+DIGESTS = Shape(
+    "SHA-256 in lower-case hex, one or an array of them",
+    lambda value: (
+        SHA256.fits(value)
+        or (isinstance(value, list) and bool(value) and all(SHA256.fits(each) for each in value))
+    ),
+)
+OBJECTS = Shape(
+    "an array of objects",
+    lambda value: isinstance(value, list) and all(isinstance(each, dict) for each in value),
+)

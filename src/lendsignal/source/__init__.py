@@ -3,8 +3,10 @@
 from lendsignal.source.attribution import read_attribution
 from lendsignal.source.door import Door
 from lendsignal.source.intake import Full, Intake
+from lendsignal.source.meters import SourceMeters
 from lendsignal.source.openapi import event_schema, openapi
 from lendsignal.source.reading import Reader, derived_id, masked, read_event, read_json, reader_of
+from lendsignal.source.relay import Relay, RelayDoor
 from lendsignal.source.settings import DoorSettings, SourceSettings
 
 __all__ = [
@@ -13,6 +15,9 @@ __all__ = [
     "Full",
     "Intake",
     "Reader",
+    "Relay",
+    "RelayDoor",
+    "SourceMeters",
     "SourceSettings",
     "derived_id",
     "event_schema",

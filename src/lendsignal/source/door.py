@@ -9,6 +9,7 @@ import logging
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from hashlib import sha256
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from lendsignal.errors import InputError
 from lendsignal.log import Log, Quarantined
 from lendsignal.model import Event
 from lendsignal.source.intake import Full, Intake
+from lendsignal.source.meters import SourceMeters
 from lendsignal.source.reading import Reader, masked, read_event, read_json
 from lendsignal.source.settings import DoorSettings
 
@@ -68,6 +70,7 @@ class Door:
         log: Log,
         clock: Clock,
         keys: Mapping[str, str],
+        meters: SourceMeters | None = None,
     ) -> None:
         self._settings = settings
         self._reader = reader
@@ -75,10 +78,21 @@ class Door:
         self._log = log
         self._clock = clock
         self._keys = keys
+        self._meters = meters or SourceMeters()
         self._known: dict[bytes, str] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI, for the two event paths only; the caller routes everything else."""
+        begun = monotonic()
+
+        async def counted(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                self._meters.answered(message["status"], monotonic() - begun)
+            await send(message)
+
+        await self._handle(scope, receive, counted)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         source = self._source(headers.get(b"authorization", b""))
         if source is None:

@@ -4,10 +4,12 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from threading import Condition, Thread
+from time import monotonic
 
 from lendsignal.errors import LendsignalError
 from lendsignal.log import Log, Quarantined
 from lendsignal.model import Event
+from lendsignal.source.meters import SourceMeters
 
 logger = logging.getLogger(__name__)
 
@@ -31,17 +33,24 @@ class Intake:
     """
 
     def __init__(
-        self, log: Log, turn: Callable[[int, Sequence[Event]], bool], *, limit: int = 50_000
+        self,
+        log: Log,
+        turn: Callable[[int, Sequence[Event]], bool],
+        *,
+        limit: int = 50_000,
+        meters: SourceMeters | None = None,
     ) -> None:
         self._log = log
         self._turn = turn
         self._limit = limit
+        self._meters = meters or SourceMeters()
         self._waiting: list[
             tuple[Sequence[Event], Sequence[Quarantined], Callable[[Exception | None], None]]
         ] = []
         self._count = 0
         self._wake = Condition()
         self._stopping = False
+        self._refused_at: float | None = None
         self._thread = Thread(target=self._run, name="intake", daemon=True)
 
     def start(self) -> None:
@@ -53,6 +62,11 @@ class Intake:
             self._stopping = True
             self._wake.notify()
         self._thread.join()
+
+    def seconds_since_refusal(self) -> float | None:
+        """How long ago the log last refused events; `None` where it took the last ones."""
+        refused_at = self._refused_at
+        return None if refused_at is None else monotonic() - refused_at
 
     def submit(
         self,
@@ -70,6 +84,7 @@ class Intake:
                 raise Full("too many events wait to be written")
             self._waiting.append((events, refused, done))
             self._count += size
+            self._meters.waiting = self._count
             self._wake.notify()
 
     def submit_and_wait(self, events: Sequence[Event]) -> None:
@@ -112,6 +127,7 @@ class Intake:
         batch = self._waiting[:taken]
         del self._waiting[:taken]
         self._count -= n
+        self._meters.waiting = self._count
         return batch
 
     def _append(
@@ -120,15 +136,19 @@ class Intake:
     ) -> tuple[int, Sequence[Event]]:
         events = [event for part, _, _ in batch for event in part]
         refused = [one for _, part, _ in batch for one in part]
-        first, error = 0, None
+        first, error, begun = 0, None, monotonic()
         try:
             if events:
                 first = self._log.append(events)
             if refused:
                 self._log.refuse(refused)
+            if batch:
+                self._refused_at, self._meters.trouble = None, False
+                self._meters.written(events, refused, monotonic() - begun)
         except Exception as failure:
             logger.error("the log does not take events: %s", failure)
             error, events = failure, []
+            self._refused_at, self._meters.trouble = monotonic(), True
         for _, _, done in batch:
             try:
                 done(error)

@@ -9,6 +9,7 @@ from msgspec import Meta, defstruct
 from lendsignal import __version__
 from lendsignal.model import KEY_FIELD, Event
 from lendsignal.source.reading import AMOUNTS
+from lendsignal.source.relay import relay_paths
 from lendsignal.source.settings import DoorSettings
 
 OURS = ("source", "flags", "contact", "history", "received_at")
@@ -57,7 +58,7 @@ def event_schema() -> dict[str, Any]:
 
 
 def openapi(settings: DoorSettings) -> dict[str, Any]:
-    """OpenAPI 3.1 for the event calls and the health pages."""
+    """OpenAPI 3.1 for the event calls, the client relay and the health pages."""
     event = event_schema()
     definitions = event.pop("$defs")
     event.pop("$schema")
@@ -119,6 +120,7 @@ def openapi(settings: DoorSettings) -> dict[str, Any]:
                     },
                 }
             },
+            **relay_paths(problem),
             **{
                 path: {
                     "get": {
@@ -139,14 +141,17 @@ def openapi(settings: DoorSettings) -> dict[str, Any]:
         },
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer"},
+                "installation": {"type": "http", "scheme": "bearer", "bearerFormat": "relay token"},
+            },
         },
     }
 
 
 HEALTH = (
     ("/healthz", "alive", "Whether the process lives", {"200": "alive"}),
-    ("/readyz", "ready", "Whether events are taken and decided", {"200": "ready", "503": "not ready"}),
+    ("/readyz", "ready", "Whether events are taken, decided and sent", {"200": "ready", "503": "not ready"}),
     ("/v1/status", "status", "How far the service is", {"200": "how far"}),
 )
 

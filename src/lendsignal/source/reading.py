@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Container, Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from difflib import get_close_matches
 from hashlib import blake2b
 from typing import Any
@@ -24,6 +25,9 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 """How far a back end's clock may run ahead of ours."""
 
 SKEW_WORTH_CORRECTING = timedelta(seconds=10)
+
+LARGEST = 1_000_000_000_000_000
+"""Amounts stay below."""
 
 DECIMALS = 20
 """Digits behind the point that an amount may have: more than any float, and few enough to write out."""
@@ -73,8 +77,8 @@ def read_json(raw: bytes) -> dict[str, Any]:
         found = msgspec.json.decode(raw)
         if not isinstance(found, dict):
             raise InputError("body", "must be a JSON object")
-        spaced = b'" ' in raw or b'"\n' in raw or b'"\t' in raw or b'"\r' in raw
-        if spaced or raw.count(b'":') != _keys(found):
+        is_flat = raw.count(b"{") == 1 and b"[" not in raw
+        if raw.count(b'":') != (len(found) if is_flat else _keys(found)) or _is_spaced(raw):
             _refuse_repeated_keys(raw)
     except UnicodeDecodeError:
         raise InputError("body", "must be UTF-8 text") from None
@@ -142,16 +146,20 @@ def read_event(
     except msgspec.ValidationError as error:
         raise _explained(str(error)) from None
     for name in AMOUNTS:
-        amount = getattr(event, name)
-        if amount is None:
-            continue
-        if not (amount.is_finite() and 0 <= amount < 1_000_000_000_000_000):
-            raise InputError(name, "must be a number from 0 to 10^15; undo with a reversal, not a minus")
-        if -int(amount.as_tuple().exponent) > DECIMALS:
-            raise InputError(name, f"may have {DECIMALS} digits behind the point")
+        amount = found.get(name)
+        if amount is not None and not (type(amount) is int and 0 <= amount < LARGEST):
+            _refuse_amount(name, getattr(event, name))
     if event.amount is not None and event.currency is None and not event.type.startswith("lendsignal"):
         raise InputError("currency", "is needed beside an amount: a three-letter ISO 4217 code")
     return event
+
+
+def _refuse_amount(name: str, amount: Decimal) -> None:
+    """Raises `InputError` for an amount that we do not keep."""
+    if not (amount.is_finite() and 0 <= amount < LARGEST):
+        raise InputError(name, "must be a number from 0 to 10^15; undo with a reversal, not a minus")
+    if -int(amount.as_tuple().exponent) > DECIMALS:
+        raise InputError(name, f"may have {DECIMALS} digits behind the point")
 
 
 def derived_id(kind: str, brand: str, key: str, occurred_at: datetime, ordinal: str = "") -> str:
@@ -290,11 +298,23 @@ def _text(found: dict[str, Any], field: str) -> str | None:
     return value
 
 
-def _keys(value: object) -> int:
+def _keys(found: dict[str, Any] | list[Any]) -> int:
     """How many keys a decoded JSON value has, at all depths."""
-    if isinstance(value, dict):
-        return len(value) + sum(map(_keys, value.values()))
-    return sum(map(_keys, value)) if isinstance(value, list) else 0
+    inside, n = (found.values(), len(found)) if isinstance(found, dict) else (found, 0)
+    for value in inside:
+        if isinstance(value, (dict, list)):
+            n += _keys(value)
+    return n
+
+
+def _is_spaced(raw: bytes) -> bool:
+    """Whether a blank may stand between a key and its colon. Most senders write none at all."""
+    return (
+        (b" " in raw and b'" ' in raw)
+        or (b"\n" in raw and b'"\n' in raw)
+        or (b"\t" in raw and b'"\t' in raw)
+        or (b"\r" in raw and b'"\r' in raw)
+    )
 
 
 def _refuse_repeated_keys(raw: bytes) -> None:

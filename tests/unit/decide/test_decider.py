@@ -191,6 +191,23 @@ def test_conversions_that_no_route_takes_are_counted(tmp_path: Path) -> None:
     bench.log.close()
 
 
+def test_what_is_kept_at_hand_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """People who come and go, with room for all of them in memory and with room for hardly one."""
+    everybody = [again(one, user_id=f"u{n}") for one in STORY for n in range(5)]
+    found = []
+    for room_for in (1_000, 1):
+        monkeypatch.setattr(decider, "STATES_AT_HAND", room_for)
+        (folder := tmp_path / str(room_for)).mkdir()
+        bench = Bench(folder)
+        for one in everybody:
+            bench.tell(one)
+        found.append((bench.records(), bench.log.states(f"acme:u{n}" for n in range(5))))
+        bench.log.close()
+
+    assert found[0] == found[1]
+    assert len(found[0][1]) == 5
+
+
 # timers
 
 

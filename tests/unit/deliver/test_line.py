@@ -8,10 +8,9 @@ import pytest
 from tests.acme import DAY, HOUR, moment, us
 from tests.desk import acme
 
-from lendsignal.deliver import DeliverSettings, Line, Unknown
-from lendsignal.deliver.line import Bucket
+from lendsignal.deliver import DeliverSettings, Line, Pace, Unknown
 from lendsignal.destination.spec import Retries
-from lendsignal.log import Open, Stage
+from lendsignal.log import Open, Pause, Stage, Stop
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -19,58 +18,19 @@ MINUTE = 60 * SECOND
 
 def line(settings: DeliverSettings | None = None, **changes: Any) -> Line:
     """Acme's queue, made at second 0 of the steady clock."""
-    return Line(acme(**changes), settings or DeliverSettings(), 0.0)
+    return Line(acme(**changes), settings or DeliverSettings(), pace(), pace(), random.Random(7))
+
+
+def pace(most: float = 10_000, burst: float | None = None, now: float = 0.0) -> Pace:
+    return Pace(most, burst, now)
+
+
+def paused(reason: str = "bad_token", kind: Stop = Stop.PLATFORM) -> Pause:
+    return Pause(us(0), kind, reason)
 
 
 def waiting(number: int, due_us: int = 0, **fields: Any) -> Open:
     return Open("acme-ng", number, Stage.WAITING, due_us, **fields)
-
-
-# pace
-
-
-def test_a_bucket_holds_a_seconds_worth_and_refills_steadily() -> None:
-    bucket = Bucket(4, now=10.0)
-
-    assert [bucket.take(10.0) for _ in range(5)] == [True, True, True, True, False]
-    assert bucket.ready_in(10.0) == pytest.approx(0.25)
-    assert not bucket.take(10.2)
-    assert bucket.take(10.25)
-    assert [bucket.take(60.0) for _ in range(5)] == [True, True, True, True, False]
-
-
-def test_a_bucket_slower_than_one_a_second_lets_one_through_at_a_time() -> None:
-    bucket = Bucket(0.1, now=0.0)
-
-    assert bucket.take(0.0)
-    assert not bucket.take(9.9)
-    assert bucket.ready_in(9.9) == pytest.approx(0.1)
-    assert bucket.take(10.0)
-
-
-@pytest.mark.parametrize("per_second", [0.5, 3, 50])
-def test_over_a_minute_no_more_goes_out_than_the_rate_and_one_burst(per_second: float) -> None:
-    bucket = Bucket(per_second, now=0.0)
-
-    taken = sum(bucket.take(step / 100) for step in range(6_001) for _ in range(3))
-
-    assert taken <= 60 * per_second + max(1, per_second)
-    assert taken >= 60 * per_second
-
-
-def test_asking_when_it_is_ready_takes_nothing() -> None:
-    bucket = Bucket(1, now=0.0)
-
-    assert bucket.ready_in(0.0) == 0
-    assert bucket.ready_in(0.0) == 0
-    assert bucket.take(0.0)
-
-
-def test_our_own_pace_goes_before_the_platforms() -> None:
-    ours, theirs = line(per_second=2.0), line(facts={"per_second": 3})
-
-    assert sum(ours.bucket.take(0.0) for _ in range(10)) == 2
-    assert sum(theirs.bucket.take(0.0) for _ in range(10)) == 3
 
 
 # waiting for another try
@@ -83,7 +43,6 @@ def test_our_own_pace_goes_before_the_platforms() -> None:
 def test_the_wait_is_anywhere_up_to_a_bound_that_doubles_to_a_quarter_of_an_hour(
     attempts: int, longest: int
 ) -> None:
-    random.seed(attempts)
     queue = line()
 
     waits = [queue.retry_at(waiting(1, attempts=attempts), None, us(0)) - us(0) for _ in range(400)]
@@ -103,43 +62,19 @@ def test_the_wait_is_never_shorter_than_the_platform_asks() -> None:
 # holding still
 
 
-def test_a_line_told_to_slow_down_waits_as_long_as_it_is_told() -> None:
+def test_a_line_waits_while_its_account_is_told_to_slow_down() -> None:
     queue = line()
-    queue.slow_down(timedelta(seconds=90), us(0))
+    queue.pace.slow_down(timedelta(seconds=90), 0.0, us(0))
 
     assert not queue.may_start(us(0) + 90 * SECOND - 1)
     assert queue.may_start(us(0) + 90 * SECOND)
 
 
-def test_without_a_time_the_waits_double_up_to_a_minute_and_start_anew_when_it_goes_well() -> None:
-    queue, now, waits = line(), us(0), []
-    for _ in range(9):
-        queue.slow_down(None, now)
-        waits.append((queue.held_until_us - now) // SECOND)
-        now = queue.held_until_us
-
-    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    queue.resume()
-    queue.slow_down(None, now)
-    assert queue.held_until_us == now + SECOND
-
-
-def test_what_is_told_while_it_waits_does_not_make_the_wait_longer_unless_it_is() -> None:
-    queue = line()
-    for _ in range(100):
-        queue.slow_down(None, us(0))
-    assert queue.held_until_us == us(0) + SECOND
-
-    queue.slow_down(timedelta(seconds=5), us(0))
-    queue.slow_down(timedelta(seconds=2), us(0))
-    assert queue.held_until_us == us(0) + 5 * SECOND
-
-
 def test_a_paused_line_sends_one_probe_at_a_time_and_ever_more_rarely() -> None:
     queue, now, waits = line(), us(0), []
     for _ in range(7):
-        queue.pause("bad_token", now)
-        queue.pause("bad_token", now)  # another row of the same answer
+        queue.stop(paused(), now)
+        queue.stop(paused(), now)  # another row of the same answer
         waits.append((queue.probe_us - now) // MINUTE)
         assert not queue.may_start(queue.probe_us - 1)
         assert queue.may_start(queue.probe_us)
@@ -151,8 +86,18 @@ def test_a_paused_line_sends_one_probe_at_a_time_and_ever_more_rarely() -> None:
     assert waits == [1, 2, 4, 8, 16, 16, 16]
     queue.resume()
     assert queue.may_start(now)
-    queue.pause("bad_token", now)
+    queue.stop(paused(), now)
     assert queue.probe_us == now + MINUTE
+
+
+@pytest.mark.parametrize("kind", [Stop.PERSON, Stop.BRAKE])
+def test_what_a_person_or_a_brake_stopped_is_never_probed(kind: Stop) -> None:
+    queue = line()
+    queue.stop(paused("by_hand", kind), us(0))
+    queue.stop(paused("bad_token"), us(0))
+
+    assert queue.stopped == paused("by_hand", kind)
+    assert not queue.may_start(us(7 * DAY))
 
 
 def test_a_line_has_no_more_requests_than_its_concurrency() -> None:
@@ -172,10 +117,10 @@ def test_deliveries_leave_the_queue_by_when_they_are_due_and_then_in_order() -> 
     for number, due_us in ((5, 20), (1, 30), (3, 10), (2, 10)):
         queue.put(waiting(number, due_us))
 
-    assert [one.id for one in queue.due(5, 10)] == []
-    assert [one.id for one in queue.due(10, 1)] == [2]
-    assert [one.id for one in queue.due(25, 10)] == [3, 5]
-    assert queue.next_due_us() == 30
+    assert [one.id for one in queue.due(5, 10, 0.0)] == []
+    assert [one.id for one in queue.due(10, 1, 0.0)] == [2]
+    assert [one.id for one in queue.due(25, 10, 0.0)] == [3, 5]
+    assert queue.next_due_us(0.0, 25) == 30
 
 
 def test_one_that_is_put_off_is_due_at_its_new_time_only() -> None:
@@ -183,8 +128,8 @@ def test_one_that_is_put_off_is_due_at_its_new_time_only() -> None:
     queue.put(waiting(1, 10))
     queue.put(waiting(1, 50))
 
-    assert queue.due(20, 10) == []
-    assert [one.due_us for one in queue.due(50, 10)] == [50]
+    assert queue.due(20, 10, 0.0) == []
+    assert [one.due_us for one in queue.due(50, 10, 0.0)] == [50]
 
 
 def test_one_that_is_on_its_way_or_gone_is_not_due() -> None:
@@ -192,9 +137,9 @@ def test_one_that_is_on_its_way_or_gone_is_not_due() -> None:
     queue.put(waiting(1, 10))
     queue.put(waiting(2, 10))
     queue.flying.add(1)
-    queue.drop(2)
+    queue.drop(queue.items[2])
 
-    assert queue.due(10, 10) == []
+    assert queue.due(10, 10, 0.0) == []
 
 
 def test_memory_takes_no_more_than_its_window_and_remembers_that_there_is_more() -> None:
@@ -204,7 +149,7 @@ def test_memory_takes_no_more_than_its_window_and_remembers_that_there_is_more()
 
     assert taken == [True] * 100 + [False]
     assert queue.more_in_store
-    queue.drop(0)
+    queue.drop(queue.items[0])
     assert not queue.offer(waiting(101)), "what waits on disk goes first"
 
 

@@ -14,7 +14,7 @@ from tests.scripted import Act, Came, Platform, closes, hangs, platform, resets,
 
 from lendsignal.deliver import Outlet, Unknown, rendered, sender
 from lendsignal.destination.spec import Hold, Request, Retries
-from lendsignal.log import Open, Stage
+from lendsignal.log import Open, Pause, Stage, Stop
 from lendsignal.model import Event, Secret
 from lendsignal.plan import Planned
 
@@ -430,7 +430,7 @@ def test_a_pause_loses_nothing_tells_a_person_and_ends_by_itself(
         desk.tell(*borrowers(5)).quiet()
 
         assert len(played.came) == 1
-        assert desk.store.paused() == {"acme-ng": (us(0), "bad_token")}
+        assert desk.store.paused() == {"acme-ng": Pause(us(0), Stop.PLATFORM, "bad_token")}
         assert {(one.stage, one.attempts, one.unknown) for one in desk.open()} == {(Stage.WAITING, 0, 0)}
         told = [line.getMessage() for line in caplog.records if line.levelno >= logging.ERROR]
         assert [text.partition(";")[0] for text in told] == ["acme-ng is paused: bad_token"]
@@ -486,7 +486,7 @@ def test_a_start_is_as_good_a_moment_as_any_to_look_whether_the_token_was_put_ri
     ):
         desk.tell(*borrowers(3)).quiet()
         desk.restart()
-        assert desk.store.paused() == {"acme-ng": (us(0), "bad_token")}
+        assert desk.store.paused() == {"acme-ng": Pause(us(0), Stop.PLATFORM, "bad_token")}
         desk.quiet()
 
         assert desk.tally()["accepted"] == 3
@@ -515,7 +515,7 @@ def test_a_secret_that_is_not_set_pauses_and_nothing_leaves(
     with platform(verdicts("accepted")) as played, Desk(tmp_path, acme(), sandbox=played.url) as desk:
         desk.tell(*borrowers(3)).quiet()
 
-        assert desk.store.paused() == {"acme-ng": (us(0), "no_secret")}
+        assert desk.store.paused() == {"acme-ng": Pause(us(0), Stop.PLATFORM, "no_secret")}
         assert played.connections == 0
         monkeypatch.setenv("ACME_TOKEN", TOKEN)
         assert desk.restart().quiet().tally()["accepted"] == 3
@@ -535,7 +535,7 @@ def test_a_signing_secret_of_no_use_pauses_its_own_destination_and_no_other(
     with platform(verdicts("accepted")) as played, Desk(tmp_path, *outlets, sandbox=played.url) as desk:
         desk.tell(*borrowers(3)).quiet()
 
-        assert desk.store.paused() == {"webhook-ng": (us(0), "no_secret")}
+        assert desk.store.paused() == {"webhook-ng": Pause(us(0), Stop.PLATFORM, "no_secret")}
         assert desk.tally()["accepted"] == 3
 
 
@@ -547,7 +547,7 @@ def test_a_token_that_no_header_can_hold_pauses_its_own_destination_and_no_other
     with platform(verdicts("accepted")) as played, Desk(tmp_path, *outlets, sandbox=played.url) as desk:
         desk.tell(*borrowers(3)).quiet()
 
-        assert desk.store.paused() == {"other-ng": (us(0), "unusable_request")}
+        assert desk.store.paused() == {"other-ng": Pause(us(0), Stop.PLATFORM, "unusable_request")}
         assert desk.tally()["accepted"] == 3
         assert "schlüssel" not in caplog.text
 
@@ -558,7 +558,7 @@ def test_a_request_to_a_host_that_is_not_declared_never_leaves(tmp_path: Path) -
         with Desk(tmp_path, stray) as desk:
             desk.tell(*borrower()).quiet()
 
-            assert desk.store.paused() == {"stray-ng": (us(0), "host_not_declared")}
+            assert desk.store.paused() == {"stray-ng": Pause(us(0), Stop.PLATFORM, "host_not_declared")}
             assert played.connections == 0
 
 
@@ -566,7 +566,7 @@ def test_a_webhook_never_reaches_a_private_address(tmp_path: Path) -> None:
     with platform() as played, Desk(tmp_path, hook(f"{played.url}/in", allow_http=True)) as desk:
         desk.tell(*borrowers(3)).quiet()
 
-        assert desk.store.paused() == {"webhook-ng": (us(0), "private_address")}
+        assert desk.store.paused() == {"webhook-ng": Pause(us(0), Stop.PLATFORM, "private_address")}
         assert {(one.stage, one.attempts) for one in desk.open("webhook-ng")} == {(Stage.WAITING, 0)}
         assert played.connections == 0
 

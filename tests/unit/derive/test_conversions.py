@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.acme import APPS, T0, event, loan, moment
+from tests.acme import APPS, event, loan, us
 
 from lendsignal.derive import (
     BUILT_IN,
@@ -18,7 +18,7 @@ from lendsignal.derive import (
     binds_at,
     derive,
 )
-from lendsignal.model import Conversion, Event, Instalment, Money, conversion_id
+from lendsignal.model import Conversion, Event, Instalment, Money, Origin, conversion_id
 
 TIERS = Tiers(cuts=(Cut(share=20, cut=720), Cut(share=50, cut=610)), version="v7")
 POLICY = DerivePolicy(
@@ -278,24 +278,24 @@ def test_a_conversion_carries_what_it_is_about() -> None:
 
     (money, first) = conversions(one)
 
-    assert money == Conversion(
-        id=conversion_id("acme-group", "acme:u1", "L7", "disbursement"),
-        name="disbursement",
+    origin = Origin(
         brand="acme",
         user_id="u1",
         event_id="e-7",
         event_type="disbursed",
-        occurred_at=T0,
-        received_at=moment(3),
-        binds_at=T0,
+        occurred_us=us(0),
+        received_us=us(3),
+        binds_us=us(0),
         app="acme-ios",
         loan_id="L7",
         loan_number=1,
         amount=Money(Decimal("25000"), "NGN"),
         fee=Money(Decimal("1500"), "NGN"),
         test=True,
-        history=True,
     )
+    name = conversion_id("acme-group", "acme:u1", "L7", "disbursement")
+    assert money == Conversion(name, "disbursement", origin, history=True)
+    assert first.origin is money.origin
     assert first.id == conversion_id("acme-group", "acme:u1", "u1", "first_loan")
 
 

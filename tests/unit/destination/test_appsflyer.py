@@ -340,3 +340,18 @@ def test_names_are_short_and_leave_the_af_prefix_to_appsflyer(name: str, allowed
 def test_settings_refuse_a_key_they_do_not_know() -> None:
     with pytest.raises(msgspec.ValidationError, match="dev_key"):
         msgspec.convert({"token": {"env": "K"}, "dev_key": "x"}, Settings)
+
+
+def test_an_account_with_a_dev_key_alone_is_reached_at_api2_with_the_flag_of_its_samples() -> None:
+    legacy = Settings(token=Secret(env="APPSFLYER_DEV_KEY"), endpoint="api2")
+    with_agent = delivery(msgspec.structs.replace(PHONE, user_agent="Mozilla/5.0"))
+    item = encode(with_agent, legacy)
+    assert not isinstance(item, Skip)
+
+    body = body_of(with_agent, legacy)
+
+    assert request([item], legacy).url == "https://api2.appsflyer.com/inappevent/com.example.loans"
+    assert body["af_events_api"] == "true"
+    assert "ua" not in body
+    # Everything else is as at api3.
+    assert {**body, "ua": "Mozilla/5.0"} == {**body_of(with_agent), "af_events_api": "true"}

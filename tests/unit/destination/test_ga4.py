@@ -7,7 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from lendsignal.destination.ga4 import SPEC, Settings, classify, encode, problem_with_name, request
+from lendsignal.destination.ga4 import (
+    SPEC,
+    Settings,
+    classify,
+    encode,
+    problem_with_name,
+    problems_found,
+    request,
+    validation_request,
+)
 from lendsignal.destination.spec import Item, Response
 from lendsignal.model import (
     ZERO_ID,
@@ -137,6 +146,46 @@ def test_europe_and_the_validator_have_addresses_of_their_own() -> None:
 
     assert request(items, europe).url.startswith("https://region1.google-analytics.com/mp/collect?")
     assert request(items, debug).url.startswith("https://www.google-analytics.com/debug/mp/collect?")
+
+
+def test_the_validator_is_asked_at_its_strictest_and_for_the_same_body() -> None:
+    items = [item_of(delivery())]
+    made = validation_request(items, SETTINGS)
+
+    assert made.url.startswith("https://www.google-analytics.com/debug/mp/collect?firebase_app_id=1:12345")
+    assert made.json == {
+        **request(items, SETTINGS).json,
+        "validation_behavior": "ENFORCE_RECOMMENDATIONS",
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "found"),
+    [
+        (200, {"validationMessages": []}, ()),
+        (
+            200,
+            {
+                "validationMessages": [
+                    {
+                        "fieldPath": "events",
+                        "description": "Event at index: [0] has invalid name [9x].",
+                        "validationCode": "NAME_INVALID",
+                    }
+                ]
+            },
+            ("events NAME_INVALID Event at index: [0] has invalid name [9x].",),
+        ),
+        (200, {"validationMessages": [{"validationCode": "INTERNAL_ERROR"}]}, None),
+        (200, {}, None),
+        (200, [], None),
+        (503, {"validationMessages": []}, None),
+    ],
+)
+def test_the_validators_messages_are_told_a_line_each_and_its_own_trouble_is_no_verdict(
+    status: int, body: Any, found: tuple[str, ...] | None
+) -> None:
+    assert problems_found(Response(status=status, body=msgspec.json.encode(body))) == found
 
 
 @pytest.mark.parametrize("instance", [None, "", ZERO_ID, INSTANCE[:-1], INSTANCE + "0", "z" * 32])

@@ -104,7 +104,10 @@ def test_a_webhooks_host_is_the_one_of_its_address_and_a_platforms_its_own() -> 
     hook = webhook.Settings(url="https://Hooks.acme.example:8443/in?x=1", secret=Secret(env="S"))
 
     assert hosts_of(webhook.SPEC, hook) == ("hooks.acme.example",)
-    assert hosts_of(appsflyer.SPEC, appsflyer.Settings(token=Secret(env="S"))) == ("api3.appsflyer.com",)
+    assert hosts_of(appsflyer.SPEC, appsflyer.Settings(token=Secret(env="S"))) == (
+        "api3.appsflyer.com",
+        "api2.appsflyer.com",
+    )
 
 
 def test_a_missing_fact_is_missing_and_a_false_one_is_told() -> None:

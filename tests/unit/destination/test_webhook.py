@@ -8,7 +8,15 @@ import msgspec
 import pytest
 
 from lendsignal.destination.spec import Item, Response
-from lendsignal.destination.webhook import SPEC, Settings, classify, encode, problem_with_name, request
+from lendsignal.destination.webhook import (
+    SPEC,
+    Settings,
+    classify,
+    encode,
+    lane,
+    problem_with_name,
+    request,
+)
 from lendsignal.model import (
     ZERO_ID,
     Accepted,
@@ -170,3 +178,124 @@ def test_retry_after_is_heard() -> None:
 def test_any_name_but_a_blank_one_will_do() -> None:
     assert problem_with_name("loan.default") is None
     assert problem_with_name("  ")
+
+
+# order
+
+
+@pytest.mark.parametrize(
+    ("ordered_by", "device", "key"),
+    [
+        (None, Device(gaid="g-1"), None),
+        ("user", Device(gaid="g-1"), "acme:u-88231"),
+        ("user", Device(), "acme:u-88231"),
+        ("device", Device(gaid="g-1", appsflyer_id="af-1"), "gaid:g-1"),
+        ("device", Device(gaid=ZERO_ID, idfv="v-1", appsflyer_id="af-1"), "idfv:v-1"),
+        ("device", Device(appsflyer_id="af-1"), "appsflyer_id:af-1"),
+        ("device", Device(gaid=ZERO_ID), None),
+    ],
+)
+def test_order_is_kept_within_the_user_or_the_device_that_the_settings_name(
+    ordered_by: Any, device: Device, key: str | None
+) -> None:
+    chosen = msgspec.structs.replace(SETTINGS, ordered_by=ordered_by)
+
+    assert lane(delivery(device=device), chosen) == key
+
+
+def test_what_comes_after_a_later_one_is_sent_as_it_is() -> None:
+    assert SPEC.out_of_order == "send"
+
+
+# templates
+
+
+def told(template: str, **changes: Any) -> Any:
+    """The body that a template makes of a delivery."""
+    chosen = msgspec.structs.replace(SETTINGS, template=template)
+    item = encode(delivery(**changes), chosen)
+    assert not isinstance(item, Skip)
+    return request([item], chosen).json
+
+
+def test_a_template_gives_the_receiver_the_body_it_wants() -> None:
+    template = """{
+        "event": "{type}", "at": "{occurred_at_seconds}", "amount": "{value_number}", "text": "{value}",
+        "user": {"key": "acme/{user_id}", "device": "{ids.idfv}", "consent": "{consent.ad_user_data}"},
+        "note": "{value} {currency} in {country}", "fixed": [1, true, null], "braces": "{{ }}"
+    }"""
+
+    # 2026-11-22T09:14:07Z is 20,779 days and 33,247 s after 1970: 20779 × 86400 + 33247 = 1795338847.
+    assert told(template) == {
+        "event": "first_loan",
+        "at": 1795338847,
+        "amount": 41.25,
+        "text": "41.25",
+        "user": {
+            "key": "acme/u-88231",
+            "device": "E4A1B7C3-92D8-4F60-A5EB-18C7D3F60929",
+            "consent": True,
+        },
+        "note": "41.25 USD in MX",
+        "fixed": [1, True, None],
+        "braces": "{ }",
+    }
+
+
+def test_milliseconds_and_whole_objects_can_be_asked_for() -> None:
+    made = told('{"at": "{occurred_at_ms}", "ids": "{ids}"}')
+
+    assert made["at"] == 1795338847512
+    assert set(made["ids"]) == {"appsflyer_id", "idfv"}
+
+
+def test_a_missing_fact_leaves_its_key_out_and_what_is_empty_then_goes_too() -> None:
+    template = (
+        '{"id": "{id}", "worth": "{value} {currency}", "device": {"gaid": "{ids.gaid}"}, '
+        '"list": ["{ids.gaid}", "{app}"], "none": ["{ids.oaid}"], "kept": {}}'
+    )
+
+    assert told(template, value=None) == {
+        "id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+        "list": ["acme-mx"],
+        "kept": {},
+    }
+    assert told('{"only": "{value}"}', value=None) == {}
+
+
+def test_no_fact_can_break_out_of_its_string_or_be_read_as_a_placeholder() -> None:
+    wicked = 'u", "admin": true, "x": "{id}'
+
+    assert told('{"user": "{user_id}", "text": "<{user_id}>"}', user_id=wicked) == {
+        "user": wicked,
+        "text": f"<{wicked}>",
+    }
+
+
+def test_a_templated_message_is_still_signed_under_the_conversion_id() -> None:
+    chosen = msgspec.structs.replace(SETTINGS, template='{"n": "{type}"}')
+    item = encode(delivery(), chosen)
+
+    assert not isinstance(item, Skip)
+    assert request([item], chosen).key == "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ('{"a": }', "not JSON"),
+        ('["{id}"]', "must be a JSON object"),
+        ("{}", "at least one key"),
+        ('{"a": {"b": ["{vale}"]}}', r"a\.b\[0\]: \{vale\} names no fact; did you mean \{value\}"),
+        ('{"a": "{ids.gaidd}"}', r"did you mean \{ids\.gaid\}"),
+        ('{"a": "{value.amount}"}', "names no fact"),
+        ('{"a": "{}"}', "names no fact"),
+        ('{"a": "one { only"}', "lone {"),
+        ('{"a": "of {ids}"}', "must stand alone"),
+    ],
+)
+def test_a_mistake_in_a_template_is_named_with_its_place(template: str, said: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=said):
+        msgspec.convert(
+            {"url": "https://hooks.acme.example/x", "secret": {"env": "S"}, "template": template}, Settings
+        )

@@ -2,25 +2,34 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from select import select
 from threading import Event as Signal
 from threading import Thread
 
+import msgspec
 import pytest
-from tests.acme import loan
+from tests.acme import loan, login, told
 
 from lendsignal.errors import FolderInUse, LogError
-from lendsignal.log import DataFolder, Decided, open_log
+from lendsignal.log import DataFolder, Decided, open_log, parts
 from lendsignal.log import log as module
+from lendsignal.log.packing import read_state
 from lendsignal.log.sqlite import connect, row, transaction
-from lendsignal.plan import UserState
+from lendsignal.model import Contact
+from lendsignal.plan import Record, UserState
 
 
 def decided(position: int, after: int, *keys: str) -> Decided:
-    states = {key: UserState(key, forgotten_us=position) for key in keys}
+    return kept(position, after, {key: UserState(key, forgotten_us=position) for key in keys})
+
+
+def kept(
+    position: int, after: int, states: Mapping[str, UserState], records: Sequence[tuple[int, Record]] = ()
+) -> Decided:
     return Decided(
-        after=after, position=position, states=states, records=[], verdicts=[], timers=[], tally={}
+        after=after, position=position, states=states, records=records, verdicts=[], timers=[], tally={}
     )
 
 
@@ -60,7 +69,7 @@ def test_a_reader_sees_what_was_committed_while_it_is_open(tmp_path: Path) -> No
 def test_people_whose_hashes_collide_keep_their_own_states(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_place", lambda key: 7)
+    monkeypatch.setattr(module, "_hash", lambda key: 7)
     log = open_log(tmp_path / "log.sqlite")
     for after, keys in enumerate((["a"], ["b", "a"], ["c", "d"], ["d", "a"])):
         for key in keys:
@@ -79,6 +88,77 @@ def test_people_whose_hashes_collide_keep_their_own_states(
     ]
     fresh.close()
     log.close()
+
+
+def test_people_stand_in_the_order_in_which_they_were_first_seen(tmp_path: Path) -> None:
+    """So that those who came together, and act together, share pages of the file."""
+    log = open_log(tmp_path / "log.sqlite")
+    log.commit(decided(1, 0, "z", "m"))
+    log.commit(decided(2, 1, "a", "z"))
+    log.close()
+
+    db = connect(tmp_path / "log.sqlite", "", read_only=True)
+    keys = [read_state(body).key for (body,) in db.execute("select body from state order by id")]
+    db.close()
+    assert keys == ["z", "m", "a"]
+
+
+def test_an_installation_and_a_contact_are_kept_once_however_often_they_are_spoken_of(
+    tmp_path: Path,
+) -> None:
+    log = open_log(tmp_path / "log.sqlite")
+    after = told(login(0, "a", contact=Contact(email="ab" * 32)))
+    for position in range(1, 6):
+        after.tell(loan(position, f"L{position}"))
+        records = list(after.records.items())[-2:]
+        log.commit(kept(position, position - 1, {"acme:u1": after.state}, records))
+    log.close()
+
+    db = connect(tmp_path / "log.sqlite", "", read_only=True)
+    assert row(db, "select count(*) from part") == (2,)
+    db.close()
+
+
+def test_what_fell_out_of_memory_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "AT_HAND", 1)
+    monkeypatch.setattr(module, "PLACES_AT_HAND", 1)
+    log = open_log(tmp_path / "log.sqlite")
+    lives = {f"acme:u{n}": told(login(0, f"p{n}"), loan(1, f"L{n}")) for n in range(6)}
+    states = {key: msgspec.structs.replace(life.state, key=key) for key, life in lives.items()}
+    for after, key in enumerate(("acme:u5", *states, *states)):
+        log.commit(kept(after + 1, after, {known: states[known] for known in ("acme:u5", key)}))
+
+        known = {"acme:u5", *list(states)[:after]}
+        assert log.states(states) == {one: state for one, state in states.items() if one in known}
+
+    assert row(log._db, "select count(*) from state") == (len(states),)
+    log.close()
+
+
+def test_events_whose_ids_share_a_number_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_name", lambda event_id: 7)
+    log = open_log(tmp_path / "log.sqlite")
+    log.append([loan(0, "L1"), loan(1, "L2"), loan(2, "L1")])
+
+    assert [fact.seq for fact, _ in log.find("disbursed-L1")] == [1, 3]
+    assert log.find("disbursed-L3") == []
+    log.close()
+
+
+def test_ids_that_begin_with_their_time_are_numbered_in_its_order() -> None:
+    """Ours and UUIDs of version 7 begin with the milliseconds since 1970 in hexadecimal (RFC 9562, 5.7)."""
+    ours = [f"{milliseconds:012x}-ffee0011" for milliseconds in (1_700_000_000_000, 1_700_000_000_001)]
+    sevens = [
+        "018bcfe5-6802-7000-8000-000000000000",  # 1_700_000_000_002
+        "018bcfe5-6803-7000-8000-000000000000",
+    ]
+
+    numbers = [module._name(event_id) for event_id in (*ours, *sevens)]
+
+    assert numbers == sorted(set(numbers))
+    assert all(0 <= module._name(event_id) < 2**63 for event_id in (*ours, "order 66", "", "-1", "ffff" * 9))
 
 
 def test_waiting_for_another_writer_stops_no_other_thread(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from tests.acme import (
 
 from lendsignal.derive import Cut, Tiers
 from lendsignal.model import Consent, Contact, Device, Money, SkipReason
-from lendsignal.plan import Planned, Policy, Timer, Verdict, compile_policy, not_routed, record_id
+from lendsignal.plan import Planned, Policy, Timer, Verdict, compile_policy, is_not_routed, record_id
 from lendsignal.plan.state import OPEN, PENNED, RECENT
 
 TAKEN, DUPLICATE, CONFLICT, OUTDATED = (
@@ -382,7 +382,7 @@ def test_a_conversion_that_no_route_takes_does_not_wait() -> None:
 
     assert after.names() == ["disbursement", "first_loan"]
     assert not after.timers
-    assert not_routed(list(after.records.items())) == 2
+    assert all(is_not_routed(one) for one in after.planned())
 
 
 def test_one_id_that_stands_for_nobody_cannot_fill_the_pen_without_bound() -> None:

@@ -121,6 +121,6 @@ class Fate:
         )
         if self.what == "dead":
             changes.dead.append(
-                Dead(name, destination, self.answered_us, self.reason, self.request, self.answer)
+                Dead(name, destination, conversion, self.answered_us, self.reason, self.request, self.answer)
             )
         changes.add(destination, conversion, self.what, self.reason)

@@ -6,7 +6,7 @@ from typing import Any
 from tests.acme import event, loan, login, source, us
 from tests.unit.report.kept import Fate, Kept
 
-from lendsignal.log import Changes, Open, Stage, open_deliveries
+from lendsignal.log import Changes, Open, Pause, Stage, Stop, open_deliveries
 from lendsignal.plan import Entry, Planned
 from lendsignal.report import DeliveryReport, delivery
 
@@ -82,7 +82,7 @@ def test_a_delivery_that_was_lost_makes_the_report_unbalanced(tmp_path: Path) ->
     store = open_deliveries(kept.folder.deliveries)
     (lost, *_) = store.open("appsflyer-ng", 0, 1)
     changes = Changes()
-    changes.finish("appsflyer-ng", lost.id)
+    changes.finish(lost)
     store.commit(changes)
     store.close()
     report = reported(kept)
@@ -116,7 +116,7 @@ def test_a_paused_destination_is_named_with_its_reason(tmp_path: Path) -> None:
     kept = lender(tmp_path).send(fate)
     store = open_deliveries(kept.folder.deliveries)
     changes = Changes()
-    changes.paused["appsflyer-ng"] = (us(5), "http_401")
+    changes.paused["appsflyer-ng"] = Pause(us(5), Stop.PLATFORM, "http_401")
     store.commit(changes)
     store.close()
 

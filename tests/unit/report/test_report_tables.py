@@ -11,6 +11,7 @@ from tests.unit.report.kept import Fate, Kept
 
 from lendsignal.deliver import DeliverSettings, Sender
 from lendsignal.log import DataFolder, open_deliveries
+from lendsignal.log.packing import Part, pack_part, pack_records
 from lendsignal.model import Device
 from lendsignal.plan import Planned, Withdrawn
 from lendsignal.report import all_reports, load
@@ -22,7 +23,7 @@ from lendsignal.report.stored import (
     StoredWithdrawn,
     key_of,
     stored_event,
-    stored_record,
+    stored_records,
 )
 from lendsignal.resolve import ResolveSettings
 
@@ -55,22 +56,28 @@ def test_stored_events_and_records_read_as_they_were_written(tmp_path: Path) -> 
         assert key_of(stored) == (one.loan_id or (one.user_id if one.type == "registered" else None))
         if one.device is not None:
             assert snapshots.of_device("acme-ng", stored.device)[1] == ids_of(one.device)
+    numbers: dict[Part, int] = {}
     for _, record in kept.log.records(0, 100):
-        read = stored_record(msgspec.msgpack.encode(record))
+        row = stored_records(pack_records([record], lambda part: numbers.setdefault(part, len(numbers))))
+        for part, number in numbers.items():
+            snapshots.add(number, pack_part(part))
+        (read,) = row.records
         kinds.append(type(read))
         if isinstance(record, Withdrawn) or isinstance(read, StoredWithdrawn):
             continue
-        assert read.conversion.id == record.conversion.id
-        assert read.conversion.loan_number == record.conversion.loan_number
-        assert read.at_us == record.at_us
-        assert [(one.destination, one.kind, one.name) for one in read.entries] == [
+        planned = read.planned if isinstance(read, StoredRebound) else read
+        assert planned.id.hex() == record.conversion.id
+        assert row.origins[planned.origin].loan_number == record.conversion.loan_number
+        known = row.known[planned.known]
+        assert known.at_us == record.at_us
+        assert [(one.destination, one.kind, one.name) for one in planned.entries] == [
             (one.destination, one.kind, one.name) for one in record.entries
         ]
         if record.binding is not None:
-            assert read.binding is not None
-            app, number = snapshots.of_snapshot(read.binding.snapshot)
-            assert (app, read.binding.at_us) == ("acme-ng", record.binding.at_us)
-            assert number == gathered.find(app, ids_of(record.binding.snapshot.device))
+            assert known.binding is not None
+            app, installation = snapshots.of_snapshot(known.binding.snapshot)
+            assert (app, known.binding.at_us) == ("acme-ng", record.binding.at_us)
+            assert installation == gathered.find(app, ids_of(record.binding.snapshot.device))
 
     assert {StoredPlanned, StoredRebound, StoredWithdrawn} == set(kinds)
 

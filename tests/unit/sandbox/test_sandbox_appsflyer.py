@@ -181,3 +181,25 @@ def test_another_path_method_or_content_type_is_refused() -> None:
     assert send(EXAMPLES["minimal"], path="/inappevents/com.acme.loans").status == 404
     assert send(EXAMPLES["minimal"], method="PUT").status == 404
     assert send(EXAMPLES["minimal"], content_type="text/plain").status == 400
+
+
+def send_to_api2(item: Any, key: str, app: str = ANDROID) -> Answer:
+    asked = Asked(
+        host="api2.appsflyer.com",
+        method="POST",
+        path=f"/inappevent/{app}",
+        headers={"content-type": "application/json", "authentication": key},
+        body=json.dumps(item).encode(),
+    )
+    return judge(asked, SETTINGS, to_us(NOW))
+
+
+def test_api2_takes_the_dev_key_with_the_flag_of_its_samples_and_refuses_an_s2s_key() -> None:
+    taken = send_to_api2({**EXAMPLES["android"], "af_events_api": "true"}, "dev-a")
+    wrong_kind = send_to_api2(EXAMPLES["android"], "key-a")
+
+    assert (taken.status, taken.body) == (200, b"OK")
+    assert taken.taken[0].warnings == ()
+    assert (wrong_kind.status, wrong_kind.body, wrong_kind.taken) == (401, b"Unauthorized", ())
+    assert send_to_api2(EXAMPLES["android"], "unknown").body == b"Failed to Authenticate"
+    assert send_to_api2(EXAMPLES["android"], "dev-a", "com.acme.unknown").body == b"app_id"

@@ -1,0 +1,356 @@
+"""Looks at everything an operator would look at, and says of each finding what to do."""
+
+import difflib
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import apsw
+import click
+from msgspec import Struct
+
+from lendsignal import config as configuration
+from lendsignal import run as running
+from lendsignal.cli import giving
+from lendsignal.cli.giving import Stores
+from lendsignal.cli.steer import told_stop
+from lendsignal.cli.words import as_json, configured, print_json, progress_bar
+from lendsignal.clock import SystemClock
+from lendsignal.config import Config
+from lendsignal.deliver import Standing
+from lendsignal.errors import ConfigError, LogError
+from lendsignal.log import Stage
+from lendsignal.plan import Planned, Rebound, Withdrawn, record_of
+
+GIGABYTE = 1_000_000_000
+DISK_FULL_BELOW = GIGABYTE
+DISK_LOW_BELOW = 5 * GIGABYTE
+
+AHEAD_SECONDS = 60.0
+"""What lies further in the future was written under another clock."""
+
+LAG_SECONDS = 60.0
+"""A person must look where an event is not decided, or a delivery not taken up, after so long."""
+
+LONG_WAIT_SECONDS = 3_600.0
+PACKS_LOOKED_AT = 2_000
+HOUR_US = 3_600_000_000
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One thing that was looked at. `level`: ok, look (worth knowing), act (a person must)."""
+
+    check: str
+    level: str
+    found: str
+    do: str | None = None
+
+
+class Check(Protocol):
+    """Looks at one thing."""
+
+    __name__: str
+
+    def __call__(self, config: Config, /) -> Iterator[Finding]: ...
+
+
+@click.command()
+@click.option("--skip-files", is_flag=True, help="Do not read the databases through, which takes a while.")
+@configured
+@as_json
+def doctor(skip_files: bool, config_path: Path, json_: bool) -> None:
+    """Look at everything an operator would: files, disk, clock, processes, lags, pauses, what is held.
+
+    Says of each finding what to do. Ends with 1 where a person must act, with 2 where the configuration
+    cannot be used.
+
+    Example: lendsignal doctor --json
+    """
+    findings: list[Finding] = []
+    code = 0
+    try:
+        config = configuration.load(config_path)
+    except ConfigError as error:
+        findings = [
+            Finding(check="configuration", level="act", found=str(one), do="correct it: `lendsignal check`")
+            for one in error.problems
+        ]
+        code = 2
+    else:
+        giving.folder_of(config)
+        with progress_bar(quiet=json_, unit="checks") as bar:
+            task = bar.add_task("looking", total=len(CHECKS))
+            for check in CHECKS:
+                if not (skip_files and check is files):
+                    findings += _found(check, config)
+                bar.advance(task)
+        code = int(any(one.level == "act" for one in findings))
+    if json_:
+        print_json({"ok": code == 0, "findings": findings})
+    else:
+        for one in findings:
+            click.echo(f"{one.level:<4} {one.check:<14} {one.found}")
+            if one.do:
+                click.echo(f"{'':<20}{one.do}")
+    sys.exit(code)
+
+
+def _found(check: Check, config: Config) -> list[Finding]:
+    """What a check found; a file that cannot be read hides nothing of the other checks."""
+    try:
+        return list(check(config))
+    except (LogError, apsw.Error) as error:
+        return [act(check.__name__, f"cannot be looked at: {error}", "docs/how-to/recover-a-data-folder.md")]
+
+
+def ok(check: str, found: str) -> Finding:
+    return Finding(check=check, level="ok", found=found)
+
+
+def look(check: str, found: str, do: str | None = None) -> Finding:
+    return Finding(check=check, level="look", found=found, do=do)
+
+
+def act(check: str, found: str, do: str) -> Finding:
+    return Finding(check=check, level="act", found=found, do=do)
+
+
+def settings(config: Config) -> Iterator[Finding]:
+    """What loads but is worth knowing; secrets that are missing do not load."""
+    yield ok("configuration", f"{config.path} can be used; {len(config.secrets)} secrets are set")
+    for warning in config.warnings:
+        yield look("configuration", warning)
+    if config.deliver.sandbox is not None:
+        yield look(
+            "configuration",
+            "deliver.sandbox is set: deliveries go to a sandbox, not to the platforms",
+            "take it out to go live: docs/how-to/go-live-safely.md",
+        )
+
+
+def files(config: Config) -> Iterator[Finding]:
+    """Each database, read through."""
+    folder = giving.folder_of(config)
+    for path in (folder.log, folder.deliveries, folder.orders):
+        if not path.exists():
+            yield look("files", f"{path.name} is not there yet", "`lendsignal run` makes it")
+            continue
+        wrong = damage(path)
+        if wrong is None:
+            yield ok("files", f"{path.name} is whole, {path.stat().st_size / 1e6:,.1f} MB")
+        else:
+            yield act("files", f"{path.name}: {wrong}", "docs/how-to/recover-a-data-folder.md")
+
+
+def damage(path: Path) -> str | None:
+    """What SQLite finds wrong with a file; `None` where it is whole."""
+    try:
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            db.set_busy_timeout(10_000)
+            (said,) = db.execute("pragma quick_check(1)").fetchone() or ("no answer",)
+        finally:
+            db.close()
+    except apsw.Error as error:
+        return str(error)
+    return None if said == "ok" else str(said)
+
+
+def disk(config: Config) -> Iterator[Finding]:
+    """Room for what is still to come."""
+    free = shutil.disk_usage(giving.folder_of(config).path).free
+    found = f"{free / GIGABYTE:,.1f} GB are free where the data folder is"
+    if free < DISK_FULL_BELOW:
+        yield act("disk", found, "make room: with a full disk the door answers 503 and nothing is sent")
+    elif free < DISK_LOW_BELOW:
+        yield look("disk", found, "make room soon: docs/reference/data-folder.md tells what grows")
+    else:
+        yield ok("disk", found)
+
+
+def clock(config: Config) -> Iterator[Finding]:
+    """The machine's clock against the files, and against what came in last."""
+    folder = giving.folder_of(config)
+    if config.replay_clock is not None:
+        yield look("clock", "a replay clock tells the time (service.replay_clock)")
+        return
+    now_us = SystemClock().now_us()
+    times = [path.stat().st_mtime for path in folder.path.glob("*.sqlite*")]
+    ahead = max(times, default=0.0) - now_us / 1e6
+    try:
+        with Stores(folder) as stores:
+            last = stores.log.read(stores.log.end() - 1, 1)
+    except LogError:
+        last = []
+    if last:
+        ahead = max(ahead, last[0].event.received_at.timestamp() - now_us / 1e6)
+    if ahead > AHEAD_SECONDS:
+        yield act(
+            "clock",
+            f"the clock is {ahead:,.0f} s behind what was written last",
+            "see that the machine's time is kept by NTP: windows and retries go by it",
+        )
+    else:
+        yield ok("clock", "nothing lies in the future")
+
+
+def processes(config: Config) -> Iterator[Finding]:
+    """Who runs."""
+    folder = giving.folder_of(config)
+    if running.is_running(folder, "core"):
+        yield ok("processes", "core runs: events are taken")
+    else:
+        yield act("processes", "core does not run: nobody takes events", "lendsignal run")
+    wrong = running.sending(folder)
+    if wrong is None:
+        yield ok("processes", "send runs, and turns")
+    else:
+        yield act("processes", wrong, "lendsignal run; where it runs already, look at its ERROR lines")
+
+
+def lags(config: Config) -> Iterator[Finding]:
+    """How far deciding and sending are behind, in number and in time."""
+    now_us = giving.clock_of(config).now_us()
+    try:
+        stores = Stores(giving.folder_of(config))
+    except LogError as error:
+        yield look("lag", str(error), "`lendsignal run` makes what is missing")
+        return
+    with stores:
+        log, store = stores.log, stores.deliveries
+        position, end = log.position(), log.end()
+        oldest = log.read(position, 1)
+        waits = now_us / 1e6 - oldest[0].event.received_at.timestamp() if oldest else 0.0
+        yield _lag("decide", f"{end - position:,} of {end:,} events are not decided", waits)
+        following = log.records(store.position(), 1)
+        record = following[0][1] if following else None
+        at_us = record.at_us if isinstance(record, (Planned, Rebound, Withdrawn)) else now_us
+        what = "nothing planned is" if record is None else "records are"
+        yield _lag("send", f"{what} still to be read by the sender", (now_us - at_us) / 1e6)
+        orders = giving.orders_of(giving.folder_of(config))
+        if orders is not None:
+            open_orders = orders.last() - store.order()
+            orders.close()
+            if open_orders > 0:
+                yield look("orders", f"{open_orders} orders are not carried out yet")
+
+
+def _lag(what: str, found: str, seconds: float) -> Finding:
+    if seconds > LAG_SECONDS:
+        return act(
+            "lag",
+            f"{what} is {_span(seconds)} behind: {found}",
+            "see that the process runs, that the disk is quick enough, and its ERROR lines",
+        )
+    return ok("lag", f"{what}: {found}")
+
+
+def destinations(config: Config) -> Iterator[Finding]:
+    """What waits, is held, is stopped or belongs to nobody, destination by destination."""
+    if not giving.folder_of(config).deliveries.exists():
+        yield look("destinations", "no sender has run here yet", "lendsignal run")
+        return
+    lately = _held_lately(config)
+    for one in giving.standing(config):
+        name = one.destination
+        if not one.configured:
+            yield from _orphan(config, one)
+            continue
+        for stop in one.stopped:
+            found = f"{name} is paused {told_stop(stop)}"
+            if stop.by == "person":
+                yield look("paused", found, one.next_words[0])
+            else:
+                yield act(
+                    "paused", found, f"see {stop.reason} in docs/reference/reasons.md; {one.next_words[0]}"
+                )
+        if one.held:
+            growing = lately.get(name, 0)
+            found = f"{name} holds {one.held:,} that may have arrived, {growing:,} of them since an hour ago"
+            do = f"ask the platform, then: lendsignal replay --state held --destination {name} --dry-run"
+            yield act("held", found, do) if growing else look("held", found, do)
+        yield from _waiting(config, one)
+        if one.dead:
+            yield look("dead", f"{name} has {one.dead:,} dead", f"lendsignal dead list --destination {name}")
+
+
+def _orphan(config: Config, one: Standing) -> Iterator[Finding]:
+    """Deliveries of a destination that was taken out, or got another name."""
+    name, n = one.destination, one.waiting + one.held + one.pending
+    if not n:
+        return
+    heir = next(iter(difflib.get_close_matches(name, config.outlets, 1, 0.5)), "NEW-NAME")
+    yield act(
+        "destinations",
+        f"{n:,} deliveries wait for {name}, which is not configured",
+        f'renamed: [destination.{heir}] formerly = ["{name}"]; else: lendsignal cancel --destination {name}',
+    )
+
+
+def _waiting(config: Config, one: Standing) -> Iterator[Finding]:
+    """The one that was planned first of those that wait."""
+    now_us = giving.clock_of(config).now_us()
+    with Stores(giving.folder_of(config)) as stores:
+        firsts = [
+            first[0].id
+            for stage in (Stage.WAITING, Stage.PARKED)
+            if (first := stores.deliveries.open(one.destination, 0, 1, stage))
+        ]
+        record = stores.log.record(record_of(min(firsts))[0]) if firsts else None
+    if not isinstance(record, (Planned, Rebound)):
+        yield ok("waiting", f"{one.destination}: nothing waits")
+        return
+    seconds = (now_us - record.at_us) / 1e6
+    found = f"{one.destination}: {one.waiting:,} wait, the oldest for {_span(seconds)}"
+    if seconds > LONG_WAIT_SECONDS and config.outlets[one.destination].period is None:
+        yield look("waiting", found, "lendsignal report delivery   # tells what they wait for")
+    else:
+        yield ok("waiting", found)
+
+
+def _held_lately(config: Config) -> dict[str, int]:
+    """Deliveries that came to be held within the last hour, as far as the last receipts tell."""
+    since_us = giving.clock_of(config).now_us() - HOUR_US
+    found: dict[str, int] = {}
+    with Stores(giving.folder_of(config)) as stores:
+        store = stores.deliveries
+        for _, receipts in store.all_receipts(max(0, store.last_pack() - PACKS_LOOKED_AT)):
+            for one in receipts:
+                if one.what == "held" and one.answered_us > since_us:
+                    found[one.destination] = found.get(one.destination, 0) + 1
+    return found
+
+
+def retention(config: Config) -> Iterator[Finding]:
+    """How far back the log goes, and what it takes."""
+    folder = giving.folder_of(config)
+    try:
+        with Stores(folder) as stores:
+            first = stores.log.read(0, 1)
+    except LogError:
+        return
+    size = sum(path.stat().st_size for path in folder.path.glob("*.sqlite*"))
+    since = f", events since {first[0].event.received_at:%Y-%m-%d}" if first else ""
+    yield ok("retention", f"{size / 1e6:,.1f} MB{since}; nothing is deleted yet, so the folder grows")
+
+
+def _span(seconds: float) -> str:
+    """A span in its largest whole unit."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{max(0, int(seconds))}s"
+
+
+CHECKS: tuple[Check, ...] = (
+    settings,
+    files,
+    disk,
+    clock,
+    processes,
+    lags,
+    destinations,
+    retention,
+)

@@ -1,0 +1,122 @@
+"""The bench's verbs, and how their figures are shown to people."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+import click
+import msgspec
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+
+from lendsignal.bench import Target, fan_out, grow, isolate, measure, pile_up
+from lendsignal.cli.words import as_json, print_json
+
+
+def _tell(doing: str) -> None:
+    click.echo(f"… {doing}", err=True)
+
+
+@click.group(invoke_without_command=True)
+@click.option("--quick", is_flag=True, help="Smaller numbers, within a minute or so.")
+@click.option("--no-peer", is_flag=True, help="Without the Celery worker, which is installed for it.")
+@as_json
+@click.pass_context
+def bench(context: click.Context, quick: bool, no_peer: bool, json_: bool) -> None:
+    """Throughput, delay and memory of the whole service on this machine, with fsync on.
+
+    Every figure is of this run on this machine: compare ratios, not machines.
+    """
+    logging.getLogger().setLevel(logging.WARNING)
+    if context.invoked_subcommand is None:
+        _show(measure(quick=quick, tell=_tell, peer=not no_peer), json_=json_)
+
+
+@bench.command()
+@click.option(
+    "--events", type=click.IntRange(1_000), default=10_000_000, show_default=True, help="In the end."
+)
+@click.option("--users", type=click.IntRange(1), help="In the end; a tenth of the events by default.")
+@click.option(
+    "--sample", type=click.IntRange(100), default=25_000, show_default=True, help="Events between samples."
+)
+@as_json
+def growth(events: int, users: int | None, sample: int, json_: bool) -> None:
+    """What an event costs as the store grows, sampled while one data folder is filled.
+
+    Ten million events take the better part of an hour and some gigabytes of disk.
+    """
+    _show(grow(events, users or events // 10, _tell, chunk=sample), json_=json_)
+
+
+@bench.command()
+@click.option("--events", type=click.IntRange(1_000), default=40_000, show_default=True, help="In each run.")
+@click.option("--most", type=click.IntRange(1, 8), default=8, show_default=True, help="Deliveries an event.")
+@as_json
+def fan(events: int, most: int, json_: bool) -> None:
+    """Throughput against the number of deliveries an event makes, one request each."""
+    _show(fan_out(events, most, _tell), json_=json_)
+
+
+@bench.command()
+@click.argument("deliveries", type=click.IntRange(1_000), default=5_000_000)
+@as_json
+def backlog(deliveries: int, json_: bool) -> None:
+    """Memory, start-up and going on with so many deliveries behind a stopped destination (5 million)."""
+    _show(pile_up(deliveries, _tell), json_=json_)
+
+
+@bench.command()
+@click.option("--seconds", type=click.IntRange(1), default=30, show_default=True, help="Of each run.")
+@click.option("--rate", type=float, help="Events a second; 80 % of the most that was reached by default.")
+@as_json
+def isolation(seconds: int, rate: float | None, json_: bool) -> None:
+    """Delays of one destination with and without another that never answers, in one run."""
+    _show(isolate(seconds, _tell, per_second=rate), json_=json_)
+
+
+def _show(figures: Struct, *, json_: bool) -> None:
+    if json_:
+        print_json(figures)
+        return
+    screen = Console()
+    targets: Sequence[Target] = getattr(figures, "targets", ())
+    table = Table("figure", "value", box=None)
+    _add_rows(table.add_row, "", msgspec.to_builtins(figures))
+    screen.print(table)
+    if targets:
+        screen.print(_table_of(targets))
+
+
+def _add_rows(add: Callable[[str, str], None], name: str, value: object) -> None:
+    """A row for each figure; those inside another have its name before theirs."""
+    match value:
+        case dict():
+            for inner, one in value.items():
+                if inner not in ("targets", "samples"):
+                    _add_rows(add, f"{name}.{inner}" if name else inner, one)
+        case list():
+            for number, one in enumerate(value, 1):
+                _add_rows(add, f"{name}[{number}]", one)
+        case float():
+            add(name, f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}")
+        case int():
+            add(name, f"{value:,}")
+        case _:
+            add(name, str(value))
+
+
+def _table_of(targets: Sequence[Target]) -> Table:
+    table = Table("target", "found", "reach", "reached", "then", "reached", box=None)
+    yes: Mapping[bool | None, str] = {True: "yes", False: "no", None: "not measured"}
+    for one in targets:
+        limit = "≤" if one.less_is_better else "≥"
+        table.add_row(
+            one.what,
+            "–" if one.found is None else f"{one.found:,.1f} {one.unit}",
+            f"{limit} {one.reach:,.0f}",
+            yes[one.reached],
+            f"{limit} {one.go_for:,.0f}",
+            yes[one.went],
+        )
+    return table

@@ -1,0 +1,121 @@
+"""What is sent in a delivery, and the destination's item made of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+
+import msgspec
+from msgspec import Struct
+
+from lendsignal.deliver.outlet import Outlet
+from lendsignal.destination.spec import Item, Request
+from lendsignal.log import Open
+from lendsignal.model import App, Consent, Contact, Delivery, Skip, SkipReason, id_of
+from lendsignal.plan import Entry, Planned, Rebound
+from lendsignal.resolve import Binding
+
+
+class Body(Struct, frozen=True):
+    """What is sent in a delivery: frozen at planning, the binding until the first claim.
+
+    Times in `_us` are microseconds since 1970: the event's own, and when it reached us.
+    """
+
+    entry: Entry
+    conversion_id: str
+    conversion: str
+    occurred_at: datetime
+    user_id: str
+    binding: Binding | None
+    contact: Contact | None
+    consent: Consent | None
+    occurred_us: int
+    received_us: int
+
+
+def body_of(record: Planned | Rebound, entry: Entry) -> Body:
+    """What a record's entry sends."""
+    conversion = record.conversion
+    return Body(
+        entry,
+        conversion.id,
+        conversion.name,
+        conversion.occurred_at.astimezone(UTC),
+        conversion.user_id,
+        record.binding,
+        record.contact,
+        record.consent,
+        conversion.origin.occurred_us,
+        conversion.origin.received_us,
+    )
+
+
+def delivery_of(
+    outlet: Outlet, apps: Mapping[str, App], body: Body, occurred_at: datetime | None = None
+) -> Delivery | Skip:
+    """All that the destination may look at, or why there is none: no login, no id the platform knows by.
+
+    `occurred_at` is the moment it is sent as where that is not its own.
+    """
+    if body.binding is None:
+        return Skip(SkipReason.NO_LOGIN)
+    snapshot = body.binding.snapshot
+    wanted = outlet.spec.any_of_ids
+    if wanted and not any(id_of(snapshot.device, kind) for kind in wanted):
+        return Skip(SkipReason.NO_DEVICE_ID)
+    return Delivery(
+        id=body.conversion_id,
+        name=body.entry.name,
+        occurred_at=occurred_at or body.occurred_at,
+        user_id=body.user_id,
+        app=apps.get(snapshot.app, outlet.app),
+        device=snapshot.device,
+        value=body.entry.value,
+        contact=body.contact if outlet.common.share_contact else None,
+        consent=body.consent,
+    )
+
+
+def encoded(
+    outlet: Outlet, apps: Mapping[str, App], body: Body, occurred_at: datetime | None = None
+) -> Item | Skip:
+    """The destination's item for a body, or why there is none."""
+    delivery = delivery_of(outlet, apps, body, occurred_at)
+    return delivery if isinstance(delivery, Skip) else outlet.module.encode(delivery, outlet.own)
+
+
+def rendered(
+    outlet: Outlet, apps: Mapping[str, App]
+) -> Callable[[int, Planned | Rebound, Entry, Binding | None], Request | Skip | None]:
+    """What makes a delivery's request again as it was or will be sent, alone and without its secret."""
+
+    def render(
+        delivery: int, record: Planned | Rebound, entry: Entry, binding: Binding | None
+    ) -> Request | Skip | None:
+        body = msgspec.structs.replace(body_of(record, entry), binding=binding)
+        item = encoded(outlet, apps, body)
+        return item if isinstance(item, Skip) else outlet.module.request([item], outlet.own)
+
+    return render
+
+
+def grouped(
+    ready: Sequence[tuple[Open, Item]], batch_by: str | None
+) -> Sequence[Sequence[tuple[Open, Item]]]:
+    """Items by the request: those that must be alike in one key together, bisected ones in small parts.
+
+    Within a request by id: so the rows of an answer that comes later find their deliveries.
+    """
+    if len(ready) < 2:
+        return [ready] if ready else []
+
+    def request_of(pair: tuple[Open, Item]) -> tuple[int, str]:
+        one, item = pair
+        return one.batch, str(item.get(batch_by, "")) if batch_by else ""
+
+    requests: list[Sequence[tuple[Open, Item]]] = []
+    for (batch, _), group in groupby(sorted(ready, key=request_of), key=request_of):
+        members = sorted(group, key=lambda pair: pair[0].id)
+        size = batch or len(members)
+        requests += [members[start : start + size] for start in range(0, len(members), size)]
+    return requests

@@ -1,0 +1,155 @@
+"""Carries out what people ordered: stop, let go, cancel, send through again."""
+
+import logging
+
+from lendsignal.deliver.book import Book
+from lendsignal.log import (
+    EVERY,
+    Again,
+    Cancel,
+    Halt,
+    LetGo,
+    Open,
+    Order,
+    Orders,
+    Pause,
+    Stage,
+    Stop,
+)
+from lendsignal.plan import Planned, Rebound, record_of
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.2
+"""How often orders are looked for."""
+
+CHANGES = ("accepted", "dead", "skipped", "cancelled", "held")
+"""Receipts after which a delivery is no more what it was when it was chosen."""
+
+
+class Obedience:
+    """The sender's place among the orders. An order and what follows from it are one commit."""
+
+    def __init__(self, book: Book, orders: Orders) -> None:
+        self._book = book
+        self._orders = orders
+        self._done = book.store.order()
+        self._looked_at = -LOOK_SECONDS
+
+    def turn(self) -> bool:
+        """Carries out the next order, if there is one and everything before it is on disk."""
+        now = self._book.steady()
+        if now - self._looked_at < LOOK_SECONDS:
+            return False
+        found = self._orders.after(self._done)
+        if not found:
+            self._looked_at = now
+            return False
+        if not self._book.commit():
+            return False
+        number, order = found[0]
+        done, passed_over = self._carried_out(order)
+        self._book.changes.order = self._done = number
+        self._book.changes.obeyed = (number, done, passed_over)
+        self._book.touched()
+        return self._book.commit()
+
+    def _carried_out(self, order: Order) -> tuple[int, int]:
+        """Deliveries (or destinations) it reached, and those it came too late for."""
+        match order:
+            case Halt(destinations, reason):
+                return sum(self._halt(self._book.name(name), reason) for name in destinations), 0
+            case LetGo(destinations):
+                return sum(self._let_go(self._book.name(name)) for name in destinations), 0
+            case Cancel():
+                return self._cancel(order)
+            case Again():
+                return self._again(order)
+
+    def _halt(self, name: str, reason: str) -> int:
+        book = self._book
+        if name == EVERY:
+            book.everything = Pause(book.clock.now_us(), Stop.PERSON, reason)
+            book.changes.paused[EVERY] = book.everything
+            logger.warning("everything is paused by order")
+        elif name in book.lines:
+            book.stop(name, Stop.PERSON, reason)
+        else:
+            return 0
+        return 1
+
+    def _let_go(self, name: str) -> int:
+        book = self._book
+        if name == EVERY:
+            book.everything = None
+            book.changes.paused[EVERY] = None
+            return 1 + sum(self._let_go(one) for one, line in book.lines.items() if line.stopped)
+        if name not in book.lines:
+            return 0
+        stopped = book.lines[name].stopped
+        if stopped is not None and stopped.kind is Stop.BRAKE:
+            book.agree(name)
+        book.resume(name)
+        return 1
+
+    def _cancel(self, order: Cancel) -> tuple[int, int]:
+        book, done = self._book, 0
+        for number in order.deliveries:
+            one = book.find(book.name(order.destination), number)
+            if one is None:
+                continue
+            if one.stage is Stage.HELD:
+                book.finish(one, "cancelled", "by_hand")
+                done += 1
+            else:
+                done += book.withdraw(one, "cancelled", "by_hand", 0)
+        return done, len(order.deliveries) - done
+
+    def _again(self, order: Again) -> tuple[int, int]:
+        changed = {
+            receipt.id
+            for _, pack in self._book.store.all_receipts(order.pack)
+            for receipt in pack
+            if receipt.what in CHANGES
+        }
+        done, name = 0, self._book.name(order.destination)
+        for number, bound in order.deliveries:
+            one = self._book.find(name, number)
+            if number in changed:
+                continue
+            if order.what == "held":
+                if one is not None and one.stage is Stage.HELD:
+                    self._wait(one)
+                    done += 1
+            elif one is None and self._is_planned(name, number):
+                self._reopen(order, number, bound)
+                done += 1
+        return done, len(order.deliveries) - done
+
+    def _is_planned(self, name: str, number: int) -> bool:
+        """Whether the log holds what is to be sent: without it nobody could make it again."""
+        record, place = record_of(number)
+        planned = self._book.log.record(record)
+        if not isinstance(planned, (Planned, Rebound)) or place >= len(planned.entries):
+            return False
+        return self._book.name(planned.entries[place].destination) == name
+
+    def _reopen(self, order: Again, number: int, bound: int) -> None:
+        book, name = self._book, self._book.name(order.destination)
+        book.changes.add(name, order.conversion, order.what, order.reason, -1)
+        book.changes.add(name, order.conversion, "replayed", f"{order.what} {order.reason}")
+        if order.what == "dead":
+            book.changes.revived.append(number)
+        now_us = book.clock.now_us()
+        self._wait(Open(name, number, Stage.WAITING, now_us, bound=bound, first_us=now_us))
+
+    def _wait(self, one: Open) -> None:
+        """Its turn comes at the pace for what is sent through again."""
+        one.again, one.due_us, one.reason = True, self._book.clock.now_us(), "by_hand"
+        self._book.receipt(one, "released", "by_hand", None)
+        self._book.changes.reopen(one)
+        line = self._book.lines.get(one.destination)
+        if line is not None:
+            self._book.park(line, one)
+        else:
+            one.stage = Stage.WAITING
