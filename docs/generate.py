@@ -1,21 +1,27 @@
 """Writes the reference pages that follow from the code: `python docs/generate.py`.
 
 `docs/reference/cli.md` comes from the command's own verbs and options, `docs/reference/configuration.md`
-from the settings types. `tests/docs/test_documentation.py` says when a committed page is behind.
+from the settings types, `docs/reference/metrics.md` from what the roles measure. `tests/docs/test_documentation.py` says when a committed page is behind.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import click
 from msgspec import inspect
 
 from lendsignal.cli import main as command
+from lendsignal.clock import SystemClock
 from lendsignal.config import Settings
-from lendsignal.deliver import DestinationSettings
+from lendsignal.decide import DecideMeters
+from lendsignal.deliver import DeliverMeters, DestinationSettings
 from lendsignal.destination import registry
+from lendsignal.log import Log
+from lendsignal.metrics import FolderMeters, Meters, ProcessMeters, UpMeters
 from lendsignal.settings import Field, describe
+from lendsignal.source import SourceMeters
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -43,7 +49,7 @@ SECTIONS = {
 
 def pages() -> dict[Path, str]:
     """The text of every generated page, by its file."""
-    made = {"cli.md": verbs(command, "lendsignal", 2), "configuration.md": tables()}
+    made = {"cli.md": verbs(command, "lendsignal", 2), "configuration.md": tables(), "metrics.md": metrics()}
     found: dict[Path, str] = {}
     for name, parts in made.items():
         path = REFERENCE / name
@@ -163,6 +169,33 @@ def default(field: Field) -> str:
     if field.required:
         return "needed"
     return "" if field.default is None else f"`{field.default}`"
+
+
+# the metrics
+
+
+def meters() -> dict[str, tuple[Meters, ...]]:
+    """What there is to measure, by what it is about; nothing is measured here."""
+    nowhere = cast(Log, None)
+    return {
+        "The door": (SourceMeters(),),
+        "Deciding": (DecideMeters(nowhere, SystemClock()),),
+        "Sending": (DeliverMeters(),),
+        "The roles and the machine": (UpMeters(), ProcessMeters("core"), FolderMeters(Path())),
+    }
+
+
+def metrics() -> Iterator[str]:
+    """One section a stage; what several stages tell stands where it comes first."""
+    known: set[str] = set()
+    for heading, group in meters().items():
+        yield f"## {heading}\n"
+        rows: list[tuple[str, ...]] = []
+        for one in (one for part in group for one in part.all if one.family.name not in known):
+            known.add(one.family.name)
+            labels = ", ".join(f"`{label}`" for label in one.family.labels)
+            rows.append((f"`{one.family.name}`", one.kind, labels, one.family.meaning))
+        yield table("metric", "kind", "labels", "meaning", rows=rows)
 
 
 def table(*columns: str, rows: Sequence[tuple[str, ...]]) -> str:

@@ -5,6 +5,7 @@ LendsignalError
 ├── InputError       one event or file row cannot be taken; names field and rule, never the person's data
 ├── LogError         the data folder cannot be read or written as it must
 │   ├── FolderInUse  another process already has this role over this data folder
+│   ├── NotYet       a file is not made yet: whoever makes it has not run
 │   └── Damaged      a file of the data folder is damaged: a person must act
 ├── TransportError   a request could not be made at all
 └── DataError        stored data contradicts itself
@@ -67,6 +68,10 @@ class FolderInUse(LogError):
             f"another lendsignal process already does {role!r} in {folder}; "
             "stop it first, or give this one a data folder of its own (service.data)"
         )
+
+
+class NotYet(LogError):
+    """A file that is only to be read is not made yet: whoever makes it has not run here."""
 
 
 class Damaged(LogError):

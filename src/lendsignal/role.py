@@ -10,12 +10,13 @@ from pathlib import Path
 
 from lendsignal import config as configuration
 from lendsignal import run
-from lendsignal.errors import ConfigError, LendsignalError
+from lendsignal.errors import ConfigError, Damaged, DataError, LendsignalError
 from lendsignal.lifeline import end_with_parent
 
 
 def main() -> int:
-    """Does the role until told to stop; 0 then, 1 where it cannot be done, 2 for a wrong configuration."""
+    """Does the role until told to stop; 0 then, 1 where it cannot be done, 2 for a wrong configuration, 3
+    where a file is damaged."""
     words = argparse.ArgumentParser(prog="python -m lendsignal.role", description=__doc__)
     words.add_argument("name", choices=run.ROLES)
     words.add_argument("--config", type=Path, required=True)
@@ -36,7 +37,7 @@ def main() -> int:
         return 2
     except LendsignalError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return run.DAMAGED_CODE if isinstance(error, (Damaged, DataError)) else 1
     return 0
 
 

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Container, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -31,7 +32,7 @@ from lendsignal.clock import Clock, clock_at
 from lendsignal.config import Config
 from lendsignal.decide import DecideMeters, Decider
 from lendsignal.deliver import DeliverMeters, Sender, secrets_of
-from lendsignal.errors import FolderInUse, LogError
+from lendsignal.errors import DataError, FolderInUse, LogError, NotYet
 from lendsignal.log import (
     EVERY,
     DataFolder,
@@ -41,6 +42,7 @@ from lendsignal.log import (
     open_log,
     open_orders,
     open_shelf,
+    refuse_damage,
     seconds_since_beat,
 )
 from lendsignal.metrics import CONTENT_TYPE, FolderMeters, RoleMetrics, Ticking
@@ -53,6 +55,12 @@ KEEP_ALIVE_SECONDS = 75
 """Longer than the pools of the usual clients keep a connection, so that it is they who close it."""
 
 RESTART_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+DAMAGED_CODE = 3
+"""What a role ends with whose files are damaged."""
+
+DAMAGED_SECONDS = 60.0
+"""How soon such a role is started again: a person must act, and until then it would end again."""
+
 PORT_SECONDS = 8.0
 """How long a port may still be taken by a service that is about to end."""
 
@@ -116,7 +124,7 @@ def _sending(
     """The sender's place in the records, what is open, due and paused; nothing before it has started."""
     try:
         deliveries = open_deliveries(folder.deliveries, read_only=True)
-    except LogError:
+    except NotYet:
         return 0, {}, (), {}
     try:
         paused = {name: pause.reason for name, pause in deliveries.paused().items()}
@@ -225,7 +233,7 @@ def _relay_door(config: Config, shelf: Shelf, clock: Clock, woken: Callable[[], 
         own = outlet.own
         if outlet.shelved and (secret := secrets_of(own)["secret"]):
             relay = Relay(
-                name=outlet.name, brand=outlet.app.brand, kind=own.installation, token_for=own.token_for
+                name=outlet.name, brand=outlet.app.brand, kind=own.installation, good_for=own.good_for
             )
             for name in (outlet.name, *outlet.common.formerly):
                 relays[name], secrets[name] = relay, secret
@@ -282,6 +290,8 @@ class Supervisor:
             del self._children[role]
             _let_go(child)
             wait = RESTART_SECONDS[min(self._failures[role], len(RESTART_SECONDS) - 1)]
+            if code == DAMAGED_CODE:
+                wait = DAMAGED_SECONDS
             self._failures[role] += 1
             self._due[role] = now + wait
             logger.warning("%s ended with code %s; starting it again in %.1f s", role, code, wait)
@@ -344,7 +354,7 @@ def run(
     silent = {role: folder.path / f"{role}.address" for role in roles if role != "send"}
     supervisor = Supervisor(config, roles, arguments)
     try:
-        _refuse_damage(folder)
+        refuse_damage(folder, sends="send" in roles)
         for left in (*silent.values(), folder.pulse("send")):
             left.unlink(missing_ok=True)
         _wait_for_ports(config, roles, stopping)
@@ -355,20 +365,6 @@ def run(
                 announce(role, silent.pop(role).read_text())
     finally:
         supervisor.stop()
-
-
-def _refuse_damage(folder: DataFolder) -> None:
-    """Raises `LogError` where a file cannot be used, or the two do not belong to one moment."""
-    log, deliveries = open_log(folder.log), open_deliveries(folder.deliveries)
-    try:
-        if deliveries.position() > log.last_record():
-            raise LogError(
-                f"{folder.deliveries.name} is ahead of {folder.log.name}: the log is an older copy, and"
-                " what it decides now would not be sent; see docs/how-to/recover-a-data-folder.md"
-            )
-    finally:
-        log.close()
-        deliveries.close()
 
 
 def _wait_for_ports(config: Config, roles: tuple[str, ...], stopping: threading.Event) -> None:
@@ -428,7 +424,7 @@ def _log_when_there(folder: DataFolder, stopping: threading.Event) -> Any:
     while not stopping.wait(0.05):
         try:
             return open_log(folder.log, read_only=True)
-        except LogError:
+        except NotYet:
             continue
     return None
 
@@ -460,6 +456,8 @@ class Readiness:
 
     def _taking(self) -> str | None:
         """A refusal of long ago says nothing: where nobody sends, nothing could disprove it."""
+        if self._intake.damage is not None:
+            return self._intake.damage
         refused = self._intake.seconds_since_refusal()
         return None if refused is None or refused > STILL_SECONDS else "the log does not take events"
 
@@ -480,8 +478,15 @@ def sending(folder: DataFolder) -> str | None:
     """Why nothing is sent, whatever the destinations do; `None` where the sender turns."""
     beat = seconds_since_beat(folder.pulse("send"))
     if beat is None or not sender_runs(folder):
-        return "the sender does not run"
+        return _why_it_ended(folder) or "the sender does not run"
     return None if beat <= STILL_SECONDS else f"the sender has not turned for {beat:.0f} s"
+
+
+def _why_it_ended(folder: DataFolder) -> str | None:
+    try:
+        return f"the sender ended: {folder.trouble('send').read_text()}"
+    except OSError:
+        return None
 
 
 def sender_runs(folder: DataFolder) -> bool:
@@ -533,15 +538,22 @@ def role(name: str, config: Config) -> None:
     """Does one role in this process until told to stop."""
     # Our values are trees without cycles: the collector would only walk the states again and again.
     gc.set_threshold(100_000, 50, 100)
-    match name:
-        case "core":
-            core(config)
-        case "send":
-            send(config)
-        case "web":
-            web(config)
-        case _:
-            raise ValueError(f"no role {name!r}")
+    trouble = DataFolder(config.data).trouble(name)
+    try:
+        trouble.unlink(missing_ok=True)
+        match name:
+            case "core":
+                core(config)
+            case "send":
+                send(config)
+            case "web":
+                web(config)
+            case _:
+                raise ValueError(f"no role {name!r}")
+    except (LogError, DataError) as error:
+        with suppress(OSError):
+            trouble.write_text(str(error))
+        raise
 
 
 def web(config: Config) -> None:

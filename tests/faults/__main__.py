@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: the sender in a simulated world, seed after seed; the last line is the proof as JSON.
+"""`python -m tests.faults`: the sender in simulated worlds; the last line of the output is the proof as JSON.
 
 Ends with 1 where a promise was broken, with the one command that shows how.
 """
@@ -6,7 +6,6 @@ Ends with 1 where a promise was broken, with the one command that shows how.
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 from multiprocessing import get_context
 from os import cpu_count
 
@@ -14,11 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tests.faults.planted import PLANTED, found_by
 from tests.faults.seed import broken_by
-
-SEEDS_FOR_A_BUG = 1_000
-"""Within so many seeds each planted bug must be found."""
-
-SEEDS_AT_ONCE = 20
+from tests.faults.suite import SEEDS_FOR_A_BUG, hunted, parts, tried
 
 SHOWN = 20
 """Failing seeds that are told one by one."""
@@ -45,13 +40,14 @@ def main() -> int:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress, _pool(given.processes) as pool:
+    # The workers are there before the thread that draws the bar: they copy nothing of it.
+    with get_context("fork").Pool(given.processes) as pool, Progress(*columns, console=console) as progress:
         bar = progress.add_task("seeds", total=given.seeds)
-        for tried, broken in pool.imap_unordered(_some, _parts(given.first, given.seeds)):
+        for number, broken in pool.imap_unordered(tried, parts(given.first, given.seeds)):
             failures += broken
-            progress.advance(bar, tried)
+            progress.advance(bar, number)
         bar = progress.add_task("planted bugs", total=len(PLANTED))
-        for name, seed in pool.imap_unordered(_hunted, [bug.__name__ for bug in PLANTED]):
+        for name, seed in pool.imap_unordered(hunted, [bug.__name__ for bug in PLANTED]):
             found[name] = seed
             progress.advance(bar)
     for seed, sentence in sorted(failures)[:SHOWN]:
@@ -78,26 +74,6 @@ def _one(seed: int, *, trace: bool, bug: str | None) -> int:
     sentence = broken_by(seed, tell) if bug is None else found_by(bug, seed, tell)
     print(f"seed {seed}: {'kept every promise' if sentence is None else sentence}")
     return 0 if sentence is None else 1
-
-
-def _pool(processes: int):  # type: ignore[no-untyped-def]  # multiprocessing's own type is not public
-    return get_context("spawn").Pool(processes)
-
-
-def _parts(first: int, seeds: int) -> Iterator[range]:
-    end = first + seeds
-    return (range(one, min(one + SEEDS_AT_ONCE, end)) for one in range(first, end, SEEDS_AT_ONCE))
-
-
-def _some(seeds: range) -> tuple[int, list[tuple[int, str]]]:
-    """How many were tried, and those that broke a promise."""
-    return len(seeds), [(seed, broken) for seed in seeds if (broken := broken_by(seed)) is not None]
-
-
-def _hunted(name: str) -> tuple[str, int | None]:
-    """The first seed that finds a planted bug."""
-    seeds = (seed for seed in range(SEEDS_FOR_A_BUG) if found_by(name, seed) is not None)
-    return name, next(seeds, None)
 
 
 if __name__ == "__main__":

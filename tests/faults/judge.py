@@ -313,6 +313,9 @@ class Judge:
             self.rows.pop(number, None)
         for number, one in changes.kept.items():
             self.rows[number] = Row(one.stage, one.destination, one.again, one.first_us)
+            if one.stage is Stage.PENDING and number in self.by_delivery:
+                # Nobody can take back what the platform took in: its verdict is followed.
+                self.by_delivery[number].is_withdrawn = False
         for name, pause in changes.paused.items():
             if pause is None:
                 self._stops.pop(name, None)

@@ -113,7 +113,7 @@ class Platform:
         if not self.place.picky:
             return "accepted"
         number = crc32(f"{self._world.seed}{self.place.name}{conversion}".encode()) % 100
-        marks = ((60, "accepted"), (70, "unconfirmed"), (80, "late"), (92, f"rejected:bad_{number}"))
+        marks = ((48, "accepted"), (55, "unconfirmed"), (80, "late"), (93, f"rejected:bad_{number}"))
         return next((word for below, word in marks if number < below), "split")
 
 

@@ -75,7 +75,7 @@ class House:
             for weather in faults.weather:
                 begins = chance.uniform(0, span)
                 world.after(begins, lambda p=platform, w=weather: self._weather(p, w))  # type: ignore[misc]
-                ends = begins + chance.choice((0.5, 5.0, 60.0))
+                ends = begins + chance.choice((1.0, 10.0, 90.0))
                 world.after(ends, lambda p=platform: self._weather(p, "fair"))  # type: ignore[misc]
         if faults.full_disk:
             begins = chance.uniform(0, span)

@@ -167,7 +167,7 @@ def _faults(chance: Random) -> Faults:
     def share(most: float) -> float:
         return 0.0 if none or chance.random() < 0.5 else chance.uniform(0.0, most)
 
-    weather = () if none else tuple(name for name in WEATHER if chance.random() < 0.35)
+    weather = () if none else tuple(name for name in WEATHER if chance.random() < 0.3)
     deaths = 0 if none or chance.random() < 0.5 else chance.randint(1, 6)
     return Faults(
         refused=share(0.2),

@@ -8,7 +8,7 @@ from lendsignal import config as configuration
 from lendsignal import run as running
 from lendsignal.config import Config
 from lendsignal.errors import LogError
-from lendsignal.log import Changes, DataFolder, open_deliveries
+from lendsignal.log import Changes, DataFolder, open_deliveries, open_log
 
 
 @pytest.fixture
@@ -32,15 +32,39 @@ def test_a_damaged_log_starts_nothing_and_names_the_page_that_helps(config: Conf
 
 def test_a_log_older_than_its_deliveries_starts_nothing(config: Config) -> None:
     """Its new conversions would get ids that the sender has passed already: they would never be sent."""
-    deliveries = open_deliveries(DataFolder(config.data).deliveries)
-    changes = Changes()
-    changes.position = 512
-    deliveries.commit(changes)
-    deliveries.close()
+    open_log(DataFolder(config.data).log).close()
+    sent_up_to(config, record=512)
 
     with pytest.raises(LogError, match=r"ahead of log\.sqlite"):
         running.run(config)
     assert started(config) == []
+
+
+def test_deliveries_without_their_log_start_nothing_and_no_log_is_made(config: Config) -> None:
+    sent_up_to(config, record=512)
+
+    with pytest.raises(LogError, match=r"log\.sqlite is missing or empty"):
+        running.run(config)
+    assert not DataFolder(config.data).log.exists()
+
+
+def test_orders_older_than_what_was_obeyed_start_nothing(config: Config) -> None:
+    """The next orders would get numbers that the sender has passed already: they would never be obeyed."""
+    open_log(DataFolder(config.data).log).close()
+    sent_up_to(config, order=3)
+
+    with pytest.raises(LogError, match=r"ahead of orders\.sqlite"):
+        running.run(config)
+    assert started(config) == []
+
+
+def sent_up_to(config: Config, *, record: int | None = None, order: int | None = None) -> None:
+    """A sender has read and obeyed so far."""
+    deliveries = open_deliveries(DataFolder(config.data).deliveries)
+    changes = Changes()
+    changes.position, changes.order = record, order
+    deliveries.commit(changes)
+    deliveries.close()
 
 
 def test_the_folder_is_free_again_after_a_refusal(config: Config) -> None:

@@ -50,9 +50,9 @@ class Backlog(Struct, frozen=True, kw_only=True):
     """
 
     deliveries: int
-    decided_per_s: float = 0.0
-    read_per_s: float = 0.0
-    reading_peak_rss_mib: float = 0.0
+    decided_per_s: float
+    read_per_s: float
+    reading_peak_rss_mib: float
     waiting_rss_mib: float
     waiting_rss_by_role_mib: Mapping[str, float]
     start_up_seconds: float
@@ -61,8 +61,8 @@ class Backlog(Struct, frozen=True, kw_only=True):
     sent_per_s: float
     peak_rss_mib: float
     peak_rss_by_role_mib: Mapping[str, float]
-    disk_bytes_per_delivery: float = 0.0
-    machine: Machine = Machine(cores=0, load_before=0.0, fsync_ms=0.0)
+    disk_bytes_per_delivery: float
+    machine: Machine
     targets: Sequence[Target] = ()
 
 
@@ -77,14 +77,24 @@ def pile_up(deliveries: int, tell: Callable[[str], None]) -> Backlog:
         kept, size = _read(config)
         _give(config, Halt(tuple(names(1))))
         tell("started again over the backlog")
-        return msgspec.structs.replace(
-            _over(config, key, sink, tell, planned),
-            decided_per_s=decided_per_s,
-            read_per_s=planned / kept.seconds,
-            reading_peak_rss_mib=kept.peak_mib,
-            disk_bytes_per_delivery=size / planned,
-            machine=before,
-        )
+        over = _over(config, key, sink, tell, planned)
+    result = Backlog(
+        deliveries=planned,
+        decided_per_s=decided_per_s,
+        read_per_s=planned / kept.seconds,
+        reading_peak_rss_mib=kept.peak_mib,
+        waiting_rss_mib=sum(over.waiting_mib.values()),
+        waiting_rss_by_role_mib=over.waiting_mib,
+        start_up_seconds=over.start_up_seconds,
+        status_seconds=over.status_seconds,
+        first_sent_seconds=over.first_sent_seconds,
+        sent_per_s=over.sent_per_s,
+        peak_rss_mib=sum(over.peak_mib.values()),
+        peak_rss_by_role_mib=over.peak_mib,
+        disk_bytes_per_delivery=size / planned,
+        machine=before,
+    )
+    return msgspec.structs.replace(result, targets=judged(result, BACKLOG))
 
 
 def _plan(config: Config, deliveries: int) -> tuple[int, float]:
@@ -161,7 +171,18 @@ def _keep(path: Path, told: Path) -> None:
     told.write_bytes(msgspec.json.encode(found))
 
 
-def _over(config: Config, key: str, sink: Sink, tell: Callable[[str], None], planned: int) -> Backlog:
+class _Over(Struct, frozen=True, kw_only=True):
+    """What a start over the backlog showed: MiB by role, waiting and at the highest, and times."""
+
+    waiting_mib: Mapping[str, float]
+    peak_mib: Mapping[str, float]
+    start_up_seconds: float
+    status_seconds: float
+    first_sent_seconds: float
+    sent_per_s: float
+
+
+def _over(config: Config, key: str, sink: Sink, tell: Callable[[str], None], planned: int) -> _Over:
     """Every role over the backlog: start-up, memory, going on."""
     last = _last_order(config)
     started = time.monotonic()
@@ -174,28 +195,24 @@ def _over(config: Config, key: str, sink: Sink, tell: Callable[[str], None], pla
         asked = time.monotonic()
         found = status(config.data, SystemClock())
         status_seconds = time.monotonic() - asked
-        assert found.waiting[names(1)[0]]["waiting"] == planned, "every delivery waits"
+        if found.waiting[names(1)[0]] != {"waiting": planned}:
+            raise LendsignalError(f"not all of {planned} deliveries wait: {found.waiting}")
         tell("the destination goes on")
         _give(config, LetGo(tuple(names(1))))
         first = until(lambda: sink.has(1), "the first delivery to be sent")
         wanted = min(planned, SENT_AFTERWARDS)
         until(lambda: sink.has(wanted), "deliveries to be sent")
         received = sink.received()
-        peak = service.rss_mib()
+        return _Over(
+            waiting_mib=waiting,
+            peak_mib=service.rss_mib(),
+            start_up_seconds=start_up,
+            status_seconds=status_seconds,
+            first_sent_seconds=first,
+            sent_per_s=received.count / max(received.last - received.first, 1e-9),
+        )
     finally:
         service.stop()
-    result = Backlog(
-        deliveries=planned,
-        waiting_rss_mib=sum(waiting.values()),
-        waiting_rss_by_role_mib=waiting,
-        start_up_seconds=start_up,
-        status_seconds=status_seconds,
-        first_sent_seconds=first,
-        sent_per_s=received.count / max(received.last - received.first, 1e-9),
-        peak_rss_mib=sum(peak.values()),
-        peak_rss_by_role_mib=peak,
-    )
-    return msgspec.structs.replace(result, targets=judged(result, BACKLOG))
 
 
 def _give(config: Config, order: Order) -> int:

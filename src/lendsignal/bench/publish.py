@@ -71,7 +71,7 @@ def _bench(run: Figures) -> Iterator[str]:
     yield "![Deliveries a second beside the peer's](pictures/peers.svg)\n"
     rows = [(_words(name), _number(value)) for name, value in run.peers.items()]
     rows += [(f"ours: {_words(name)}", f"{value:.2f}") for name, value in run.ratios.items()]
-    yield _table(("in the same run", "a second, or ratio"), rows)
+    yield _table(("in the same run", "found"), rows)
     yield "![Encode and classify for every destination](pictures/encoding.svg)\n"
 
 
@@ -179,7 +179,7 @@ def _number(value: float | str) -> str:
 
 
 def _words(name: str) -> str:
-    return name.replace("_per_s", "").replace("_", " ")
+    return name.replace("_per_s", " a second").replace("_us_", " µs ").replace("_", " ")
 
 
 _SECTIONS: Mapping[str, tuple[type[Any], str, Callable[[Any], Iterator[str]]]] = {

@@ -20,8 +20,8 @@ from lendsignal.cli.words import as_json, configured, print_json, progress_bar
 from lendsignal.clock import SystemClock
 from lendsignal.config import Config
 from lendsignal.deliver import Standing
-from lendsignal.errors import ConfigError, LogError
-from lendsignal.log import Stage
+from lendsignal.errors import ConfigError, LogError, NotYet
+from lendsignal.log import Stage, damage
 from lendsignal.plan import Planned, Rebound, Withdrawn, record_of
 
 GIGABYTE = 1_000_000_000
@@ -99,10 +99,13 @@ def doctor(skip_files: bool, config_path: Path, json_: bool) -> None:
 
 def _found(check: Check, config: Config) -> list[Finding]:
     """What a check found; a file that cannot be read hides nothing of the other checks."""
+    found: list[Finding] = []
     try:
-        return list(check(config))
+        found.extend(check(config))
     except (LogError, apsw.Error) as error:
-        return [act(check.__name__, f"cannot be looked at: {error}", "docs/how-to/recover-a-data-folder.md")]
+        do = "docs/how-to/recover-a-data-folder.md"
+        found.append(act(check.__name__, f"cannot be looked at: {error}", do))
+    return found
 
 
 def ok(check: str, found: str) -> Finding:
@@ -131,31 +134,26 @@ def settings(config: Config) -> Iterator[Finding]:
 
 
 def files(config: Config) -> Iterator[Finding]:
-    """Each database, read through."""
+    """Each database, read through, and whether they are of one moment."""
     folder = giving.folder_of(config)
-    for path in (folder.log, folder.deliveries, folder.orders):
+    for path in (folder.log, folder.deliveries, folder.orders, folder.relay):
         if not path.exists():
-            yield look("files", f"{path.name} is not there yet", "`lendsignal run` makes it")
+            if path != folder.relay:  # only who has a relay has its file
+                yield look("files", f"{path.name} is not there yet", "`lendsignal run` makes it")
             continue
         wrong = damage(path)
         if wrong is None:
             yield ok("files", f"{path.name} is whole, {path.stat().st_size / 1e6:,.1f} MB")
         else:
             yield act("files", f"{path.name}: {wrong}", "docs/how-to/recover-a-data-folder.md")
-
-
-def damage(path: Path) -> str | None:
-    """What SQLite finds wrong with a file; `None` where it is whole."""
     try:
-        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        try:
-            db.set_busy_timeout(10_000)
-            (said,) = db.execute("pragma quick_check(1)").fetchone() or ("no answer",)
-        finally:
-            db.close()
-    except apsw.Error as error:
-        return str(error)
-    return None if said == "ok" else str(said)
+        with Stores(folder) as stores:
+            position = stores.deliveries.position()
+            if position > stores.log.last_record():
+                found = f"{folder.deliveries.name} is ahead of {folder.log.name}: the log is an older copy"
+                yield act("files", found, "docs/how-to/recover-a-data-folder.md")
+    except NotYet:
+        return
 
 
 def disk(config: Config) -> Iterator[Finding]:
@@ -182,7 +180,7 @@ def clock(config: Config) -> Iterator[Finding]:
     try:
         with Stores(folder) as stores:
             last = stores.log.read(stores.log.end() - 1, 1)
-    except LogError:
+    except NotYet:
         last = []
     if last:
         ahead = max(ahead, last[0].event.received_at.timestamp() - now_us / 1e6)
@@ -215,7 +213,7 @@ def lags(config: Config) -> Iterator[Finding]:
     now_us = giving.clock_of(config).now_us()
     try:
         stores = Stores(giving.folder_of(config))
-    except LogError as error:
+    except NotYet as error:
         yield look("lag", str(error), "`lendsignal run` makes what is missing")
         return
     with stores:
@@ -329,7 +327,7 @@ def retention(config: Config) -> Iterator[Finding]:
     try:
         with Stores(folder) as stores:
             first = stores.log.read(0, 1)
-    except LogError:
+    except NotYet:
         return
     size = sum(path.stat().st_size for path in folder.path.glob("*.sqlite*"))
     since = f", events since {first[0].event.received_at:%Y-%m-%d}" if first else ""

@@ -14,7 +14,7 @@ from msgspec import Struct
 from lendsignal.clock import Clock, clock_at, to_us
 from lendsignal.config import Config
 from lendsignal.deliver import Standing, standings
-from lendsignal.errors import LogError
+from lendsignal.errors import LogError, NotYet
 from lendsignal.log import (
     DataFolder,
     Deliveries,
@@ -72,7 +72,7 @@ def _came(folder: DataFolder, numbers: Sequence[int], runs: bool) -> Came:
     obeyed: list[tuple[int, int]] = []
     try:
         store = open_deliveries(folder.deliveries, read_only=True)
-    except LogError:  # no sender has ever run here
+    except NotYet:  # no sender has ever run here
         pass
     else:
         try:
@@ -146,7 +146,7 @@ def orders_of(folder: DataFolder) -> Orders | None:
     """The orders, read only; `None` where nobody has given one."""
     try:
         return open_orders(folder.orders, read_only=True)
-    except LogError:
+    except NotYet:
         return None
 
 
@@ -155,7 +155,7 @@ def standing(config: Config) -> list[Standing]:
     folder = folder_of(config)
     try:
         store = open_deliveries(folder.deliveries, read_only=True)
-    except LogError:
+    except NotYet:
         return [Standing(destination=name, configured=True) for name in sorted(config.outlets)]
     orders = orders_of(folder)
     try:

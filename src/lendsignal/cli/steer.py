@@ -17,7 +17,7 @@ from lendsignal.cli.words import F, as_json, configured, print_json, progress_ba
 from lendsignal.clock import from_us
 from lendsignal.config import Config
 from lendsignal.deliver import Choice, Chooser, Chosen, LeftOut, Outlet, Stopped, stopped
-from lendsignal.errors import InputError, LendsignalError, LogError
+from lendsignal.errors import InputError, LendsignalError, NotYet
 from lendsignal.log import EVERY, DataFolder, Dead, Halt, LetGo, Order, open_deliveries
 from lendsignal.settings import duration_text
 
@@ -117,7 +117,7 @@ def _stopped(folder: DataFolder) -> dict[str, Stopped]:
     """What is stopped now; nothing where no sender has run yet."""
     try:
         store = open_deliveries(folder.deliveries, read_only=True)
-    except LogError:
+    except NotYet:
         return {}
     orders = giving.orders_of(folder)
     try:

@@ -1,10 +1,12 @@
 """Charts as plain data for the templates: what to draw, in percent of the space there is."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from lendsignal.report import Reports, Table
+if TYPE_CHECKING:  # the report room brings its database with it: only pages that show one need that
+    from lendsignal.report import Reports, Table
 
 FATES = ("accepted", "waiting", "held", "skipped", "cancelled", "dead")
 """What becomes of a delivery, in the order it is stacked."""
@@ -56,7 +58,7 @@ class Dashboard(Struct, frozen=True, kw_only=True):
     balanced: bool
 
 
-def dashboard(reports: Reports) -> Dashboard:
+def dashboard(reports: "Reports") -> Dashboard:
     """The drawing of all reports."""
     steps = [row for row in reports.funnel.steps.records() if row["loans"] == "all"]
     longest = max((_int(row["users"]) for row in steps), default=0)
@@ -97,7 +99,7 @@ def _moved(row: Mapping[str, object]) -> Bar:
     return Bar(str(row["event"]).replace("_", " "), _int(row["moved"]), share * 100, note)
 
 
-def _sources(table: Table) -> tuple[Pair, ...]:
+def _sources(table: "Table") -> tuple[Pair, ...]:
     rows = table.records()
     longest = max((max(_int(row["first_install"]), _int(row["last_login"])) for row in rows), default=0)
     return tuple(
@@ -131,7 +133,7 @@ def _float(value: object) -> float:
     return float(str(value)) if value is not None else 0.0
 
 
-def tables_of(reports: Reports) -> Sequence[tuple[str, Table]]:
+def tables_of(reports: "Reports") -> "Sequence[tuple[str, Table]]":
     """Every table of the reports with the report's own title, in the order of reading."""
     every = (reports.funnel, reports.funnel_by_source, reports.bindings, reports.delivery)
     return [(report.title, table) for report in every for table in report.tables().values() if table.rows]

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
@@ -23,7 +24,9 @@ from lendsignal.console.charts import dashboard, tables_of
 from lendsignal.deliver import rendered
 from lendsignal.errors import LendsignalError
 from lendsignal.log import DataFolder
-from lendsignal.report import Reports, all_reports, explain
+
+if TYPE_CHECKING:
+    from lendsignal.report import Explanation, Reports
 
 HERE = Path(__file__).parent
 FRESH_SECONDS = 2.0
@@ -69,9 +72,15 @@ def pages(config: Config) -> Starlette:
     async def board(request: Request) -> Response:
         return await run_in_threadpool(overview_of, "board.html")
 
+    def explained(asked: str) -> "Explanation":
+        # Imported when somebody looks: the reports' database is a third of this process.
+        from lendsignal.report import explain
+
+        return explain(folder, asked, renders)
+
     async def life(request: Request) -> Response:
         asked = request.query_params.get("q", "").strip()[:256]
-        found = await run_in_threadpool(explain, folder, asked, renders) if asked else None
+        found = await run_in_threadpool(explained, asked) if asked else None
         text = found.to_text() if found is not None else ""
         status = 404 if found is not None and found.kind == "nothing" else 200
         return HTMLResponse(words.get_template("life.html").render(asked=asked, text=text), status)
@@ -96,7 +105,9 @@ class _Latest:
         self._reports: Reports | None = None
         self._at = 0.0
 
-    def reports(self) -> Reports:
+    def reports(self) -> "Reports":
+        from lendsignal.report import all_reports
+
         with self._lock:
             if self._reports is None or time.monotonic() - self._at > FRESH_SECONDS:
                 self._reports = all_reports(self._folder)

@@ -7,7 +7,7 @@ from time import monotonic
 
 from lendsignal.clock import Clock, from_us
 from lendsignal.decide.meters import DecideMeters
-from lendsignal.errors import DataError
+from lendsignal.errors import DataError, LogError
 from lendsignal.log import Decided, Fact, Log
 from lendsignal.model import Event, EventType, person_key
 from lendsignal.plan import (
@@ -151,6 +151,8 @@ class Decider:
                 opened = self._log.planned(number for number in wanted if number not in planned)
                 opened |= {number: planned[number] for number in wanted if number in planned}
             return decide(state, fact.seq, fact.event, policy, opened)
+        except (LogError, DataError):  # the log's fault, and not the event's
+            raise
         except Exception as error:
             logger.error("event %d cannot be decided: %s", fact.seq, type(error).__name__)
             return Decision(state, Verdict.FAILED)

@@ -14,6 +14,8 @@ from lendsignal.model import App, Consent, Contact, Delivery, Skip, SkipReason, 
 from lendsignal.plan import Entry, Planned, Rebound
 from lendsignal.resolve import Binding
 
+_json = msgspec.json.Encoder().encode
+
 
 class Body(Struct, frozen=True):
     """What is sent in a delivery: frozen at planning, the binding until the first claim.
@@ -97,6 +99,28 @@ def rendered(
         return item if isinstance(item, Skip) else outlet.module.request([item], outlet.own)
 
     return render
+
+
+def fitting(
+    group: Sequence[tuple[Open, Item]], max_bytes: int | None
+) -> Sequence[Sequence[tuple[Open, Item]]]:
+    """A request's items in as many requests as the platform's limit of bytes asks for.
+
+    A tenth of the limit is left to what stands around the items. One that is too large alone goes alone:
+    the platform says what is wrong with it.
+    """
+    if max_bytes is None or len(group) < 2:
+        return [group]
+    parts: list[list[tuple[Open, Item]]] = []
+    left = 0
+    for pair in group:
+        size = len(_json(pair[1])) + 1
+        if size > left:
+            parts.append([])
+            left = max_bytes * 9 // 10
+        parts[-1].append(pair)
+        left -= size
+    return parts
 
 
 def grouped(

@@ -19,7 +19,7 @@ from lendsignal.deliver.pace import Pace
 from lendsignal.deliver.settings import DeliverSettings, Unknown
 from lendsignal.deliver.wire import kept
 from lendsignal.destination.spec import Hold, Item, Response, Retries
-from lendsignal.errors import LogError
+from lendsignal.errors import Damaged, LogError
 from lendsignal.log import EVERY, Changes, Dead, Deliveries, Log, Open, Pause, Receipt, Shelf, Stage, Stop
 from lendsignal.model import App, Skip
 from lendsignal.plan import Entry, Planned, Rebound, delivery_id, record_of
@@ -467,6 +467,8 @@ class Book:
         begun = self.steady()
         try:
             self.store.commit(self.changes)
+        except Damaged:  # no wait makes that good again
+            raise
         except LogError as error:
             if self.trouble is None:
                 logger.error("%s; sending waits, nothing is lost", error)

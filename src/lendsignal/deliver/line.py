@@ -66,7 +66,9 @@ class Line:
         return True
 
     def has_enough(self, now_us: int) -> bool:
-        """Whether more wait here, all of them due, than can be on their way at once."""
+        """Whether it sends, and more wait here, all of them due, than can be on their way at once."""
+        if self.stopped is not None:
+            return False
         waiting = len(self.items) - len(self.flying)
         at_once = self.outlet.common.concurrency * self.outlet.spec.batch
         return waiting > at_once and self.last_due_us <= now_us

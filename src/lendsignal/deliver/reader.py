@@ -19,6 +19,7 @@ class Reader:
         self._book = book
         self._position = book.store.position()
         self._read_at = float("-inf")
+        self.is_full = False
         self._rebounds: dict[int, tuple[int, ...]] = {}
         for number in sorted({record_of(moved)[0] for moved in book.store.moved()}):
             record = book.log.record(number)
@@ -35,8 +36,9 @@ class Reader:
         now_us, now = self._book.clock.now_us(), self._book.steady()
         fed = [line for line in lines if line.fed]
         if now < self._read_at + MOMENT_SECONDS and fed and all(line.has_enough(now_us) for line in fed):
+            self.is_full = True
             return 0
-        self._read_at = now
+        self._read_at, self.is_full = now, False
         for line in lines:
             line.fed = 0
         records = self._book.log.records(self._position, RECORDS_AT_ONCE)

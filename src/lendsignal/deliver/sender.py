@@ -12,23 +12,22 @@ from random import Random
 from typing import Protocol
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from lendsignal.clock import Clock, to_us
-from lendsignal.deliver.body import delivery_of, grouped
+from lendsignal.deliver.body import delivery_of, fitting, grouped
 from lendsignal.deliver.book import ROWS_AT_ONCE, Book
 from lendsignal.deliver.line import MICROSECONDS, Line
 from lendsignal.deliver.meters import DeliverMeters
 from lendsignal.deliver.orders import Obedience
 from lendsignal.deliver.outlet import Outlet
-from lendsignal.deliver.reader import Reader
+from lendsignal.deliver.reader import MOMENT_SECONDS, Reader
 from lendsignal.deliver.relay import Carrier, Pickups
 from lendsignal.deliver.settings import DeliverSettings
 from lendsignal.deliver.tokens import HOST as TOKEN_HOST
 from lendsignal.deliver.tokens import Tokens
 from lendsignal.deliver.transport import Done, NoAnswer, Transport
 from lendsignal.deliver.wire import MissingSecret, Wire, kept, secrets_of, wire, without_secrets
-from lendsignal.destination.spec import Bearer, Item, Request, Response, by_status
+from lendsignal.destination.spec import Bearer, Item, Request, Response, Spec, by_status
 from lendsignal.errors import TransportError
 from lendsignal.log import Deliveries, Log, Open, Orders, Shelf, Stage, Stop
 from lendsignal.model import (
@@ -79,9 +78,10 @@ class Network(Protocol):
     def __len__(self) -> int: ...
 
 
-class Flight(Struct, frozen=True):
-    """A request on its way: its deliveries, and when it left: by the clock, and in steady seconds.
+class Flight(Struct):
+    """A request on its way: its deliveries, and when it was made ready by the clock.
 
+    `left` is set as it leaves, in steady seconds.
     `asks`: it asks for their verdict. `fetches`: it carries none and fetches the token they are sent with.
     """
 
@@ -158,6 +158,7 @@ class Sender:
             company = self.in_flight > 0 and self._steady() - changed_at < FLUSH_SECONDS
             if not company:
                 book.commit()
+        longest_wait = min(longest_wait, MOMENT_SECONDS) if self._reader.is_full else longest_wait
         wait = 0.0 if read or started or obeyed else self._wait_for(longest_wait)
         done = self._network.wait(wait)
         for one in done:
@@ -216,7 +217,7 @@ class Sender:
             ready = [pair for one in due if (pair := self._ready(line, one, now_us)) is not None]
             if line.outlet.common.first_run is not None:
                 ready = self._beginning(line, ready)
-            for group in grouped(ready, spec.batch_by):
+            for group in self._requests(spec, ready):
                 if not line.may_start(now_us) or not line.pace.take(now):
                     for one, _ in group:
                         line.put(one)
@@ -225,6 +226,13 @@ class Sender:
                 if flight is not None:
                     flights.append(flight)
         return flights
+
+    def _requests(
+        self, spec: Spec, ready: Sequence[tuple[Open, Item]]
+    ) -> Iterable[Sequence[tuple[Open, Item]]]:
+        """What goes together: alike where the platform wants it, and no larger than it takes."""
+        for group in grouped(ready, spec.batch_by):
+            yield from fitting(group, spec.max_bytes)
 
     def _ready(self, line: Line, one: Open, now_us: int) -> tuple[Open, Item] | None:
         """The delivery's item, where it is to be sent: its window open, its ids there, its lane free."""
@@ -296,10 +304,9 @@ class Sender:
                     book.finish(one, "skipped", SkipReason.OUT_OF_ORDER.value)
                     return False
                 case "restamp":
-                    at_us = one.stamp_us = last[0] + max(rises_us, 1)
+                    one.stamp_us = last[0] + max(rises_us, 1)
                 case _:
-                    return True
-        book.sent_in_lane(one, at_us)
+                    pass
         return True
 
     def _find_head(self, line: Line, one: Open) -> None:
@@ -333,9 +340,23 @@ class Sender:
                 one.first_us = now_us
             line.flying.add(one.id)
             self.book.changes.keep(one)
+            if one.lane:
+                self._moves_lane_on(line, one)
             claimed.append(one)
         line.requests += 1
         return Flight(line, claimed, request, now_us)
+
+    def _moves_lane_on(self, line: Line, one: Open) -> None:
+        """What is claimed is the last that was sent in its lane, unless it goes behind a later one as it is.
+
+        Only what is claimed: its stamp is on disk in the same commit, and what never left passes nobody.
+        """
+        book, name = self.book, line.outlet.name
+        at_us = one.stamp_us or to_us(book.body(one).occurred_at)
+        last = book.last_of(name, one.lane)
+        rises_us = line.outlet.spec.rises // MICROSECONDS
+        if last is None or last[1] == one.id or _comes_after(at_us, last[0], rises_us):
+            book.sent_in_lane(one, at_us)
 
     def _stays(self, flight: Flight) -> None:
         """The disk did not take the claim, so nothing left."""
@@ -409,6 +430,7 @@ class Sender:
 
     def _send(self, flight: Flight) -> None:
         outlet = flight.line.outlet
+        flight.left = self._steady()
         try:
             ready = wire(
                 flight.request,
@@ -420,7 +442,7 @@ class Sender:
             )
             self._network.start(
                 ready,
-                replace(flight, left=self._steady()),
+                flight,
                 outlet.common.timeout.total_seconds(),
                 private=self._settings.sandbox is not None or outlet.allows_private,
             )

@@ -3,12 +3,12 @@
 What the ledger remembers of a user is just what decides whether something is a first, a close or a default.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lendsignal.derive.tiers import Tiers, tiers_of
 from lendsignal.model import App, Conversion, Event, Money, Origin, conversion_id, person_key, to_us
@@ -56,33 +56,11 @@ def derive(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, 
     or a payment whose reversal came first. Analytics events (`purpose="analytics"`) change the ledger and
     make no conversion.
     """
-    match event.type:
-        case "registered":
-            found, ledger = [("registration", event.user_id, True)], _known(ledger)
-        case "applied":
-            ledger, found = _applied(ledger, event)
-        case "credit_granted":
-            ledger, found = _granted(ledger, event, policy)
-        case "disbursed":
-            ledger, found = _disbursed(ledger, event)
-        case "repaid":
-            ledger, found = _repaid(ledger, event, policy)
-        case "overdue":
-            if event.dpd is None or event.dpd > 0:
-                ledger = _with_loan(ledger, event.loan_id, late=True)
-            ledger, found = (
-                _defaulted(ledger, event) if (event.dpd or 0) >= policy.default_dpd else (ledger, [])
-            )
-        case "defaulted":
-            ledger, found = _defaulted(_with_loan(ledger, event.loan_id, late=True), event)
-        case "disbursement_reversed" | "loan_cancelled":
-            ledger, found = _with_loan(ledger, event.loan_id, reversed=True), []
-        case "repayment_reversed":
-            ledger = _fire(ledger, f"undone:{event.payment_id}")
-            ledger, found = _with_loan(ledger, event.loan_id, closed=False), []
-        case _:
-            return ledger, []
-    if event.purpose == "analytics" or not found:
+    rule = RULES.get(event.type)
+    if rule is None:
+        return ledger, []
+    ledger, found = rule(ledger, event, policy)
+    if not found or event.purpose == "analytics":
         return ledger, []
     origin, person, tiers = _origin(event, policy), person_key(event), policy.tiers.version
     return ledger, [
@@ -92,7 +70,8 @@ def derive(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, 
             origin,
             certain,
             event.history,
-            tier_version=tiers if name.startswith("credit_top") else None,
+            False,
+            tiers if name.startswith("credit_top") else None,
         )
         for name, about, certain in found
     ]
@@ -102,7 +81,14 @@ Found = list[tuple[str, str, bool]]
 """Conversion name, what it is about (part of its id), and whether a first is certain."""
 
 
-def _applied(ledger: Ledger, event: Event) -> tuple[Ledger, Found]:
+def _registered(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
+    """Seen from registration on, unless loans were known before it."""
+    if not ledger.whole and not ledger.loans:
+        ledger = replace(ledger, whole=True)
+    return ledger, [("registration", event.user_id, True)]
+
+
+def _applied(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
     found: Found = [("application", _text(event.application_id), True)]
     ledger, first = _first(ledger, "first_application", event)
     return ledger, found + first
@@ -120,20 +106,21 @@ def _granted(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger
     return ledger, found + first
 
 
-def _disbursed(ledger: Ledger, event: Event) -> tuple[Ledger, Found]:
-    loan = _text(event.loan_id)
+def _disbursed(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
+    loan, number, loans = _text(event.loan_id), event.loan_number, ledger.loans
     due = max(part.due_date for part in event.schedule) if event.schedule else event.due_date
-    known = msgspec.structs.replace(
-        ledger.loans.get(loan, UNHEARD_OF), number=event.loan_number, last_due=due
-    )
-    had_loans = any(name != loan and not other.reversed for name, other in ledger.loans.items())
-    ledger = msgspec.structs.replace(ledger, loans={**ledger.loans, loan: known})
+    before = loans.get(loan, UNHEARD_OF)
+    # Our own count is only asked where the lender gives no number.
+    had_loans = number is None and any(name != loan and not other.reversed for name, other in loans.items())
+    known = Loan(number, due, before.late, before.closed, before.reversed)
+    ledger = Ledger(ledger.whole, ledger.fired, {**loans, loan: known})
     if known.reversed:
         return ledger, []
-    found: Found = [("disbursement", loan, True)]
     ledger, first = _first(ledger, "first_loan", event, had_some=had_loans)
-    is_repeat = event.loan_number > 1 if event.loan_number is not None else had_loans
-    return ledger, found + first + ([("repeat_loan", loan, True)] if is_repeat else [])
+    found: Found = [("disbursement", loan, True), *first]
+    if had_loans if number is None else number > 1:
+        found.append(("repeat_loan", loan, True))
+    return ledger, found
 
 
 def _repaid(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
@@ -156,10 +143,45 @@ def _repaid(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger,
     return ledger, found
 
 
-def _defaulted(ledger: Ledger, event: Event) -> tuple[Ledger, Found]:
+def _overdue(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
+    if event.dpd is None or event.dpd > 0:
+        ledger = _with_loan(ledger, event.loan_id, late=True)
+    return _once_defaulted(ledger, event) if (event.dpd or 0) >= policy.default_dpd else (ledger, [])
+
+
+def _defaulted(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
+    return _once_defaulted(_with_loan(ledger, event.loan_id, late=True), event)
+
+
+def _once_defaulted(ledger: Ledger, event: Event) -> tuple[Ledger, Found]:
     loan = _text(event.loan_id)
     ledger, fresh = _once(ledger, f"default:{loan}")
     return ledger, [("default", loan, True)] if fresh else []
+
+
+def _loan_undone(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
+    return _with_loan(ledger, event.loan_id, reversed=True), []
+
+
+def _repayment_undone(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
+    return _with_loan(_fire(ledger, f"undone:{event.payment_id}"), event.loan_id, closed=False), []
+
+
+Rule = Callable[[Ledger, Event, DerivePolicy], tuple[Ledger, Found]]
+
+RULES: Mapping[str, Rule] = {
+    "registered": _registered,
+    "applied": _applied,
+    "credit_granted": _granted,
+    "disbursed": _disbursed,
+    "repaid": _repaid,
+    "overdue": _overdue,
+    "defaulted": _defaulted,
+    "disbursement_reversed": _loan_undone,
+    "loan_cancelled": _loan_undone,
+    "repayment_reversed": _repayment_undone,
+}
+"""What each type does to the ledger, and the conversions it is; other types do and are nothing."""
 
 
 def _first(ledger: Ledger, name: str, event: Event, *, had_some: bool = False) -> tuple[Ledger, Found]:
@@ -168,9 +190,9 @@ def _first(ledger: Ledger, name: str, event: Event, *, had_some: bool = False) -
     Where neither tells, the conversion is kept as uncertain: reported, and not sent as a first. Number 2
     may come in before number 1: it only tells that what comes without a number is no first.
     """
-    later = f"later:{name}"
-    if event.loan_number is not None:
-        is_first, certain = event.loan_number == 1, True
+    later, number = f"later:{name}", event.loan_number
+    if number is not None:
+        is_first, certain = number == 1, True
     else:
         is_first, certain = not had_some and later not in ledger.fired, ledger.whole
     if not is_first:
@@ -184,19 +206,14 @@ def _once(ledger: Ledger, mark: str) -> tuple[Ledger, bool]:
 
 
 def _fire(ledger: Ledger, mark: str) -> Ledger:
-    return ledger if mark in ledger.fired else msgspec.structs.replace(ledger, fired=ledger.fired | {mark})
-
-
-def _known(ledger: Ledger) -> Ledger:
-    """Seen from registration on, unless loans were known before it."""
-    return ledger if ledger.whole or ledger.loans else msgspec.structs.replace(ledger, whole=True)
+    return ledger if mark in ledger.fired else replace(ledger, fired=ledger.fired | {mark})
 
 
 def _with_loan(ledger: Ledger, loan_id: str | None, **changes: bool) -> Ledger:
     if loan_id is None:
         return ledger
-    loan = msgspec.structs.replace(ledger.loans.get(loan_id, UNHEARD_OF), **changes)
-    return msgspec.structs.replace(ledger, loans={**ledger.loans, loan_id: loan})
+    loan = replace(ledger.loans.get(loan_id, UNHEARD_OF), **changes)
+    return replace(ledger, loans={**ledger.loans, loan_id: loan})
 
 
 def _origin(event: Event, policy: DerivePolicy) -> Origin:

@@ -47,7 +47,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ValueError: a token's time that is none.
 
     `secret`: signs the tokens of installations; 32 characters or more. `installation`: the id by which the
-    app and your back end name an installation, best that of the SDK the app logs with. `token_for`: how
+    app and your back end name an installation, best that of the SDK the app logs with. `good_for`: how
     long a token is good.
     """
 
@@ -64,13 +64,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ],
         Meta(description="the id by which an installation is named"),
     ] = "appsflyer_id"
-    token_for: Annotated[timedelta, Meta(description="how long a token is good, at most 90d")] = timedelta(
+    good_for: Annotated[timedelta, Meta(description="how long a token is good, at most 90d")] = timedelta(
         days=7
     )
 
     def __post_init__(self) -> None:
-        if not timedelta(minutes=1) <= self.token_for <= LONGEST_TOKEN:
-            raise ValueError("token_for must be from 1m to 90d")
+        if not timedelta(minutes=1) <= self.good_for <= LONGEST_TOKEN:
+            raise ValueError("good_for must be from 1m to 90d")
 
 
 SPEC = Spec(

@@ -26,6 +26,8 @@ from lendsignal.log.orders import (
 )
 from lendsignal.log.pulse import Pulse, seconds_since_beat
 from lendsignal.log.relay import Acknowledged, Offer, Shelf, open_shelf
+from lendsignal.log.sqlite import damage
+from lendsignal.log.whole import refuse_damage
 
 __all__ = [
     "EVERY",
@@ -57,9 +59,11 @@ __all__ = [
     "Shelf",
     "Stage",
     "Stop",
+    "damage",
     "open_deliveries",
     "open_log",
     "open_orders",
     "open_shelf",
+    "refuse_damage",
     "seconds_since_beat",
 ]

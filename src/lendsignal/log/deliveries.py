@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from threading import RLock
 from typing import Any
 
 import apsw
@@ -16,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from lendsignal.errors import LogError
-from lendsignal.log.sqlite import connect, reading, row, rows, transaction
+from lendsignal.log.sqlite import DAMAGE, Guard, connect, reading, row, rows, transaction
 
 SCHEMA = """
 create table if not exists destination (id integer primary key, name text not null unique);
@@ -249,7 +248,7 @@ class Deliveries:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._db = connection
-        self._lock = RLock()
+        self._lock = Guard(connection)
         self._numbers: dict[str, int] = {}
         self._names: dict[int, str] = {}
 
@@ -259,6 +258,8 @@ class Deliveries:
             try:
                 with transaction(self._db):
                     self._write(changes)
+            except DAMAGE:
+                raise
             except apsw.Error as error:
                 self._numbers.clear()  # a name given in vain
                 raise LogError(f"the deliveries cannot be written: {error}") from error
@@ -609,14 +610,18 @@ class Deliveries:
                 "select body from receipt where low <= ? and high >= ? order by id",
                 (delivery, delivery),
             )
-        return [one for (body,) in found for one in unpacked(body) if one.id == delivery]
+            return [one for (body,) in found for one in unpacked(body) if one.id == delivery]
 
     def all_receipts(self, after: int = 0) -> Iterator[tuple[int, Sequence[Receipt]]]:
         """Every pack of receipts behind a pack's number, in the order of writing."""
-        for number, body in self._db.execute(
-            "select id, body from receipt where id > ? order by id", (after,)
-        ):
-            yield number, unpacked(body)
+        found = self._db.execute("select id, body from receipt where id > ? order by id", (after,))
+        while True:
+            with self._lock:
+                pack = next(found, None)
+                read = None if pack is None else (pack[0], unpacked(pack[1]))
+            if read is None:
+                return
+            yield read
 
     def dead(self, delivery: int) -> Dead | None:
         """A dead delivery with its request and answer."""

@@ -39,6 +39,10 @@ class DataFolder:
         """By which others see that the loop of that role turns."""
         return self.path / f"{role}.pulse"
 
+    def trouble(self, role: str) -> Path:
+        """Why that role ended by itself, in words, until it starts again."""
+        return self.path / f"{role}.trouble"
+
     def lock(self, role: str) -> "RoleLock":
         """The exclusive right to one role over this folder; raises `FolderInUse` where another has it."""
         return RoleLock(self.path, role)
@@ -56,7 +60,13 @@ class RoleLock:
     """A lock that the kernel lets go when its process dies, however it dies."""
 
     def __init__(self, folder: Path, role: str) -> None:
-        self._file = (folder / f"{role}.lock").open("a+")
+        try:
+            self._file = (folder / f"{role}.lock").open("a+")
+        except OSError as error:
+            raise LogError(
+                f"the data folder {folder} cannot be written by this user: {error.strerror};"
+                " see docs/how-to/recover-a-data-folder.md"
+            ) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

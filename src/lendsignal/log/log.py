@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from threading import RLock
 from zlib import crc32
 
 import apsw
@@ -30,7 +29,7 @@ from lendsignal.log.packing import (
     state_of,
 )
 from lendsignal.log.parts import Parts
-from lendsignal.log.sqlite import connect, row, rows, transaction
+from lendsignal.log.sqlite import Guard, connect, row, rows, transaction
 from lendsignal.model import Event
 from lendsignal.plan import (
     Planned,
@@ -171,7 +170,7 @@ class Log:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._db = connection
-        self._lock = RLock()
+        self._lock = Guard(connection)
         self._parts = Parts(connection)
         self._states: dict[str, int] = {}
 
@@ -224,13 +223,19 @@ class Log:
             found = rows(
                 self._db, "select seq, body from event where seq > ? order by seq limit ?", (after, limit)
             )
-        return [Fact(seq, _event(body)) for seq, body in found]
+            return [Fact(seq, _event(body)) for seq, body in found]
 
     def scan(self, containing: bytes | None = None) -> Iterator[Fact]:
         """Every event in order, or those whose stored bytes contain a text: for people, not for speed."""
         query = "select seq, body from event" + (" where instr(body, ?)" if containing is not None else "")
-        for seq, body in self._db.execute(query, () if containing is None else (containing,)):
-            yield Fact(seq, _event(body))
+        found = self._db.execute(query, () if containing is None else (containing,))
+        while True:
+            with self._lock:
+                one = next(found, None)
+                fact = None if one is None else Fact(one[0], _event(one[1]))
+            if fact is None:
+                return
+            yield fact
 
     def find(self, event_id: str) -> list[tuple[Fact, Verdict | None]]:
         """The events of that id, oldest first, each with its verdict; `None` where it is not decided yet."""
@@ -242,7 +247,7 @@ class Log:
                 " where name = ? order by seq",
                 (_name(event_id),),
             )
-        facts = [(Fact(seq, _event(body)), word) for seq, body, word in found]
+            facts = [(Fact(seq, _event(body)), word) for seq, body, word in found]
         return [
             (fact, (Verdict(word) if word else Verdict.TAKEN) if fact.seq <= position else None)
             for fact, word in facts
@@ -269,7 +274,7 @@ class Log:
         """The id of the last record in the sender's stream; 0 where there is none."""
         with self._lock:
             found = row(self._db, "select seq, body from record order by seq desc limit 1")
-        return 0 if found is None else record_id(found[0], len(read_records(found[1]).records) - 1)
+            return 0 if found is None else record_id(found[0], len(read_records(found[1]).records) - 1)
 
     def record(self, number: int) -> Record | None:
         """One record of the sender's stream."""
@@ -480,6 +485,18 @@ class Log:
             )
             for app, id_, install_us, media_source, campaign, retargeting in found
         ]
+
+    # who works here
+
+    def note_sender(self) -> None:
+        """From now on a sender keeps its deliveries beside this log: without them it would send again."""
+        with self._lock, transaction(self._db):
+            self._db.execute("insert or ignore into note values ('sender', x'')")
+
+    def sender_was_here(self) -> bool:
+        """Whether a sender has ever been started over this log."""
+        with self._lock:
+            return row(self._db, "select 1 from note where name = 'sender'") is not None
 
     # policy
 

@@ -6,13 +6,12 @@ asked for what. A sender that is down obeys when it starts.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from threading import RLock
 
 import apsw
 import msgspec
 from msgspec import Struct
 
-from lendsignal.log.sqlite import connect, row, rows, transaction
+from lendsignal.log.sqlite import Guard, connect, row, rows, transaction
 
 SCHEMA = """
 create table if not exists orders (
@@ -85,7 +84,7 @@ class Orders:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._db = connection
-        self._lock = RLock()
+        self._lock = Guard(connection)
 
     def give(self, orders: Sequence[Order], who: str, at_us: int) -> list[int]:
         """Makes orders durable, all or none, and returns their numbers."""

@@ -7,13 +7,12 @@ offer is known by its destination and delivery, so that placing it again changes
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import RLock
 
 import apsw
 from msgspec import Struct
 
 from lendsignal.errors import LogError
-from lendsignal.log.sqlite import connect, row, rows, transaction
+from lendsignal.log.sqlite import Guard, connect, row, rows, transaction
 
 SCHEMA = """
 create table if not exists offer (
@@ -72,7 +71,7 @@ class Shelf:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._db = connection
-        self._lock = RLock()
+        self._lock = Guard(connection)
 
     # the sender's side
 

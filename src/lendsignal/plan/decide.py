@@ -62,6 +62,10 @@ class Verdict(StrEnum):
     FAILED = "failed"
 
 
+TAKEN = Verdict.TAKEN
+"""Looked up once: a member of an enumeration is found by a call."""
+
+
 class Timer(Struct, frozen=True, gc=False):
     """A moment at which an event about this user must enter the log."""
 
@@ -92,11 +96,11 @@ def decide(
     """
     at, now = to_us(event.occurred_at), to_us(event.received_at)
     weighed = _weighed(state, event, at)
-    if weighed.verdict is not Verdict.TAKEN:
+    if weighed.verdict is not TAKEN:
         return Decision(state, weighed.verdict)
     state = _noted(weighed.state, event, at)
     found: list[Record] = []
-    timers: list[Timer] = []
+    timers: Sequence[Timer] = ()
     if is_touch(event):
         state, moved = _touched(state, event, policy, opened or {}, at, now)
         found += moved
@@ -117,9 +121,10 @@ def decide(
     if conversions:
         state, fresh, timers = _planned(state, weighed, conversions, event.test, policy, now)
         found += fresh
-    first = record_id(sequence, 0)
-    records = tuple([(first + number, record) for number, record in enumerate(found)])
-    return Decision(_opened(state, records, policy, now), Verdict.TAKEN, records, tuple(timers))
+    if not found and not state.opened:
+        return Decision(state, TAKEN, (), tuple(timers))
+    records = tuple(enumerate(found, record_id(sequence, 0)))
+    return Decision(_opened(state, records, policy, now), TAKEN, records, tuple(timers))
 
 
 def reopened(state: UserState, event: Event) -> Sequence[int]:
@@ -156,7 +161,7 @@ def _weighed(state: UserState, event: Event, at: int) -> _Weighed:
         if seen is not None and event.revision < seen.revision:
             return _Weighed(state, Verdict.OUTDATED)
         remembered = {**state.seen, name: Seen(event.revision, content, at)}
-        return _Weighed(replace(state, seen=remembered), Verdict.TAKEN, revises=seen is not None)
+        return _Weighed(replace(state, seen=remembered), TAKEN, revises=seen is not None)
     name = _hash64(event.event_id.encode())
     recent = state.recent.get(name)
     if recent is not None:
@@ -167,7 +172,7 @@ def _weighed(state: UserState, event: Event, at: int) -> _Weighed:
         oldest = next(iter(grown))
         forgotten = max(forgotten, grown.pop(oldest).occurred_us)
     after = replace(state, recent=grown, forgotten_us=forgotten)
-    return _Weighed(after, Verdict.TAKEN, remembers=at > state.forgotten_us)
+    return _Weighed(after, TAKEN, remembers=at > state.forgotten_us)
 
 
 def _repeated(event: Event, content: int, at: int, earlier: Seen) -> Verdict:
@@ -372,7 +377,8 @@ def _entries(state: UserState, conversion: Conversion, app: str, policy: Policy)
 
 
 def _entry(step: Step, state: UserState, conversion: Conversion) -> Entry:
-    test = state.test or conversion.origin.test
+    origin = conversion.origin
+    test = state.test or origin.test
     skip: SkipReason | None = None
     if test and not step.send_test:
         skip = SkipReason.TEST_USER
@@ -380,22 +386,23 @@ def _entry(step: Step, state: UserState, conversion: Conversion) -> Entry:
         skip = SkipReason.FIRST_UNKNOWN
     elif not _allows(state.consent, step.unasked):
         skip = SkipReason.NO_CONSENT
-    value = None if test else _value(step, conversion.origin)
-    unvalued = step.rule is not None and value is None
-    return Entry(step.destination, step.kind, step.name, value, step.settle_us, skip, unvalued)
+    if step.rule is None:
+        return Entry(step.destination, step.kind, step.name, None, step.settle_us, skip)
+    value = None if test else _value(step, origin)
+    return Entry(step.destination, step.kind, step.name, value, step.settle_us, skip, value is None)
 
 
 def _value(step: Step, origin: Origin) -> Money | None:
     """What the route says the conversion is worth; `None` where there is nothing to say or no gain."""
     match step.rule:
-        case None | "predicted":
-            return None
         case "principal":
             money = origin.amount
         case "fee":
             money = origin.fee
         case float() | int() as fixed:
             return Money(_decimal(fixed), step.currency) if step.currency else None
+        case _:
+            return None
     return money if money is not None and money.amount > 0 else None
 
 
@@ -409,21 +416,20 @@ def _allows(consent: Consent | None, default: bool | None) -> bool:
 def _may_change(planned: Planned, policy: Policy) -> bool:
     """Whether another device could change anything: something is to be sent, or could be in another app."""
     conversion = planned.conversion
-    if planned.binding is None or conversion.history:
+    if planned.known.binding is None or conversion.history:
         return False
-    if planned.entries:
-        return any(entry.skip is None for entry in planned.entries)
-    return (conversion.brand, conversion.name) in policy.routed
+    for entry in planned.entries:
+        if entry.skip is None:
+            return True
+    return not planned.entries and (conversion.origin.brand, conversion.name) in policy.routed
 
 
 def _opened(state: UserState, records: Sequence[tuple[int, Record]], policy: Policy, now: int) -> UserState:
-    fresh = [
-        Opened(number, (origin := record.conversion.origin).binds_us, origin.loan_id, origin.payment_id, now)
-        for number, record in records
-        if isinstance(record, Planned) and _may_change(record, policy)
-    ]
-    if not fresh and not state.opened:
-        return state
+    fresh: list[Opened] = []
+    for number, record in records:
+        if isinstance(record, Planned) and _may_change(record, policy):
+            origin = record.conversion.origin
+            fresh.append(Opened(number, origin.binds_us, origin.loan_id, origin.payment_id, now))
     kept = [one for one in state.opened if now - one.received_us <= OPEN_FOR_US]
     if not fresh and len(kept) == len(state.opened):
         return state

@@ -21,9 +21,10 @@ from msgspec import Struct
 
 from lendsignal.clock import MICROSECOND, from_us, to_us
 from lendsignal.derive import DerivePolicy, binds_at
+from lendsignal.errors import Damaged
 from lendsignal.log import DataFolder, Deliveries, Log, Stage
 from lendsignal.log.deliveries import unpacked
-from lendsignal.log.sqlite import connect, rows
+from lendsignal.log.sqlite import DAMAGE, connect, rows
 from lendsignal.model import ONCE_PER_KEY, TOUCH_TYPES, Event
 from lendsignal.plan import record_id
 from lendsignal.plan.records import ENTRIES_PER_RECORD
@@ -270,6 +271,8 @@ def reading(path: Path) -> Iterator[apsw.Connection | None]:
         db.execute("begin")
         has_tables = db.execute("select count(*) from sqlite_master").fetchone()
         yield db if has_tables and has_tables[0] else None
+    except DAMAGE as error:
+        raise Damaged(path.name, str(error)) from error
     finally:
         db.close()
 

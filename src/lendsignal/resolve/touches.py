@@ -83,7 +83,8 @@ def device_at(touches: Touches, at_us: int) -> Binding | None:
     `None`: no touch by then.
     """
     marks = touches.marks
-    end = bisect_right(marks, at_us, key=_moment)
+    # Mostly it is asked of now, and every touch lies before.
+    end = len(marks) if marks and marks[-1].at_us <= at_us else bisect_right(marks, at_us, key=_moment)
     unproven: Mark | None = None
     for position in range(end - 1, -1, -1):
         mark = marks[position]
@@ -91,7 +92,9 @@ def device_at(touches: Touches, at_us: int) -> Binding | None:
         if shows_installation(snapshot.device):
             if unproven and not _same_phone(touches.snapshots[unproven.snapshot], snapshot):
                 break
-            return Binding(_completed(touches, snapshot, marks[: position + 1]), mark.at_us)
+            if len(touches.snapshots) > 1:
+                snapshot = _completed(touches, snapshot, marks[: position + 1])
+            return Binding(snapshot, mark.at_us)
         if unproven is None and _shows_phone(snapshot.device):
             unproven = mark
     return None if unproven is None else Binding(touches.snapshots[unproven.snapshot], unproven.at_us)
@@ -179,7 +182,10 @@ def _shows_phone(device: Device) -> bool:
 
 def _names_somebody(ids: Iterable[str | None]) -> bool:
     """Whether one of the ids is there and not all zeros, as `model.id_of` has it."""
-    return any(value and value != ZERO_ID for value in ids)
+    for value in ids:  # noqa: SIM110: a generator costs more than all it looks at
+        if value and value != ZERO_ID:
+            return True
+    return False
 
 
 def _moment(mark: Mark) -> int:

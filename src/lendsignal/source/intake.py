@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from threading import Condition, Thread
 from time import monotonic
 
-from lendsignal.errors import LendsignalError
+from lendsignal.errors import Damaged, DataError, LendsignalError, LogError
 from lendsignal.log import Log, Quarantined
 from lendsignal.model import Event
 from lendsignal.source.meters import SourceMeters
@@ -51,6 +51,8 @@ class Intake:
         self._wake = Condition()
         self._stopping = False
         self._refused_at: float | None = None
+        self.damage: str | None = None
+        """What is wrong with the log, once that is known; then everything is refused."""
         self._thread = Thread(target=self._run, name="intake", daemon=True)
 
     def start(self) -> None:
@@ -67,6 +69,12 @@ class Intake:
         """How long ago the log last refused events; `None` where it took the last ones."""
         refused_at = self._refused_at
         return None if refused_at is None else monotonic() - refused_at
+
+    def _mind(self, error: Exception) -> None:
+        """A damaged log is not written to again by this process: what it would decide might be wrong."""
+        if self.damage is None and isinstance(error, (Damaged, DataError)):
+            self.damage = str(error)
+            logger.error("no event is taken or decided until the log is repaired and the service restarted")
 
     def submit(
         self,
@@ -110,9 +118,11 @@ class Intake:
                 if not batch and self._stopping and not more:
                     return
             try:
-                more = self._turn(*self._append(batch))
+                appended = self._append(batch)
+                more = self.damage is None and self._turn(*appended)
             except Exception as error:
                 logger.error("the log does not take decisions: %s", error)
+                self._mind(error)
                 more = False
 
     def _take(
@@ -138,6 +148,8 @@ class Intake:
         refused = [one for _, part, _ in batch for one in part]
         first, error, begun = 0, None, monotonic()
         try:
+            if self.damage is not None:
+                raise LogError(self.damage)
             if events:
                 first = self._log.append(events)
             if refused:
@@ -146,7 +158,9 @@ class Intake:
                 self._refused_at, self._meters.trouble = None, False
                 self._meters.written(events, refused, monotonic() - begun)
         except Exception as failure:
-            logger.error("the log does not take events: %s", failure)
+            if self.damage is None:
+                logger.error("the log does not take events: %s", failure)
+            self._mind(failure)
             error, events = failure, []
             self._refused_at, self._meters.trouble = monotonic(), True
         for _, _, done in batch:

@@ -7,8 +7,9 @@ ends, and the HMAC-SHA256 of these. Errors are `application/problem+json`.
 
 import asyncio
 import hmac
+import re
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from hashlib import sha256
 from typing import Annotated, Any, TypeVar
@@ -39,6 +40,8 @@ PER_SECOND, BURST = 0.5, 20.0
 REMEMBERED = 100_000
 """Tokens whose requests are counted; of more the longest quiet are forgotten."""
 
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
 _json = msgspec.json.Encoder().encode
 _T = TypeVar("_T")
 
@@ -49,7 +52,7 @@ class Relay(Struct, frozen=True, kw_only=True):
     name: str
     brand: str
     kind: str
-    token_for: timedelta
+    good_for: timedelta
 
 
 class Holder(Struct, frozen=True):
@@ -147,9 +150,9 @@ class RelayDoor:
     def routes(self) -> list[Route]:
         """The three calls."""
         return [
-            Route("/v1/relay/token", _minded(self.token, "POST")),
-            Route("/v1/relay/events", _minded(self.events, "GET")),
-            Route("/v1/relay/acknowledged", _minded(self.acknowledged, "POST")),
+            _route("/v1/relay/token", "POST", self.token),
+            _route("/v1/relay/events", "GET", self.events),
+            _route("/v1/relay/acknowledged", "POST", self.acknowledged),
         ]
 
     async def token(self, request: Request) -> Response:
@@ -159,7 +162,7 @@ class RelayDoor:
         wanted = await _read(request, Wanted)
         relay = self._relay(wanted.relay)
         address = address_of(relay.brand, wanted.user_id, relay.kind, wanted.installation)
-        until_s = (self._clock.now_us() + relay.token_for // timedelta(microseconds=1)) // 1_000_000
+        until_s = (self._clock.now_us() + relay.good_for // timedelta(microseconds=1)) // 1_000_000
         token = token_of(self._secrets[relay.name], Holder(relay.name, address), until_s)
         return _answer({"token": token, "expires_at": from_us(until_s * 1_000_000)})
 
@@ -227,14 +230,14 @@ class Refusal(Exception):
         super().__init__(title)
 
 
-def _minded(answer: Callable[[Request], Any], method: str) -> Callable[[Request], Any]:
+def _route(path: str, method: str, answer: Callable[[Request], Awaitable[Response]]) -> Route:
     """The call for one method, with a problem as the answer to whatever cannot be done."""
 
     async def minded(request: Request) -> Response:
         try:
             if request.method != method:
                 raise Refusal(405, "method not allowed", f"{method} {request.url.path}")
-            response: Response = await answer(request)
+            response = await answer(request)
         except Refusal as refusal:
             return _problem(refusal)
         except LogError:
@@ -243,7 +246,7 @@ def _minded(answer: Callable[[Request], Any], method: str) -> Callable[[Request]
             return _problem(Refusal(400, "request ended early", "the body was not whole"))
         return response
 
-    return minded
+    return Route(path, minded, methods=METHODS)
 
 
 def _bearer(request: Request) -> str:
@@ -265,7 +268,10 @@ async def _read(request: Request, kind: type[_T]) -> _T:
         return msgspec.json.decode(b"".join(parts), type=kind)
     except msgspec.ValidationError as error:
         rule, _, place = str(error).partition(" - at ")
-        raise Refusal(422, "request refused", rule, place.strip("`$.") or None) from None
+        # "Expected `str`, got `int` - at `$.user_id`", "Object missing required field `user_id`".
+        named = re.search(r"field `(\w+)`", rule)
+        field = named[1] if named else place.strip("`$.").partition("[")[0]
+        raise Refusal(422, "request refused", rule, field or None) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refusal(400, "malformed JSON", "the body is not whole JSON") from None
 

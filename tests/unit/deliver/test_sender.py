@@ -1046,3 +1046,25 @@ def test_a_request_can_be_made_again_for_people_without_its_secret(tmp_path: Pat
         assert isinstance(made, Request)
         assert json.loads(played.came[0].body) == made.json
         assert TOKEN not in repr(made)
+
+
+def test_a_request_is_no_larger_than_the_platform_takes(tmp_path: Path) -> None:
+    # An item is about 110 bytes here, so two of them and no third fit into nine tenths of 300.
+    with (
+        platform(verdicts("accepted")) as played,
+        Desk(tmp_path, acme(facts={"max_bytes": 300}), sandbox=played.url) as desk,
+    ):
+        desk.tell(*borrowers(4)).until(lambda: desk.tally().get("accepted") == 4)
+
+        assert [len(users_in(came)) for came in played.came] == [2, 2]
+        assert sorted(all_users(played)) == ["u0", "u1", "u2", "u3"]
+
+
+def test_what_is_too_large_alone_goes_alone(tmp_path: Path) -> None:
+    with (
+        platform(verdicts("accepted")) as played,
+        Desk(tmp_path, acme(facts={"max_bytes": 20}), sandbox=played.url) as desk,
+    ):
+        desk.tell(*borrowers(2)).until(lambda: desk.tally().get("accepted") == 2)
+
+        assert [len(users_in(came)) for came in played.came] == [1, 1]

@@ -67,7 +67,7 @@ class SetDesk(Desk):
 def full_disk(desk: Desk) -> Iterator[None]:
     """The deliveries' file cannot grow by a page."""
     db = desk.store._db
-    (pages,) = db.execute("pragma page_count").fetchone()
+    pages = db.pragma("page_count")
     db.execute(f"pragma max_page_count = {pages}")
     try:
         yield

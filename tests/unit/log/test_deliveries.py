@@ -221,7 +221,7 @@ def test_a_commit_that_the_disk_does_not_take_changes_nothing(store: Deliveries)
     changes.position = 9
     for number in range(65, 3_000):
         changes.keep(Open("new-ng", number, Stage.WAITING, 5, reason="x" * 100))
-    (pages,) = store._db.execute("pragma page_count").fetchone()
+    pages = store._db.pragma("page_count")
     store._db.execute(f"pragma max_page_count = {pages}")
     with pytest.raises(LogError, match="the deliveries cannot be written"):
         store.commit(changes)
