@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run test lint types unit scenario bench crash whole clean
+.PHONY: setup run test lint types unit scenario bench crash faults chaos whole clean
 
 setup: .venv/done
 
@@ -45,6 +45,17 @@ KILLS ?= 200
 
 crash: setup
 	$(BIN)/python -m tests.crash --kills $(KILLS)
+
+SEEDS ?= 2000
+
+faults: setup
+	$(BIN)/python -m tests.faults --seeds $(SEEDS)
+
+SECONDS ?= 60
+SEED ?= $(shell date +%s)
+
+chaos: setup
+	$(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

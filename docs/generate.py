@@ -1,7 +1,8 @@
 """Writes the reference pages that follow from the code: `python docs/generate.py`.
 
 `docs/reference/cli.md` comes from the command's own verbs and options, `docs/reference/configuration.md`
-from the settings types, `docs/reference/metrics.md` from what the roles measure. `tests/docs/test_documentation.py` says when a committed page is behind.
+from the settings types, `docs/reference/metrics.md` from what the roles measure.
+`tests/docs/test_documentation.py` says when a committed page is behind.
 """
 
 import re

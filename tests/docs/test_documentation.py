@@ -23,7 +23,7 @@ from lendsignal.cli import main as command
 from lendsignal.config import Settings
 from lendsignal.deliver import DestinationSettings
 from lendsignal.destination import registry
-from lendsignal.log import open_deliveries, open_log, open_orders
+from lendsignal.log import open_deliveries, open_log, open_orders, open_shelf
 from lendsignal.model import App, Consent, Device, EventType, IdKind, Instalment, SkipReason
 from lendsignal.plan import Verdict
 from lendsignal.settings import describe
@@ -359,7 +359,8 @@ def test_every_table_of_the_data_folder_is_documented(tmp_path: Path) -> None:
     open_log(tmp_path / "log.sqlite").close()
     open_deliveries(tmp_path / "deliveries.sqlite").close()
     open_orders(tmp_path / "orders.sqlite").close()
-    for name in ("log.sqlite", "deliveries.sqlite", "orders.sqlite"):
+    open_shelf(tmp_path / "relay.sqlite").close()
+    for name in ("log.sqlite", "deliveries.sqlite", "orders.sqlite", "relay.sqlite"):
         found = apsw.Connection(str(tmp_path / name)).execute(
             "select name from sqlite_master where type = 'table'"
         )

@@ -258,7 +258,9 @@ class Judge:
             return
         for number, row in self.rows.items():
             other = self.by_delivery[number]
-            waits = row.stage is Stage.WAITING and row.first_us > 0 and not row.again
+            # One that was pending gave its place at the head away, and one sent through again never had it.
+            gave_way = row.again or bool(other.asked)
+            waits = row.stage is Stage.WAITING and row.first_us > 0 and not gave_way
             if not waits or number == delivery or row.destination != place.name or other.user != life.user:
                 continue
             passed = self.world.now_us() >= row.first_us + int(place.lane_wait * SECOND)
@@ -293,6 +295,11 @@ class Judge:
                 sent.end = "unknown" if what.left else "refused"
                 life.unknown += what.left
                 life.ambiguous += what.left
+            elif words[place_in] == "retry:unreadable_answer":
+                # A yes that nobody can read is no answer: the platform may have counted it.
+                sent.end = "unknown"
+                life.unknown += 1
+                life.ambiguous += 1
             else:
                 sent.end, sent.word = "said", words[place_in]
                 if sent.word.startswith("split:") and len(words) == 1:

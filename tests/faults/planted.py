@@ -20,7 +20,7 @@ from lendsignal.deliver.pace import Pace
 from lendsignal.deliver.reader import Reader
 from lendsignal.deliver.sender import Flight, Sender
 from lendsignal.destination.spec import Response
-from lendsignal.log import Open, Stage, Stop
+from lendsignal.log import Deliveries, Open, Stage, Stop
 from lendsignal.model import Accepted, Outcome
 
 Patch = Any
@@ -149,7 +149,7 @@ def claimed_forgotten_at_start() -> list[Patch]:
 
 def head_forgotten_at_start() -> list[Patch]:
     """A sender that starts does not know which delivery its lanes waited for."""
-    return [patch.object(Sender, "_find_head", lambda self, line, one: None)]
+    return [patch.object(Deliveries, "tried_in_lanes", lambda self, name: [])]
 
 
 def storm_while_paused() -> list[Patch]:

@@ -52,6 +52,8 @@ class Platform:
         """A request arrives; `None`: it is taken, and no answer is ever given."""
         if request not in self._answers:
             fair = self.weather in ("fair", "deaf")
+            if self.weather == "garbage" and self._chance.random() < 0.5:
+                self._fair(request, items)  # it counts them, and says so in words that nobody can read
             self._answers[request] = self._fair(request, items) if fair else self._foul(len(items))
         return None if self.weather == "deaf" else self._answers[request]
 

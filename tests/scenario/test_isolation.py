@@ -1,9 +1,15 @@
 """Platforms that fail in their own ways, beside others that do not: real processes, real connections."""
 
+from contextlib import closing
 from pathlib import Path
+from statistics import quantiles
 
 import pytest
-from tests.running import ACCOUNTS, BackEnd, Ledger, borrowing, service, until
+from tests.running import ACCOUNTS, BackEnd, Ledger, Service, Stand, borrowing, service, until
+
+from lendsignal.clock import SystemClock
+from lendsignal.log import DataFolder, open_deliveries, open_log
+from lendsignal.plan import Planned, record_of
 
 APPSFLYER, WEBHOOK = "api3.appsflyer.com", "hooks.acme.example"
 
@@ -29,6 +35,70 @@ def test_a_platform_that_hangs_does_not_hold_up_another(tmp_path: Path) -> None:
         assert set(received[name]) == set(books.planned[name]) == books.accepted[name]
         assert set(received[name].values()) == {1}
         assert books.balances(name)
+
+
+ROUNDS, USERS = 3, 80
+FLOOR_SECONDS = 0.02
+"""What the sender gathers outcomes for before it writes them: shorter delays are not told apart."""
+
+
+def test_beside_a_hanging_platform_deliveries_are_as_quick_as_beside_a_healthy_one(tmp_path: Path) -> None:
+    """In turns within one run, so that both sides have the same machine."""
+    healthy, hanging = [], []
+    with service(tmp_path, outlet='timeout = "3s"\nconcurrency = 8\non_unknown = { retry = 1000 }') as (
+        one,
+        stand,
+    ):
+        burst(one, stand, "warm")
+        one.idle()
+        for number in range(ROUNDS):
+            healthy.append(burst(one, stand, f"a{number}-"))
+            one.idle()
+            stand.faults({"kind": "hang", "host": APPSFLYER})
+            hanging.append(burst(one, stand, f"b{number}-"))
+            waits = one.status()["waiting"]["appsflyer-ng"]
+            assert waits["claimed"] == 8, "every request that it may have is hanging"
+            assert sum(waits.values()) == USERS
+            stand.faults()
+            one.idle()
+        assert one.stop() == 0
+
+    beside_healthy, beside_hanging = delays(one.data, healthy), delays(one.data, hanging)
+    assert len(beside_healthy) == len(beside_hanging) == ROUNDS * 2 * USERS
+    medians = [max(FLOOR_SECONDS, quantiles(found, n=100)[49]) for found in (beside_healthy, beside_hanging)]
+    slowest = [max(FLOOR_SECONDS, quantiles(found, n=100)[98]) for found in (beside_healthy, beside_hanging)]
+    print(f"medians {medians}, 99th percentiles {slowest}")
+    # The neighbour hangs for seconds: whoever waited for it would be many times as slow.
+    assert medians[1] < 4 * medians[0]
+    assert slowest[1] < 5 * slowest[0]
+
+
+def burst(one: Service, stand: Stand, prefix: str) -> tuple[int, int]:
+    """Users who borrow as fast as they are taken, until the webhook has all; from when to when it lasted."""
+    before, began_us = len(stand.ids("warehouse")), SystemClock().now_us()
+    back_end = BackEnd(one)
+    for number in range(USERS):
+        back_end.send(borrowing(number, prefix=prefix))
+    until(lambda: len(stand.ids("warehouse")) == before + 2 * USERS, "the webhook has everything")
+    return began_us, SystemClock().now_us()
+
+
+def delays(data: Path, spans: list[tuple[int, int]]) -> list[float]:
+    """Seconds from planning to the webhook's yes, of what was planned within these spans."""
+    folder, found = DataFolder(data), []
+    with (
+        closing(open_log(folder.log, read_only=True)) as log,
+        closing(open_deliveries(folder.deliveries, read_only=True)) as deliveries,
+    ):
+        for _, receipts in deliveries.all_receipts():
+            for one in receipts:
+                if (one.destination, one.what) != ("warehouse", "accepted"):
+                    continue
+                record = log.record(record_of(one.id)[0])
+                assert isinstance(record, Planned)
+                if any(begin <= record.at_us <= end for begin, end in spans):
+                    found.append((one.answered_us - record.at_us) / 1e6)
+    return found
 
 
 @pytest.mark.parametrize("holds", [True, False], ids=["hold", "retry"])

@@ -148,3 +148,21 @@ def test_a_rush_that_waits_to_be_decided_is_not_ready(
 
     assert BEHIND == 50_000
     assert readiness(config, log).missing() == ["2 events wait to be decided"]
+
+
+def test_a_damaged_log_is_said_by_name_for_as_long_as_the_process_lives(
+    config: Config, log: Log, pulse: Pulse
+) -> None:
+    steady = Steady()
+    intake = Intake(log, lambda first, events: False)
+    intake.damage = "log.sqlite is damaged (database disk image is malformed)"
+    found = Readiness(config, SystemClock(), intake, steady)
+    steady.seconds += 100 * STILL_SECONDS
+
+    assert found.missing() == ["log.sqlite is damaged (database disk image is malformed)"]
+
+
+def test_why_the_sender_ended_by_itself_is_said(config: Config, log: Log) -> None:
+    DataFolder(config.data).trouble("send").write_text("deliveries.sqlite is damaged")
+
+    assert readiness(config, log).missing() == ["the sender ended: deliveries.sqlite is damaged"]

@@ -148,11 +148,14 @@ def generate(
 @click.option("--port", type=int, default=8900, show_default=True, help="Port; 0 picks a free one.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where to remember what was received.")
 @click.option("--clock", type=click.Path(path_type=Path), help="A replay clock shared with the service.")
-def sandbox(settings: Path, host: str, port: int, folder: Path | None, clock: Path | None) -> None:
+@click.option("--chaos", type=int, metavar="SEED", help="Fail in every way there is, by this seed.")
+def sandbox(
+    settings: Path, host: str, port: int, folder: Path | None, clock: Path | None, chaos: int | None
+) -> None:
     """Strict stand-ins of every platform, on this machine."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     stand_ins.serve(
-        stand_ins.settings_at(settings),
+        stand_ins.settings_at(settings, chaos=chaos),
         host=host,
         port=port,
         folder=folder,

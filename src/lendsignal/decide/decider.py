@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 2_000
 """Events decided in one transaction at most."""
 
+POLICY_CHANGED, TAKEN = EventType.POLICY_CHANGED.value, Verdict.TAKEN
+"""Looked up once: a member of an enumeration is found by a call."""
+
 STATES_AT_HAND = 4_096
 """States kept decoded between batches, and as many that were used before them."""
 
@@ -97,7 +100,7 @@ class Decider:
         policy, rules = None, self._policy
         for fact, key in zip(facts, keys, strict=True):
             event = fact.event
-            if event.type == EventType.POLICY_CHANGED:
+            if event.type == POLICY_CHANGED:
                 policy = str(event.properties["version"])
                 rules = self._policy_of(policy)
                 continue
@@ -106,7 +109,7 @@ class Decider:
             states[key] = decision.state
             tally.pen += len(decision.state.pen) - len(before.pen)
             tally.types.append(event.type)
-            if decision.verdict is not Verdict.TAKEN:
+            if decision.verdict is not TAKEN:
                 verdicts.append((fact.seq, decision.verdict))
             if decision.timers:
                 timers += [(key, timer) for timer in decision.timers]
@@ -167,7 +170,9 @@ class Decider:
                 unknown.add(key)
             else:
                 states[key] = state
-        return states | self._log.states(unknown) if unknown else states
+        if unknown:
+            states.update(self._log.states(unknown))
+        return states
 
     def _remember(self, states: dict[str, UserState]) -> None:
         if len(self._recent) > STATES_AT_HAND:

@@ -236,14 +236,17 @@ class Book:
             line.put(one)
         self.touched()
 
-    def unanswered(self, one: Open, reason: str, sent_us: int) -> None:
-        """It left and nobody knows whether it arrived: again, or held, as `on_unknown` says."""
+    def unanswered(self, one: Open, reason: str, sent_us: int, response: Response | None = None) -> None:
+        """It left and nobody knows whether it arrived: again, or held, as `on_unknown` says.
+
+        A `response` that nobody can read is no answer either.
+        """
         line = self.lines[one.destination]
         if self.may_repeat(line, one):
             due_us = line.retry_at(one, None, self.clock.now_us())
-            self.again(one, reason, due_us, None, sent_us, unknown=1)
+            self.again(one, reason, due_us, response, sent_us, unknown=1)
         else:
-            self.hold(line, one, reason, sent_us)
+            self.hold(line, one, reason, sent_us, response)
 
     def may_repeat(self, line: Line, one: Open) -> bool:
         """Whether one more ambiguous end may be followed by another try."""
@@ -255,17 +258,19 @@ class Book:
             case Hold() | Unknown():
                 return False
 
-    def hold(self, line: Line, one: Open, reason: str, sent_us: int = 0) -> None:
+    def hold(
+        self, line: Line, one: Open, reason: str, sent_us: int = 0, response: Response | None = None
+    ) -> None:
         """The ambiguous end under `hold`: kept for a person, tried by nobody; `due_us` is when that ends.
 
         What was said of it meanwhile ends it instead, so that nobody releases what was withdrawn.
         """
         withdrawn = withdrawal(one)
         if withdrawn is not None:
-            self.finish(one, *withdrawn, None, sent_us)
+            self.finish(one, *withdrawn, response, sent_us)
             return
         span = line.outlet.held_for
-        self.receipt(one, "held", f"unknown: {reason}", None, sent_us)
+        self.receipt(one, "held", f"unknown: {reason}", response, sent_us)
         one.stage, one.reason, one.strikes = Stage.HELD, "unknown", 0
         one.unknown += 1
         one.due_us = NEVER_US if span is None else self.clock.now_us() + span // MICROSECONDS
@@ -286,21 +291,25 @@ class Book:
         one.first_us = sent_us
         ends_us = line.gives_up_us(one, self.body(one).occurred_at) if line.outlet.shelved else None
         one.due_us = ends_us or self.clock.now_us() + line.outlet.spec.verdict_after // MICROSECONDS
+        if line.outlet.shelved:
+            self.bodies.pop(one.id, None)  # an app may take days: memory is for what can be sent
         line.drop(one)
         line.pending_us = min(line.pending_us or one.due_us, one.due_us)
         self.changes.keep(one)
         self.touched()
 
     def withdraw(self, one: Open, what: str, reason: str, at_us: int) -> bool:
-        """Not sent again, tried or not; one that is on its way is marked, so that it is not repeated."""
+        """Not sent again, tried or not; one that is on its way is marked, so that it is not repeated.
+
+        A held one ends too: nobody is to release what a user forbids or a lender took back.
+        """
         if one.stage is Stage.PENDING and not self.recall(one):
-            self._withhold(one, f"{what} {reason}")
+            self._mark(one, what, reason)
             return False
-        if one.stage is Stage.HELD or (self.clock.replay and one.due_us <= at_us):
+        if one.stage is not Stage.HELD and self.clock.replay and one.due_us <= at_us:
             return False
         if one.stage is Stage.CLAIMED:
-            one.reason = f"{what} {reason}"
-            self.changes.keep(one)
+            self._mark(one, what, reason)
         else:
             self.finish(one, what, reason)
         return True
@@ -320,14 +329,14 @@ class Book:
         self.touched()
         return True
 
-    def _withhold(self, one: Open, why: str) -> None:
-        """What the app has fetched is not given out again; `why` is its end where the app says nothing."""
+    def _mark(self, one: Open, what: str, reason: str) -> None:
+        """It is out of our hands: so it ends if it comes back, and no app is given it once more."""
         line = self.lines.get(one.destination)
         if self.shelf is not None and line is not None and line.outlet.shelved:
             self.shelf.withhold(one.destination, one.id)
-            one.reason = why
-            self.changes.keep(one)
-            self.touched()
+        one.withdrawn = f"{what} {reason}"
+        self.changes.keep(one)
+        self.touched()
 
     def receipt(self, one: Open, what: str, reason: str, response: Response | None, sent_us: int = 0) -> None:
         """What came of one try, or of none where `sent_us` is 0."""
@@ -348,10 +357,6 @@ class Book:
         )
 
     # lanes
-
-    def knows_lane(self, destination: str, lane: int) -> bool:
-        """Whether this process has looked at a lane: then memory knows who is its head."""
-        return (destination, lane) in self._lane_ends
 
     def last_of(self, destination: str, lane: int) -> tuple[int, int] | None:
         """The last that was sent in a lane: the moment it was sent as, in µs since 1970, and its id."""
@@ -542,9 +547,9 @@ NEVER_US = 1 << 62
 
 
 def withdrawal(one: Open) -> tuple[str, str] | None:
-    """What was said of a delivery while its request was on the way: (skipped or cancelled, reason)."""
-    what, _, reason = one.reason.partition(" ")
-    return (what, reason) if what in ("skipped", "cancelled") and reason else None
+    """What was said of a delivery while it was out of our hands: (skipped or cancelled, reason)."""
+    what, _, reason = one.withdrawn.partition(" ")
+    return (what, reason) if reason else None
 
 
 def _lines(

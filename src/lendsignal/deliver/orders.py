@@ -96,12 +96,7 @@ class Obedience:
         book, done = self._book, 0
         for number in order.deliveries:
             one = book.find(book.name(order.destination), number)
-            if one is None:
-                continue
-            if one.stage is Stage.HELD:
-                book.finish(one, "cancelled", "by_hand")
-                done += 1
-            else:
+            if one is not None:
                 done += book.withdraw(one, "cancelled", "by_hand", 0)
         return done, len(order.deliveries) - done
 

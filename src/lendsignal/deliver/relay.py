@@ -14,7 +14,7 @@ from lendsignal.deliver.line import Line
 from lendsignal.deliver.transport import Done, NoAnswer
 from lendsignal.deliver.wire import Wire
 from lendsignal.destination.spec import SHELF, Response
-from lendsignal.errors import LogError
+from lendsignal.errors import Damaged, LogError
 from lendsignal.log import Offer, Open, Shelf, Stage
 
 logger = logging.getLogger(__name__)
@@ -24,6 +24,10 @@ LOOK_SECONDS = 0.05
 
 AGAIN_SECONDS = 5.0
 """How soon a shelf that could not be written is tried again."""
+
+
+SAID = Response(status=200)
+"""The app's word, as a receipt keeps it: given out when it was fetched, and answered with a yes."""
 
 
 class Parcel(Protocol):
@@ -106,6 +110,8 @@ class Carrier:
         result: Response | NoAnswer = Response(status=200)
         try:
             self._shelf.place([offer for _, offers in started for offer in offers], self._clock.now_us())
+        except Damaged:  # no wait makes that good again
+            raise
         except LogError as error:
             logger.error("%s; the app's deliveries wait, nothing is lost", error)
             result = NoAnswer("not_placed", left=False)
@@ -166,6 +172,8 @@ class Pickups:
         try:
             self._keep_shut()
             done = self._acknowledged() + sum(self._over(line) for line in self._lines)
+        except Damaged:
+            raise
         except LogError as error:
             logger.error("%s; the app's deliveries wait, nothing is lost", error)
             self._looked_at = now + AGAIN_SECONDS
@@ -192,7 +200,7 @@ class Pickups:
             one = book.find(said.destination, said.delivery)
             if one is not None:
                 # Whatever was said of it meanwhile: the app has logged it.
-                book.finish(one, "accepted", "acknowledged", None, said.fetched_us)
+                book.finish(one, "accepted", "acknowledged", SAID, said.fetched_us)
                 if said.destination in book.lines:
                     book.answered(said.destination, refused=False)
         self._clear((said.destination, said.delivery) for said in found)

@@ -161,6 +161,7 @@ class Sender:
         longest_wait = min(longest_wait, MOMENT_SECONDS) if self._reader.is_full else longest_wait
         wait = 0.0 if read or started or obeyed else self._wait_for(longest_wait)
         done = self._network.wait(wait)
+        self._watch_the_clock()
         for one in done:
             self._ended(one)
         return bool(read or started or done or obeyed)
@@ -289,8 +290,6 @@ class Sender:
             one.lane = lane
         if not one.lane:
             return True
-        if not book.knows_lane(outlet.name, one.lane):
-            self._find_head(line, one)
         occurred_us = to_us(delivery.occurred_at)
         if not line.lanes.lets(one.lane, one.id, occurred_us, now_us):
             return False
@@ -308,16 +307,6 @@ class Sender:
                 case _:
                     pass
         return True
-
-    def _find_head(self, line: Line, one: Open) -> None:
-        """Who was sent last in a lane before we started, and is to be tried again, is still its head."""
-        book, name = self.book, line.outlet.name
-        last = book.last_of(name, one.lane)
-        if last is None or last[1] == one.id:
-            return
-        head = book.find(name, last[1])
-        if head is not None and head.stage is Stage.WAITING and head.first_us and not head.again:
-            line.lanes.waits(head.lane, head.id, head.first_us)
 
     def _unmade(self, one: Open, error: Exception) -> None:
         """Our own fault in one delivery: it is dead, and stops nobody else."""
@@ -572,6 +561,9 @@ class Sender:
             case Split(reason):
                 book.die(one, reason, kept(flight.request), response, sent_us)
                 book.answered(name, refused=True)
+            case Retry("unreadable_answer" as reason) if response is not None and response.status < 300:
+                # It says yes and nothing else that can be read: the platform may have taken it.
+                book.unanswered(one, reason, sent_us, response)
             case Retry(reason, after, counts):
                 if not counts:
                     line.pace.slow_down(after, self._steady(), now_us)

@@ -67,7 +67,7 @@ def problem_with_secrets(auth: Auth, secrets: Mapping[str, str | None]) -> tuple
         if isinstance(auth, WebhookAuth) and field == auth.field and _signing_key(value) is None:
             return field, "no base64 after whsec_"
         if isinstance(auth, InstallAuth) and field == auth.field and len(value) < SIGNING_LENGTH:
-            return field, f"only {len(value)} characters: a signing secret needs {SIGNING_LENGTH}"
+            return field, f"{len(value)} characters, where a signing secret needs {SIGNING_LENGTH}"
     return None
 
 

@@ -48,10 +48,13 @@ class DerivePolicy(Struct, frozen=True, kw_only=True):
     default_dpd: int = 60
 
 
-def derive(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, list[Conversion]]:
+def derive(
+    ledger: Ledger, event: Event, policy: DerivePolicy, moments: tuple[int, int] | None = None
+) -> tuple[Ledger, list[Conversion]]:
     """The conversions this event is, and the ledger after it.
 
     Expects each business fact once: repeats and conflicts are settled before (see `plan.decide`).
+    `moments` are the event's `occurred_at` and `received_at` in microseconds, where they are at hand.
     Nothing here fires twice for its key, whatever comes in whatever order, and nothing fires for a loan
     or a payment whose reversal came first. Analytics events (`purpose="analytics"`) change the ledger and
     make no conversion.
@@ -62,7 +65,7 @@ def derive(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, 
     ledger, found = rule(ledger, event, policy)
     if not found or event.purpose == "analytics":
         return ledger, []
-    origin, person, tiers = _origin(event, policy), person_key(event), policy.tiers.version
+    origin, person, tiers = _origin(event, policy, moments), person_key(event), policy.tiers.version
     return ledger, [
         Conversion(
             conversion_id(policy.portfolio, person, about, name),
@@ -216,11 +219,12 @@ def _with_loan(ledger: Ledger, loan_id: str | None, **changes: bool) -> Ledger:
     return replace(ledger, loans={**ledger.loans, loan_id: loan})
 
 
-def _origin(event: Event, policy: DerivePolicy) -> Origin:
+def _origin(event: Event, policy: DerivePolicy, moments: tuple[int, int] | None) -> Origin:
     """What the conversions of this event have in common."""
     currency, fee = event.currency, event.fee
     amount = event.amount if event.amount is not None else event.limit
-    occurred_us = binds_us = to_us(event.occurred_at)
+    occurred_us, received_us = moments or (to_us(event.occurred_at), to_us(event.received_at))
+    binds_us = occurred_us
     by_day = event.time_precision == "day"
     if by_day:
         occurred_us, binds_us = to_us(_local_noon(event, policy)), to_us(binds_at(event, policy))
@@ -230,7 +234,7 @@ def _origin(event: Event, policy: DerivePolicy) -> Origin:
         event.event_id,
         event.type,
         occurred_us,
-        to_us(event.received_at),
+        received_us,
         binds_us,
         event.app,
         by_day,

@@ -141,9 +141,9 @@ def encode(delivery: Delivery, settings: Settings) -> Item | Skip:
         "rdid": rdid,
         "id_type": "advertisingid" if android else "idfa",
         "lat": "1" if limits_tracking(device, app.platform) in LIMITED[app.platform] else "0",
-        "app_version": device.app_version or UNKNOWN,
-        "os_version": device.os_version or UNKNOWN,
-        "sdk_version": settings.sdk_version or device.app_version or UNKNOWN,
+        "app_version": _told(device.app_version),
+        "os_version": _told(device.os_version),
+        "sdk_version": _told(settings.sdk_version or device.app_version),
         "timestamp": f"{seconds}.{rest:06d}",
     }
     # Value and currency stand together.
@@ -218,6 +218,11 @@ def _build_of(agent: str | None) -> str:
 
 def _fit(text: str | None) -> str:
     return _UNFIT.sub("", text or "").strip() or "unknown"
+
+
+def _told(version: str | None) -> str:
+    """A version as the app told it; a blank one says nothing."""
+    return (version or "").strip() or UNKNOWN
 
 
 def _by_errors(body: Any) -> Outcome:

@@ -76,8 +76,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 SPEC = Spec(
     name="relay",
     label="Client relay",
-    # The names that the SDKs take are the strictest of those that apps log with: Firebase's.
-    docs="https://firebase.google.com/docs/reference/android/com/google/firebase/analytics/FirebaseAnalytics.Event",
+    # The call is our own; of the SDKs that apps log with, Firebase has the strictest rules for names.
+    docs="https://support.google.com/analytics/answer/13316687",
     docs_read="2026-11-22",
     hosts=(),
     transport="shelf",

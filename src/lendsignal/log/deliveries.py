@@ -34,6 +34,7 @@ create table if not exists open (
     again integer not null,             -- 1: sent through again by a person, at the rate for that
     strikes integer not null,           -- how often the last reason came in a row
     reason text not null,               -- of the last try
+    withdrawn text not null,            -- what was said of it while it was out of our hands: see Open
     primary key (destination, id)
 ) without rowid;
 create index if not exists unsettled on open (destination, stage, due_us) where stage > 0;
@@ -134,7 +135,8 @@ class Pause(Struct, frozen=True):
 
 class Open(Struct):
     """One unfinished delivery, as it is kept. `attempts` counts tries that count, `unknown` those that left
-    and were never answered, `strikes` how often the last `reason` came in a row.
+    and were never answered, `strikes` how often the last `reason` came in a row. `withdrawn` is how it ends
+    if it comes back to us: (skipped or cancelled, and why), said while it was on its way or pending.
 
     Changed in place: what is committed is how it stands then.
     """
@@ -153,6 +155,7 @@ class Open(Struct):
     again: bool = False
     strikes: int = 0
     reason: str = ""
+    withdrawn: str = ""
 
 
 class Receipt(Struct, frozen=True, array_like=True):
@@ -240,7 +243,10 @@ class Changes:
         )
 
 
-_OPEN = "id, stage, due_us, attempts, unknown, bound, batch, first_us, lane, stamp_us, again, strikes, reason"
+_OPEN = (
+    "id, stage, due_us, attempts, unknown, bound, batch, first_us, lane, stamp_us, again, strikes, reason,"
+    " withdrawn"
+)
 
 
 class Deliveries:
@@ -273,7 +279,7 @@ class Deliveries:
             )
         if changes.kept:
             db.executemany(
-                "insert or replace into open values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "insert or replace into open values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
                         number(one.destination),
@@ -290,6 +296,7 @@ class Deliveries:
                         int(one.again),
                         one.strikes,
                         one.reason,
+                        one.withdrawn,
                     )
                     for one in changes.kept.values()
                 ],
@@ -460,8 +467,8 @@ class Deliveries:
         return [_open(destination, *one) for one in found]
 
     def tried_in_lanes(self, destination: str) -> list[Open]:
-        """Waiting deliveries of a destination that were tried before and have a lane: its heads."""
-        return self._found(destination, "lane > 0 and stage = 0 and first_us > 0 order by id", ())
+        """Waiting deliveries that were tried and have a lane: of each its head first, then whom it passed."""
+        return self._found(destination, "lane > 0 and stage = 0 and first_us > 0 order by first_us desc", ())
 
     def moved(self) -> list[int]:
         """Open deliveries, of every destination, whose binding is a late touch's."""
@@ -614,7 +621,8 @@ class Deliveries:
 
     def all_receipts(self, after: int = 0) -> Iterator[tuple[int, Sequence[Receipt]]]:
         """Every pack of receipts behind a pack's number, in the order of writing."""
-        found = self._db.execute("select id, body from receipt where id > ? order by id", (after,))
+        with self._lock:
+            found = self._db.execute("select id, body from receipt where id > ? order by id", (after,))
         while True:
             with self._lock:
                 pack = next(found, None)
@@ -622,6 +630,17 @@ class Deliveries:
             if read is None:
                 return
             yield read
+
+    def belong_to(self, mark: int) -> None:
+        """These deliveries are of the log that has this mark, and of no other."""
+        with self._lock, transaction(self._db):
+            self._db.execute("insert or replace into cursor values ('log', ?)", (mark,))
+
+    def log(self) -> int | None:
+        """The mark of the log that these deliveries are of; `None` where that was never said."""
+        with self._lock:
+            found = row(self._db, "select position from cursor where name = 'log'")
+        return None if found is None else int(found[0])
 
     def dead(self, delivery: int) -> Dead | None:
         """A dead delivery with its request and answer."""

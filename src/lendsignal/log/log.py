@@ -4,10 +4,12 @@ Several processes may append (the door, an import); one decides. Decisions are c
 cursor, the states, the records for the sender and the timers together, or none of them.
 """
 
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import apsw
@@ -112,8 +114,8 @@ create table if not exists attribution (
 PLACES_AT_HAND = 65_536
 """People whose state's place is remembered; another's is looked up."""
 
-_json = msgspec.json.Encoder().encode
 _event = msgspec.msgpack.Decoder(Event).decode
+_mark = msgspec.msgpack.Decoder(int).decode
 _source = msgspec.msgpack.Decoder(PolicySource).decode
 
 
@@ -228,7 +230,8 @@ class Log:
     def scan(self, containing: bytes | None = None) -> Iterator[Fact]:
         """Every event in order, or those whose stored bytes contain a text: for people, not for speed."""
         query = "select seq, body from event" + (" where instr(body, ?)" if containing is not None else "")
-        found = self._db.execute(query, () if containing is None else (containing,))
+        with self._lock:
+            found = self._db.execute(query, () if containing is None else (containing,))
         while True:
             with self._lock:
                 one = next(found, None)
@@ -393,33 +396,44 @@ class Log:
 
     def _kept_states(self, keys: Iterable[str]) -> dict[str, KeptState]:
         """The states as they are kept; where each stands is remembered for the commit."""
+        places = self._states
         wanted = set(keys)
+        known = [place for key in wanted if (place := places.get(key)) is not None]
         found: dict[str, KeptState] = {}
         # One statement for all: a statement for each takes six times as long.
-        for place, body in self._db.execute(
-            "select state.id, body from json_each(?) wanted"
-            " cross join person on hash = wanted.value cross join state on state.id = person.state",
-            (_json([_hash(key) for key in wanted]),),
-        ):
-            kept = read_state(body)
-            if kept.key in wanted:
+        if known:
+            known.sort()
+            query = "select body from carray(?) wanted cross join state on id = wanted.value"
+            for (body,) in self._db.execute(query, (_numbers(known),)):
+                kept = read_state(body)
                 found[kept.key] = kept
-                self._states[kept.key] = place
+        if len(known) < len(wanted):
+            query = (
+                "select state.id, body from carray(?) wanted"
+                " cross join person on hash = wanted.value cross join state on state.id = person.state"
+            )
+            hashes = [_hash(key) for key in wanted if key not in places]
+            for place, body in self._db.execute(query, (_numbers(hashes),)):
+                kept = read_state(body)
+                if kept.key in wanted:
+                    found[kept.key] = kept
+                    places[kept.key] = place
         return found
 
-    def _places(self, keys: Iterable[str]) -> dict[str, int]:
+    def _places(self, keys: Collection[str]) -> dict[str, int]:
         """Where each person's state goes: those who are new come behind the last."""
-        self._kept_states([key for key in keys if key not in self._states])
-        places = {key: self._states.get(key) for key in keys}
-        fresh = [key for key, place in places.items() if place is None]
-        if fresh:
+        places = self._states
+        unknown = [key for key in keys if key not in places]
+        if unknown:
+            self._kept_states(unknown)
+            fresh = [key for key in unknown if key not in places]
             last = row(self._db, "select max(id) from state")
             start = 1 + (0 if last is None or last[0] is None else int(last[0]))
-            self._states.update((key, place) for place, key in enumerate(fresh, start))
+            places.update((key, place) for place, key in enumerate(fresh, start))
             self._db.executemany(
-                "insert into person values (?, ?)", [(_hash(key), self._states[key]) for key in fresh]
+                "insert into person values (?, ?)", [(_hash(key), places[key]) for key in fresh]
             )
-        return {key: self._states[key] for key in places}
+        return places
 
     def due(self, now_us: int, limit: int = 1000) -> list[tuple[int, str, str]]:
         """Timers whose moment has come: (due, conversion, person)."""
@@ -455,7 +469,10 @@ class Log:
         """Counts kept with the decisions: ('event', type), ('verdict', word), ('conversion', name), …
         `pen` is how many conversions wait for a first login now."""
         with self._lock:
-            return {(what, name): n for what, name, n in self._db.execute("select what, name, n from tally")}
+            return {
+                (what, name): n
+                for what, name, n in self._db.execute("select what, name, n from tally where n <> 0")
+            }
 
     # attribution
 
@@ -488,15 +505,16 @@ class Log:
 
     # who works here
 
-    def note_sender(self) -> None:
-        """From now on a sender keeps its deliveries beside this log: without them it would send again."""
+    def note_sender(self, mark: int) -> None:
+        """From now on a sender keeps its deliveries beside this log, under this mark of them both."""
         with self._lock, transaction(self._db):
-            self._db.execute("insert or ignore into note values ('sender', x'')")
+            self._db.execute("insert or replace into note values ('sender', ?)", (encode(mark),))
 
-    def sender_was_here(self) -> bool:
-        """Whether a sender has ever been started over this log."""
+    def sender(self) -> int | None:
+        """The mark that this log shares with its deliveries; `None` where no sender was ever started here."""
         with self._lock:
-            return row(self._db, "select 1 from note where name = 'sender'") is not None
+            found = row(self._db, "select body from note where name = 'sender'")
+            return None if found is None else _mark(found[0])
 
     # policy
 
@@ -541,12 +559,19 @@ def count(records: Sequence[tuple[int, Record]]) -> Counter[str]:
 def _by_event(records: Iterable[tuple[int, Record]]) -> list[tuple[int, list[Record]]]:
     """The records of each event together: they are numbered from 0 on without a gap."""
     found: list[tuple[int, list[Record]]] = []
+    latest: list[Record] = []
     for number, record in records:
         seq, place = event_of(number)
         if place == 0:
-            found.append((seq, []))
-        found[-1][1].append(record)
+            latest = []
+            found.append((seq, latest))
+        latest.append(record)
     return found
+
+
+def _numbers(numbers: Iterable[int]) -> Any:
+    """Whole numbers of 64 bits as a table of one statement."""
+    return apsw.carray(array("q", numbers))
 
 
 def _hash(key: str) -> int:

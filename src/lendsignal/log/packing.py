@@ -129,7 +129,7 @@ def pack_state(state: UserState, number_of: NumberOf) -> bytes:
     return encode(
         KeptState(
             state.key,
-            tuple([number_of(snapshot) for snapshot in state.touches.snapshots]),
+            tuple(map(number_of, state.touches.snapshots)),
             state.touches.marks,
             state.ledger,
             state.seen,
@@ -179,8 +179,9 @@ def pack_records(records: Sequence[Record], number_of: NumberOf) -> bytes:
             continue
         conversion = record.conversion
         planned = KeptPlanned(
-            _place(origins, conversion.origin),
-            _place(known, record.known),
+            # Mostly there is one of each.
+            0 if origins and conversion.origin is origins[0] else _place(origins, conversion.origin),
+            0 if known and record.known is known[0] else _place(known, record.known),
             bytes.fromhex(conversion.id),
             conversion.name,
             conversion.certain,

@@ -1,11 +1,13 @@
 """Whether the files of a data folder are whole and of one moment: looked at before anything starts."""
 
+import os
 from pathlib import Path
+from secrets import randbits
 
 from lendsignal.errors import Damaged, LogError
 from lendsignal.log.deliveries import open_deliveries
 from lendsignal.log.folder import DataFolder
-from lendsignal.log.log import open_log
+from lendsignal.log.log import Log, open_log
 from lendsignal.log.orders import open_orders
 from lendsignal.log.sqlite import GUIDE, damage
 
@@ -20,6 +22,8 @@ def refuse_damage(folder: DataFolder, *, sends: bool = True) -> None:
     `sends`: a sender is about to work here; from then on deliveries that are missing have been lost.
     """
     for path in (folder.log, folder.deliveries, folder.orders, folder.relay):
+        if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+            raise LogError(f"{path} may not be read and written by this user; {GUIDE}")
         wrong = None if is_lost(path) else damage(path, LOOK_SECONDS)
         if wrong is not None:
             raise Damaged(path.name, wrong)
@@ -27,16 +31,30 @@ def refuse_damage(folder: DataFolder, *, sends: bool = True) -> None:
         _refuse_to_begin_again(folder)
     log = open_log(folder.log)
     try:
-        if is_lost(folder.deliveries) and log.sender_was_here():
+        mark = log.sender()
+        if is_lost(folder.deliveries) and mark is not None:
             raise LogError(
                 f"{folder.deliveries.name} is missing or empty, and a sender has worked here: it would send"
                 f" once more whatever is inside its window; put a copy back, or decide that; {GUIDE}"
             )
-        _refuse_two_moments(folder, log.last_record())
+        _refuse_two_moments(folder, log.last_record(), mark)
         if sends:
-            log.note_sender()
+            _pair(folder, log, mark)
     finally:
         log.close()
+
+
+def _pair(folder: DataFolder, log: Log, mark: int | None) -> None:
+    """Marks log and deliveries as belonging together, where they are not yet."""
+    deliveries = open_deliveries(folder.deliveries)
+    try:
+        shared = randbits(62) if mark is None else mark
+        if mark is None:
+            log.note_sender(shared)
+        if deliveries.log() is None:
+            deliveries.belong_to(shared)
+    finally:
+        deliveries.close()
 
 
 def is_lost(path: Path) -> bool:
@@ -57,15 +75,20 @@ def _refuse_to_begin_again(folder: DataFolder) -> None:
         deliveries.close()
 
 
-def _refuse_two_moments(folder: DataFolder, last_record: int) -> None:
+def _refuse_two_moments(folder: DataFolder, last_record: int, mark: int | None) -> None:
     """Raises `LogError` where the sender has read what the log or the orders do not hold (any more): what
-    takes those numbers next would never be sent or obeyed."""
+    takes those numbers next would never be sent or obeyed. So too where it was another log."""
     deliveries, orders = open_deliveries(folder.deliveries), open_orders(folder.orders)
     try:
         if deliveries.position() > last_record:
             raise LogError(
                 f"{folder.deliveries.name} is ahead of {folder.log.name}: the log is an older copy, or its"
                 f" last commits are lost, and what it decides now would not be sent; {GUIDE}"
+            )
+        if deliveries.log() not in (None, mark):
+            raise LogError(
+                f"{folder.deliveries.name} is of another log than {folder.log.name}: the two do not speak of"
+                f" the same conversions; put two of one copy there; {GUIDE}"
             )
         if deliveries.order() > orders.last():
             raise LogError(

@@ -22,7 +22,7 @@ of one event."""
 
 
 class Seen(Struct, frozen=True, array_like=True, gc=False):
-    """One fact that came in: its revision, a hash of its content, and when it was said to occur."""
+    """One fact that came in: its revision, a checksum of its content, and when it was said to occur."""
 
     revision: int
     content: int

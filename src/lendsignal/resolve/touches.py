@@ -24,8 +24,11 @@ _install_ids = attrgetter(*(kind.value for kind in INSTALL_SCOPED))
 _device_ids = attrgetter(*(kind.value for kind in DEVICE_SCOPED))
 
 
-class Snapshot(Struct, frozen=True, array_like=True, gc=False):
-    """One installation of one app, as one or more logins showed it."""
+class Snapshot(Struct, frozen=True, array_like=True, gc=False, cache_hash=True):
+    """One installation of one app, as one or more logins showed it.
+
+    Its hash is that of some forty fields, and the log asks for it with every state and record: it is kept.
+    """
 
     app: str
     device: Device
@@ -182,7 +185,8 @@ def _shows_phone(device: Device) -> bool:
 
 def _names_somebody(ids: Iterable[str | None]) -> bool:
     """Whether one of the ids is there and not all zeros, as `model.id_of` has it."""
-    for value in ids:  # noqa: SIM110: a generator costs more than all it looks at
+    # A loop, for it is asked of every conversion: a generator costs more than all it looks at.
+    for value in ids:  # noqa: SIM110
         if value and value != ZERO_ID:
             return True
     return False

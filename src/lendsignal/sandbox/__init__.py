@@ -4,6 +4,7 @@ This room imports nothing of `destination`: it judges what the destinations send
 """
 
 from lendsignal.sandbox.app import build, serve
+from lendsignal.sandbox.chaos import chaos
 from lendsignal.sandbox.fault import Fault, Faults
 from lendsignal.sandbox.memory import Memory
 from lendsignal.sandbox.settings import GoogleAccount, MetaDataset, SandboxSettings, settings_at
@@ -21,6 +22,7 @@ __all__ = [
     "SandboxSettings",
     "Taken",
     "build",
+    "chaos",
     "serve",
     "settings_at",
 ]

@@ -1,4 +1,4 @@
-"""`python -m lendsignal.sandbox --settings FILE --port N [--folder DIR] [--clock FILE]`."""
+"""`python -m lendsignal.sandbox --settings FILE --port N [--folder DIR] [--clock FILE] [--chaos SEED]`."""
 
 import argparse
 import signal
@@ -22,6 +22,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes a free one")
     parser.add_argument("--folder", type=Path, help="where to remember what was received")
     parser.add_argument("--clock", type=Path, help="a replay clock's file, shared with the service")
+    parser.add_argument("--chaos", type=int, metavar="SEED", help="fail in every way, by this seed")
     parser.add_argument(
         "--with-parent", action="store_true", help="end when standard input closes: for who starts it"
     )
@@ -32,7 +33,7 @@ def main(words: list[str] | None = None) -> int:
         end_with_parent()
     try:
         serve(
-            settings_at(given.settings),
+            settings_at(given.settings, chaos=given.chaos),
             host=given.host,
             port=given.port,
             folder=given.folder,

@@ -39,6 +39,7 @@ from lendsignal.sandbox import (
     tiktok,
     webhook,
 )
+from lendsignal.sandbox.chaos import chaos
 from lendsignal.sandbox.fault import Fault, Faults, from_header
 from lendsignal.sandbox.memory import Memory
 from lendsignal.sandbox.order import Latest
@@ -85,6 +86,8 @@ class Sandbox:
             ),
             **dict.fromkeys(settings.webhooks, (webhook.judge, webhook.broken)),
         }
+        if settings.chaos is not None:
+            faults.play(chaos(settings.chaos, self.stand_ins, late_ms=settings.chaos_late_ms))
         self.inspection = inspection(self)
         self.ending = asyncio.Event()
 
@@ -131,6 +134,10 @@ class Sandbox:
         match fault.kind:
             case "status":
                 await say(scripted(fault, broken(fault.status or 503)), send)
+            case "throttle":
+                await say(scripted(fault, throttled(asked.host, broken)), send)
+            case "error_in_200":
+                await say(scripted(fault, broken(200 if asked.host in ERRORS_IN_A_200 else 503)), send)
             case "garbage":
                 page = Answer(status=fault.status or 200, body=b"<html><body>Bad gateway", headers=HTML)
                 await say(scripted(fault, page), send)
@@ -177,6 +184,15 @@ class Sandbox:
 
 
 HTML = (("content-type", "text/html"),)
+
+ERRORS_IN_A_200 = frozenset({meta.HOST, tiktok.HOST, kwai.HOST})
+"""Whose documents show errors of their own making under a 200: codes 2, 50000 and result -2."""
+
+
+def throttled(host: str, broken: Broken) -> Answer:
+    """Slow down, as the platform says it: TikTok by a code under a 200, the others by 429."""
+    answer = broken(429)
+    return msgspec.structs.replace(answer, status=200) if host == tiktok.HOST else answer
 
 
 def unknown_host(host: str, now_us: int) -> Answer:
@@ -237,7 +253,7 @@ async def gone(receive: Receive) -> None:
 
 
 def inspection(sandbox: Sandbox) -> Starlette:
-    """The pages for looking in: summary, received, refused, ids, faults, reset."""
+    """The pages for looking in: summary, received, refused, ids, faults, chaos, reset."""
     memory, faults = sandbox.memory, sandbox.faults
 
     async def summary(_: Request) -> Response:
@@ -285,6 +301,14 @@ def inspection(sandbox: Sandbox) -> Starlette:
         faults.play(script)
         return as_json(faults.counts())
 
+    async def play_chaos(request: Request) -> Response:
+        query = request.query_params
+        seed, late_ms = query.get("seed", ""), query.get("late_ms", str(sandbox.settings.chaos_late_ms))
+        if not seed.isdecimal() or not late_ms.isdecimal():
+            return problem("seed must be a whole number, and late_ms milliseconds if given")
+        faults.play(chaos(int(seed), sandbox.stand_ins, late_ms=int(late_ms)))
+        return as_json(faults.counts())
+
     async def reset(_: Request) -> Response:
         memory.reset()
         sandbox.latest.forget()
@@ -299,6 +323,7 @@ def inspection(sandbox: Sandbox) -> Starlette:
             Route("/_sandbox/ids", ids),
             Route("/_sandbox/faults", show_faults),
             Route("/_sandbox/faults", play_faults, methods=["POST"]),
+            Route("/_sandbox/chaos", play_chaos, methods=["POST"]),
             Route("/_sandbox/reset", reset, methods=["POST"]),
         ]
     )

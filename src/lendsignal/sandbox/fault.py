@@ -1,14 +1,25 @@
 """Scripted failures: what goes wrong on purpose, where, and how often."""
 
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct
 
 Kind = Literal[
-    "accept", "status", "hang", "close_before", "close_after_accept", "truncate", "slow", "garbage", "lie"
+    "accept",
+    "status",
+    "throttle",
+    "error_in_200",
+    "hang",
+    "close_before",
+    "close_after_accept",
+    "truncate",
+    "slow",
+    "garbage",
+    "lie",
 ]
 
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -20,7 +31,10 @@ class Fault(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
 
     `host`: which stand-in, `*` for all. `times`: how often it fires, without end by default.
     `every`: only each n-th request of the host. `probability`: by chance, from `seed`, so that a run can
-    be repeated. `status`, `body`, `headers`: the answer of `status` and `garbage` (503, 200 by default).
+    be repeated. `status`, `body`, `headers`: the answer of `status` and `garbage` (503, 200 by default);
+    `body` and `headers` also that of `throttle` and `error_in_200`.
+    `down_ms`, `up_ms`: the rule holds for so long and rests for so long, in turns, from the first request it
+    looks at; so a platform flaps.
     `delay_ms`: how long `slow` waits before it answers, and `hang` before it drops the connection
     (`hang` without it waits until the sender gives up).
     """
@@ -35,12 +49,22 @@ class Fault(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     probability: Annotated[float, Meta(ge=0, le=1)] = 1.0
     seed: int = 0
     delay_ms: Annotated[int, Meta(ge=0)] | None = None
+    down_ms: Annotated[int, Meta(ge=1)] | None = None
+    up_ms: Annotated[int, Meta(ge=0)] = 1000
+
+    def rests(self, since_ms: float) -> bool:
+        """Whether it lets everything pass so long after it began."""
+        return self.down_ms is not None and since_ms % (self.down_ms + self.up_ms) >= self.down_ms
 
 
 class Faults:
-    """A script in play: for each request the first rule that fires decides, `accept` included."""
+    """A script in play: for each request the first rule that fires decides, `accept` included.
 
-    def __init__(self, script: Iterable[Fault] = ()) -> None:
+    `steady` counts real seconds, by which rules rest.
+    """
+
+    def __init__(self, script: Iterable[Fault] = (), steady: Callable[[], float] = time.monotonic) -> None:
+        self._steady = steady
         self.play(script)
 
     def play(self, script: Iterable[Fault]) -> None:
@@ -49,6 +73,7 @@ class Faults:
         self._seen = [0] * len(self.script)
         self._fired = [0] * len(self.script)
         self._chance = [Random(rule.seed) for rule in self.script]
+        self._began: dict[int, float] = {}
         self.by_header: Counter[str] = Counter()
 
     def next(self, host: str) -> Fault | None:
@@ -57,6 +82,10 @@ class Faults:
             if rule.host not in ("*", host) or (rule.times is not None and self._fired[at] >= rule.times):
                 continue
             self._seen[at] += 1
+            if rule.down_ms is not None:
+                now = self._steady()
+                if rule.rests((now - self._began.setdefault(at, now)) * 1000):
+                    continue
             if self._seen[at] % rule.every:
                 continue
             if rule.probability < 1 and self._chance[at].random() >= rule.probability:

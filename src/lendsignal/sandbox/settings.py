@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from lendsignal.errors import ConfigError, Problem
+from lendsignal.sandbox.chaos import LATE_MS
 
 
 class MetaDataset(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -56,7 +57,8 @@ class SandboxSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, for
     click ids Google knows; when given, others are not found. `google_tokens`: client id, or e-mail of a
     service account → the access token it gets. `google_verdict_seconds`: how long a Data Manager request is
     processed. `google_app`: link id → developer token.
-    `latency_ms`: added to every answer.
+    `latency_ms`: added to every answer. `chaos`: the seed of a mix of every fault, played from the start;
+    `chaos_late_ms`: after how long its late answers come.
     """
 
     adjust: dict[str, str] = {}
@@ -87,13 +89,18 @@ class SandboxSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, for
     google_verdict_seconds: float = 0
     google_app: dict[str, str] = {}
     latency_ms: float = 0
+    chaos: int | None = None
+    chaos_late_ms: int = LATE_MS
 
     def __repr__(self) -> str:
         return "SandboxSettings(…)"
 
 
-def settings_at(path: Path) -> SandboxSettings:
-    """The settings in a `.toml` or `.json` file; a `ConfigError` names what is wrong, never a secret."""
+def settings_at(path: Path, *, chaos: int | None = None) -> SandboxSettings:
+    """The settings in a `.toml` or `.json` file; a `ConfigError` names what is wrong, never a secret.
+
+    `chaos` goes before the file's own.
+    """
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -111,7 +118,7 @@ def settings_at(path: Path) -> SandboxSettings:
     ]
     if problems:
         raise ConfigError(problems)
-    return settings
+    return settings if chaos is None else msgspec.structs.replace(settings, chaos=chaos)
 
 
 def signing_key(secret: str) -> bytes | None:

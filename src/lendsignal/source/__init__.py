@@ -5,7 +5,7 @@ from lendsignal.source.door import Door
 from lendsignal.source.intake import Full, Intake
 from lendsignal.source.meters import SourceMeters
 from lendsignal.source.openapi import event_schema, openapi
-from lendsignal.source.reading import Reader, derived_id, masked, read_event, read_json, reader_of
+from lendsignal.source.reading import Reader, derived_id, masked, read_array, read_event, read_json, reader_of
 from lendsignal.source.relay import Relay, RelayDoor
 from lendsignal.source.settings import DoorSettings, SourceSettings
 
@@ -23,6 +23,7 @@ __all__ = [
     "event_schema",
     "masked",
     "openapi",
+    "read_array",
     "read_attribution",
     "read_event",
     "read_json",

@@ -21,7 +21,7 @@ from lendsignal.log import Log, Quarantined
 from lendsignal.model import Event
 from lendsignal.source.intake import Full, Intake
 from lendsignal.source.meters import SourceMeters
-from lendsignal.source.reading import Reader, masked, read_event, read_json
+from lendsignal.source.reading import Reader, masked, read_array, read_event, read_json
 from lendsignal.source.settings import DoorSettings
 
 logger = logging.getLogger(__name__)
@@ -116,17 +116,18 @@ class Door:
         await self._take(items, single, source, send)
         return None
 
-    async def _take(self, items: Sequence[bytes], single: bool, source: str, send: Send) -> None:
+    async def _take(self, items: "_Items", single: bool, source: str, send: Send) -> None:
         received_at = from_us(self._clock.now_us())
         events: list[Event] = []
         refused: list[Quarantined] = []
         answers: list[Taken | Refused] = []
-        for raw in items:
+        for number, item in enumerate(items.read):
             try:
-                event = read_event(read_json(raw), received_at, self._reader, source=source)
+                found = read_json(item) if isinstance(item, bytes) else item
+                event = read_event(found, received_at, self._reader, source=source)
             except InputError as error:
                 answers.append(Refused(error.field, error.rule, error.nearest))
-                refused.append(self._quarantined(source, error.field, error.rule, raw))
+                refused.append(self._quarantined(source, error.field, error.rule, items.sent(number)))
             else:
                 events.append(event)
                 answers.append(Taken(event.event_id, flags=event.flags))
@@ -239,29 +240,23 @@ class Door:
             raise _Refusal(400, "malformed gzip", "the body is not whole gzip data")
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _items(self, body: bytes, content_type: bytes) -> tuple[Sequence[bytes], bool]:
+    def _items(self, body: bytes, content_type: bytes) -> "tuple[_Items, bool]":
         """The events of a body, and whether it was a single one: an object, an array, or one a line."""
         if b"ndjson" in content_type or b"jsonl" in content_type:
             lines = [line for line in body.splitlines() if line.strip()]
-            return self._few(lines), False
+            return self._few(_Items(body, lines)), False
         start = body.lstrip()[:1]
         if start == b"[":
-            try:
-                items = msgspec.json.decode(body, type=list[msgspec.Raw])
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise _Refusal(
-                    400, "malformed JSON", "the array is not whole JSON", body, keep=True
-                ) from error
-            return self._few([bytes(item) for item in items]), False
+            return self._few(_Items(body, read_array(body) or _apart(body))), False
         if start == b"":
             raise _Refusal(400, "empty body", "send one event, an array, or one event a line")
-        return [body], True
+        return _Items(body, [body]), True
 
-    def _few(self, items: Sequence[bytes]) -> Sequence[bytes]:
+    def _few(self, items: "_Items") -> "_Items":
         limit = self._settings.max_events
-        if len(items) > limit:
+        if len(items.read) > limit:
             raise _Refusal(413, "too many events", f"a request may have {limit} events")
-        if not items:
+        if not items.read:
             raise _Refusal(400, "empty body", "send one event, an array, or one event a line")
         return items
 
@@ -269,6 +264,31 @@ class Door:
         return Quarantined(
             received_us=self._clock.now_us(), source=source, field=field, rule=rule, body=masked(raw)
         )
+
+
+class _Items:
+    """The events of one request: the bytes of each, or, of an array, what was read in one go."""
+
+    def __init__(self, body: bytes, read: Sequence[bytes | dict[str, Any]]) -> None:
+        self._body = body
+        self._sent: Sequence[bytes] = ()
+        self.read = read
+
+    def sent(self, number: int) -> bytes:
+        """The bytes that one event was sent as."""
+        item = self.read[number]
+        if isinstance(item, bytes):
+            return item
+        self._sent = self._sent or _apart(self._body)
+        return self._sent[number]
+
+
+def _apart(body: bytes) -> Sequence[bytes]:
+    """The bytes of every item of a JSON array."""
+    try:
+        return [bytes(item) for item in msgspec.json.decode(body, type=list[msgspec.Raw])]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _Refusal(400, "malformed JSON", "the array is not whole JSON", body, keep=True) from error
 
 
 class _Unpacker:

@@ -33,6 +33,9 @@ DECIMALS = 20
 """Digits behind the point that an amount may have: more than any float, and few enough to write out."""
 
 AMOUNTS = ("amount", "fee", "principal", "limit", "outstanding")
+OURS = frozenset(("source", "flags", "contact"))
+"""Fields that no sender may set."""
+
 SENDER_FIELDS = ("email", "phone", "sent_at")
 """Fields a sender may give that do not stand in the log as they are."""
 
@@ -49,6 +52,9 @@ INSIDE: Mapping[str, frozenset[str]] = {
     "properties": frozenset(),
 }
 """What stands inside a field of ours; of the lender's own properties only the names are kept."""
+
+
+_objects = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
 class Reader(Struct, frozen=True, kw_only=True):
@@ -77,7 +83,7 @@ def read_json(raw: bytes) -> dict[str, Any]:
         found = msgspec.json.decode(raw)
         if not isinstance(found, dict):
             raise InputError("body", "must be a JSON object")
-        is_flat = raw.count(b"{") == 1 and b"[" not in raw
+        is_flat = b"[" not in raw and raw.find(b"{", 1) < 0
         if raw.count(b'":') != (len(found) if is_flat else _keys(found)) or _is_spaced(raw):
             _refuse_repeated_keys(raw)
     except UnicodeDecodeError:
@@ -87,6 +93,20 @@ def read_json(raw: bytes) -> dict[str, Any]:
     except RecursionError:
         raise InputError("body", "must not be nested that deeply") from None
     return found
+
+
+def read_array(raw: bytes) -> list[dict[str, Any]] | None:
+    """The JSON objects of an array, read in one go; `None` where each must be read by `read_json`.
+
+    Where as many keys were read as stand in the text, none of them stands twice.
+    """
+    try:
+        found = _objects(raw)
+        is_flat = raw.count(b"{") == len(found) and raw.count(b"[") == 1
+        keys = sum(map(len, found)) if is_flat else _keys(found)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return None if raw.count(b'":') != keys or _is_spaced(raw) else found
 
 
 def read_event(
@@ -103,9 +123,10 @@ def read_event(
     `ordinal` makes derived ids of rows apart that are equal otherwise. Raises `InputError` with field
     and rule; never with a value.
     """
-    for field in ("source", "flags", "contact"):
-        if field in found:
-            raise InputError(field, "is set by us")
+    if not OURS.isdisjoint(found):
+        raise InputError(
+            next(field for field in ("source", "flags", "contact") if field in found), "is set by us"
+        )
     flags: list[str] = []
     sent_at = _moment(found.pop("sent_at"), "sent_at") if "sent_at" in found else None
     if "email" in found or "phone" in found:
@@ -135,7 +156,7 @@ def read_event(
         raise InputError(key, f"is needed for {kind}")
     if "event_id" not in found:
         about = str(found.get(key or "user_id"))
-        found["event_id"] = derived_id(kind, str(found.get("brand")), about, occurred, ordinal)
+        found["event_id"] = derived_id(kind, found["brand"], about, occurred, ordinal)
     found["source"] = source
     if history:
         found["history"] = True
@@ -165,7 +186,7 @@ def _refuse_amount(name: str, amount: Decimal) -> None:
 def derived_id(kind: str, brand: str, key: str, occurred_at: datetime, ordinal: str = "") -> str:
     """The id of an event whose sender gave none: the same for the same fact, and rising with time."""
     milliseconds = int(occurred_at.timestamp() * 1000)
-    text = "\x1f".join((kind, brand, key, str(milliseconds), ordinal))
+    text = f"{kind}\x1f{brand}\x1f{key}\x1f{milliseconds}\x1f{ordinal}"
     return f"{milliseconds:012x}-{blake2b(text.encode(), digest_size=8).hexdigest()}"
 
 
@@ -238,9 +259,9 @@ def _plausible(
         flags.append("clock_corrected")
     if occurred < EARLIEST:
         raise InputError("occurred_at", "lies before 2005; epoch times must be in milliseconds")
-    ahead = occurred - received_at
-    if ahead <= timedelta(0):
+    if occurred <= received_at:
         return occurred
+    ahead = occurred - received_at
     if found.get("time_precision") == "day" and ahead < timedelta(days=1):
         return occurred
     if ahead > (reader.clock_ahead if touch else CLOCK_TOLERANCE):
@@ -274,7 +295,7 @@ def _where(found: dict[str, Any], kind: str, reader: Reader) -> None:
 def _moment(value: object, field: str) -> datetime:
     """An aware UTC datetime from RFC 3339 text or epoch milliseconds."""
     if isinstance(value, datetime):
-        return value.astimezone(UTC)
+        return value if value.tzinfo is UTC else value.astimezone(UTC)
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise InputError(field, "must be RFC 3339 text with an offset, or whole epoch milliseconds")
     try:
@@ -283,6 +304,8 @@ def _moment(value: object, field: str) -> datetime:
         moment = msgspec.convert(value, datetime)
     except (msgspec.ValidationError, ValueError, OverflowError, OSError):
         raise InputError(field, "must be RFC 3339 text with an offset, or whole epoch milliseconds") from None
+    if moment.tzinfo is UTC:
+        return moment
     if moment.tzinfo is None:
         raise InputError(field, "has no offset: write Z or +07:00 behind it")
     try:

@@ -35,10 +35,11 @@ EVENTS_AT_ONCE = 100
 """Conversions in one answer: more than one user has waiting in any ordinary week."""
 
 PER_SECOND, BURST = 0.5, 20.0
-"""Requests of one token: an app that opens asks twice, so this stops only one that runs wild."""
+"""Calls of one kind by one holder: an app that opens makes one of each, so this stops only one that runs
+wild."""
 
 REMEMBERED = 100_000
-"""Tokens whose requests are counted; of more the longest quiet are forgotten."""
+"""Holders and kinds of call that are counted; of more the longest quiet are forgotten."""
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -103,19 +104,22 @@ def _signature(secret: str, text: str) -> str:
 
 
 class Allowance:
-    """How often each holder may ask: `BURST` at once, `PER_SECOND` in the long run."""
+    """How often each holder may make each call: `BURST` at once, `PER_SECOND` in the long run.
+
+    By call, so that an app that fetches too often can still say what it has logged.
+    """
 
     def __init__(self, steady: Callable[[], float]) -> None:
         self._steady = steady
-        self._left: dict[Holder, tuple[float, float]] = {}
+        self._left: dict[tuple[Holder, str], tuple[float, float]] = {}
 
-    def seconds_to_wait(self, holder: Holder) -> float:
-        """0 where the holder may ask now, which is counted; else how long not."""
-        now = self._steady()
-        left, at = self._left.pop(holder, (BURST, now))
+    def seconds_to_wait(self, holder: Holder, call: str) -> float:
+        """0 where the holder may make the call now, which is counted; else how long not."""
+        now, key = self._steady(), (holder, call)
+        left, at = self._left.pop(key, (BURST, now))
         left = min(BURST, left + (now - at) * PER_SECOND)
         granted = left >= 1.0
-        self._left[holder] = (left - 1.0 if granted else left, now)
+        self._left[key] = (left - 1.0 if granted else left, now)
         if len(self._left) > REMEMBERED:
             del self._left[next(iter(self._left))]
         return 0.0 if granted else (1.0 - left) / PER_SECOND
@@ -207,7 +211,7 @@ class RelayDoor:
             raise Refusal(401, found, "ask your back end for a new token")
         # A relay that was renamed keeps the tokens that it gave out under its former name.
         holder = Holder(self._relays[found.destination].name, found.address)
-        wait = self._allowance.seconds_to_wait(holder)
+        wait = self._allowance.seconds_to_wait(holder, request.url.path)
         if wait:
             raise Refusal(429, "too many requests", "fetch when the app opens", retry_after=int(wait) + 1)
         return holder

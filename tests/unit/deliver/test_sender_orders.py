@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.acme import DAY, us
+from tests.acme import DAY, consent_of, us
 from tests.desk import TOKEN, Hand, acme, borrower, borrowers, verdicts
 from tests.laned import a_loan, all_users, ids_in, laned, later, minutes_of, the, user_with_loans
 from tests.ordered import EVERY, Again, Cancel, Halt, LetGo, OrderedDesk
@@ -231,6 +231,21 @@ def test_what_is_held_is_sent_when_a_person_releases_it(tmp_path: Path) -> None:
             ("accepted", "confirmed"),
         ]
         assert the(desk).stage is Stage.HELD
+        assert desk.balanced()
+
+
+def test_what_is_held_when_the_consent_ends_is_released_by_nobody(tmp_path: Path) -> None:
+    with (
+        platform(closes, ACCEPTS) as played,
+        OrderedDesk(tmp_path, acme(on_unknown=HOLDS), sandbox=played.url) as desk,
+    ):
+        desk.tell(*borrower()).until(lambda: desk.open() and the(desk).stage is Stage.HELD)
+        number = the(desk).id
+        desk.tell(consent_of(1, False)).until(lambda: not desk.open())
+
+        assert desk.order(desk.again("held", "unknown", number)) == (0, 1)
+        assert desk.quiet().tally() == {"planned": 1, "skipped": 1, "skipped no_consent": 1}
+        assert len(played.came) == 1
         assert desk.balanced()
 
 

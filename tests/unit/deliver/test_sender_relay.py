@@ -10,7 +10,7 @@ from typing import Any
 
 import apsw
 import pytest
-from tests.acme import ANDROID, APPS, DAY, HOUR, IOS, consent_of, event, login
+from tests.acme import ANDROID, APPS, DAY, HOUR, IOS, consent_of, event, login, us
 from tests.desk import Desk, acme, borrower, real
 
 from lendsignal.deliver import Outlet, Sender
@@ -96,6 +96,19 @@ def test_a_delivery_waits_for_its_app_and_its_word_ends_it(desk: RelayDesk) -> N
     assert desk.tally("relay-ng") == {"planned": 1, "accepted": 1, "accepted acknowledged": 1}
     assert desk.open("relay-ng") == []
     assert desk.fetch("u1") == []
+
+
+def test_a_receipt_says_when_it_was_fetched_and_when_that_was_acknowledged(desk: RelayDesk) -> None:
+    desk.tell(*borrower("u1")).until(desk.waits)
+    desk.clock.ahead(HOUR)
+    (found,) = desk.fetch("u1")
+    desk.clock.ahead(5)
+    desk.acknowledge("u1", found)
+    desk.until(lambda: desk.tally("relay-ng").get("accepted"))
+
+    placed, said = desk.all_receipts()
+    assert (placed.what, placed.reason, placed.sent_us) == ("pending", "pending relay", us(0))
+    assert (said.sent_us, said.answered_us, said.status) == (us(HOUR), us(HOUR + 5), 200)
 
 
 def test_other_destinations_go_their_own_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,6 +295,8 @@ def test_whenever_the_sender_is_killed_the_app_is_given_it_once(
     desk.acknowledge("u1", found)
     desk.until(lambda: desk.tally("relay-ng").get("accepted"))
     assert desk.balanced()
+    # The shelf told how far it was: nothing was in doubt.
+    assert {one.what for one in desk.all_receipts()} == {"pending", "accepted"}
 
 
 def test_a_word_that_came_while_the_sender_was_down_is_heard(desk: RelayDesk) -> None:
@@ -336,7 +351,8 @@ def test_a_shelf_that_cannot_be_written_is_tried_again(
 
     monkeypatch.setattr(Shelf, "place", full)
     desk.tell(*borrower("u1")).quiet()
-    assert desk.tally("relay-ng") == {"planned": 1}
+    (one,) = desk.open("relay-ng")
+    assert (one.stage, one.reason, one.unknown) == (Stage.WAITING, "not_placed", 0)
 
     desk.clock.ahead(1)
     desk.until(desk.waits)

@@ -90,6 +90,22 @@ def test_people_whose_hashes_collide_keep_their_own_states(
     log.close()
 
 
+def test_a_state_is_found_whether_or_not_its_place_is_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PLACES_AT_HAND", 2)
+    log = open_log(tmp_path / "log.sqlite")
+    log.commit(decided(1, 0, "a", "b", "c"))
+    fresh = open_log(tmp_path / "log.sqlite")
+    fresh.state("b")
+
+    # The first remembers all three places until it has too many, the second one of them.
+    assert log.states("abcd") == fresh.states("abcd") == log.states("dcba")
+    assert set(fresh.states("abcd")) == {"a", "b", "c"}
+    log.close()
+    fresh.close()
+
+
 def test_people_stand_in_the_order_in_which_they_were_first_seen(tmp_path: Path) -> None:
     """So that those who came together, and act together, share pages of the file."""
     log = open_log(tmp_path / "log.sqlite")

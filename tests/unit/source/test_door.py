@@ -150,6 +150,16 @@ def test_good_events_are_taken_though_others_in_the_request_are_bad(house: House
     assert [(one.field, one.source) for one in house.log.quarantined()] == [("body", "crm"), ("app", "crm")]
 
 
+def test_of_an_array_each_refused_event_is_kept_as_it_was_sent(house: House) -> None:
+    sent = [applied("A1"), applied("A2", app="acme-mg"), applied("A3"), applied("A4", app="acme-mg")]
+
+    house.ask(sent)
+
+    # The youngest first.
+    kept = [json.loads(one.body)["application_id"] for one in house.log.quarantined()]
+    assert kept == ["A4", "A2"]
+
+
 def test_a_request_in_which_nothing_is_good_is_refused_and_kept(house: House) -> None:
     answer = house.ask([applied("A1", brand="zeta"), {}])
 

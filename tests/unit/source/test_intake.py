@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.acme import loan
 
-from lendsignal.errors import LogError
+from lendsignal.errors import Damaged, LogError
 from lendsignal.log import Log, Quarantined, open_log
 from lendsignal.model import Event
 from lendsignal.source import Full, Intake
@@ -221,3 +221,30 @@ def test_a_decider_that_fails_stops_no_event_from_coming_in(
 
     assert log.end() == 2
     assert "another process decides" in caplog.text
+
+
+def test_a_damaged_log_is_written_to_no_more_and_what_comes_is_refused(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it would decide from a log that is wrong in one place might be wrong in every other."""
+    turns = []
+
+    def damaged(first: int, events: Sequence[Event]) -> bool:
+        if not events:
+            return False
+        turns.append(first)
+        raise Damaged("log.sqlite", "database disk image is malformed")
+
+    intake = Intake(log, damaged)
+    intake.start()
+    with caplog.at_level(logging.ERROR):
+        intake.submit_and_wait([loan(0)])
+        for n in (1, 2):
+            with pytest.raises(LogError, match=r"log\.sqlite is damaged"):
+                intake.submit_and_wait([loan(n, f"L{n}")])
+        intake.stop()
+
+    assert log.end() == 1
+    assert turns == [1]
+    assert intake.damage is not None
+    assert caplog.text.count("is damaged") == 1, "it is said once"

@@ -12,7 +12,7 @@ from tests.acme import ANDROID, APPS, IOS
 
 from lendsignal.errors import InputError
 from lendsignal.model import Consent, Device, Event, Instalment
-from lendsignal.source import derived_id, masked, read_event, read_json, reader_of
+from lendsignal.source import derived_id, masked, read_array, read_event, read_json, reader_of
 
 NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 READER = reader_of(APPS, timedelta(hours=48))
@@ -452,6 +452,51 @@ def test_a_key_that_stands_twice_is_refused(raw: bytes, key: str) -> None:
 )
 def test_a_key_that_stands_once_in_each_object_is_fine(raw: bytes) -> None:
     assert read_json(raw) == json.loads(raw)
+
+
+ONE_BY_ONE = [
+    b'[{"a":1},{"a":2,"a":2}]',
+    b'[{"a":1,"b":2},{"a" : 1, "a":2}]',
+    b'[{"a":{"b":1}},{"a":{"b":1,"b":2}}]',
+    b'[{"a":[{"b":1},{"b":1,"b":2}]}]',
+    b'[{"a":1,"\\u0061":2},{"a":1}]',
+    b'[{"a":"\\":"}]',
+    b'[{"a":1},7]',
+    b'[{"a":1},null]',
+    b'[{"a":1}',
+    b'[{"a":"\xff"}]',
+    b'{"a":1}',
+]
+"""A key that stands twice, what may hide one, and what is no array of objects."""
+
+
+@pytest.mark.parametrize("raw", ONE_BY_ONE)
+def test_an_array_that_needs_a_closer_look_is_not_read_in_one_go(raw: bytes) -> None:
+    assert read_array(raw) is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"[]",
+        b'[{"a":1,"b":"x"},{"a":2}]',
+        b' [ {"a": 1},\n {"a": "x:y"} ] ',
+        b'[{"a":{"b":[1,{"c":2}]},"d":{}},{"b":[]},{}]',
+    ],
+)
+def test_an_array_read_in_one_go_is_what_it_is_one_by_one(raw: bytes) -> None:
+    one_by_one = [read_json(bytes(item)) for item in msgspec.json.decode(raw, type=list[msgspec.Raw])]
+
+    assert read_array(raw) == one_by_one
+
+
+@pytest.mark.parametrize("depth", range(900, 1010, 7))
+def test_an_array_of_any_depth_is_either_read_or_left_to_a_closer_look(depth: int) -> None:
+    raw = b'[{"a":' + b'{"a":' * depth + b"1" + b"}" * depth + b"}]"
+
+    found = read_array(raw)
+
+    assert found is None or len(found) == 1
 
 
 # ids

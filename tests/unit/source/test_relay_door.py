@@ -311,6 +311,15 @@ def test_an_app_that_runs_wild_is_slowed_and_others_are_not(house: House) -> Non
     assert house.ask("GET", "events", bearer=wild).status == 200
 
 
+def test_an_app_that_fetches_too_often_can_still_acknowledge(house: House) -> None:
+    house.place("c1")
+    token = house.token()
+    while house.ask("GET", "events", bearer=token).status == 200:
+        pass
+
+    assert house.ask("POST", "acknowledged", {"ids": ["c1"]}, bearer=token).body == {"acknowledged": 1}
+
+
 def test_a_new_token_is_no_new_allowance(house: House) -> None:
     for _ in range(int(BURST)):
         house.ask("GET", "events", bearer=house.token())

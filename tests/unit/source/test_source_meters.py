@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -92,6 +92,8 @@ def rules_in_the_code() -> list[str]:
                 args=[_, ast.JoinedStr(values=[ast.Constant(value=str(rule)), *_]), *_],
             ):
                 found.append(rule)
+            case _:
+                continue
     return found
 
 
@@ -118,7 +120,7 @@ def test_there_are_many_rules() -> None:
     ],
 )
 def test_a_refused_body_counts_by_its_word(body: bytes, word: str) -> None:
-    reader = Reader(apps={}, brands={}, clock_ahead=datetime.max - datetime.max)
+    reader = Reader(apps={}, brands={}, clock_ahead=timedelta(0))
     with pytest.raises(InputError) as refusal:
         read_event(read_json(body), datetime(2026, 3, 10, 9, tzinfo=UTC), reader)
 
