@@ -420,7 +420,7 @@ def storm(folder: Path, seed: int, seconds: float) -> Aftermath:
 def _takes_minutes(rule: Mapping[str, Any]) -> bool:
     """TikTok asks for five minutes of rest after a 5xx, which is given, and which no storm is to wait for."""
     server_error = rule["kind"] == "garbage" or (rule["kind"] == "status" and rule.get("status", 503) >= 500)
-    return server_error and rule["host"] == PLATFORMS["tiktok-ng"].host
+    return bool(server_error and rule["host"] == PLATFORMS["tiktok-ng"].host)
 
 
 AMBIGUOUS = frozenset({"timeout", "no_answer", "connection_reset", "half_answer", "connection_failed"})

@@ -16,6 +16,7 @@ from tests.contract import destination_exam
 import lendsignal.destination as folder
 from lendsignal.deliver import DestinationSettings
 from lendsignal.destination.spec import Destination
+from lendsignal.settings import read
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 PAGE = (HOW_TO / "add-a-destination.md").read_text()
@@ -77,7 +78,7 @@ def test_the_settings_on_each_page_are_taken_and_its_names_are_fine(page: str) -
 
     own = {key: value for key, value in table.items() if key not in DestinationSettings.__struct_fields__}
 
-    msgspec.convert(own, destination.Settings)
+    assert read(destination.Settings, own, path="", origin="")[1] == []
     assert table["app"] in document["app"]
     for route in document["route"]:
         assert route["to"] == name

@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 from tests.acme import APPS, DAY, HOUR, IOS, consent_of, event, loan, login, phone, us
-from tests.desk import TOKEN, Desk, acme, acme_at, borrower, borrowers, real, stage_on_disk, verdicts
+from tests.desk import (
+    TOKEN,
+    Desk,
+    acme,
+    acme_at,
+    borrower,
+    borrowers,
+    classify,
+    real,
+    stage_on_disk,
+    verdicts,
+)
 from tests.scripted import Act, Came, Platform, closes, hangs, platform, resets, says, waits_for
 
 from lendsignal.deliver import Outlet, Unknown, rendered, sender
@@ -1068,3 +1079,32 @@ def test_what_is_too_large_alone_goes_alone(tmp_path: Path) -> None:
         desk.tell(*borrowers(2)).until(lambda: desk.tally().get("accepted") == 2)
 
         assert [len(users_in(came)) for came in played.came] == [1, 1]
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"verdicts": ["gibberish"]}', b'{"verdicts": []}'])
+def test_a_yes_that_nobody_can_read_is_no_answer_and_under_hold_it_is_held(
+    tmp_path: Path, body: bytes
+) -> None:
+    unreadable = says(200, body)
+    outlet = acme(on_unknown=Unknown(hold=timedelta(days=1)), parts={"classify": strictly})
+    with platform(unreadable) as played, Desk(tmp_path, outlet, sandbox=played.url) as desk:
+        desk.tell(*borrower()).until(lambda: the(desk).stage is Stage.HELD)
+
+        assert len(played.came) == 1
+        assert [one.reason for one in desk.receipts(the(desk).id)] == ["unknown: unreadable_answer"]
+
+
+def test_a_no_that_nobody_can_read_is_tried_again_even_under_hold(tmp_path: Path) -> None:
+    outlet = acme(on_unknown=Unknown(hold=timedelta(days=1)), parts={"classify": strictly})
+    with platform(says(502, b"<html>")) as played, Desk(tmp_path, outlet, sandbox=played.url) as desk:
+        desk.tell(*borrower()).until(lambda: the(desk).attempts == 1)
+
+        assert the(desk).stage is Stage.WAITING
+
+
+def strictly(response: Any, count: int) -> Any:
+    """Acme's answers read by someone who takes nothing for granted."""
+    words = json.loads(response.body)["verdicts"]
+    if len(words) != count or set(words) - {"accepted"}:
+        raise ValueError("gibberish")
+    return classify(response, count)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.acme import DAY, HOUR, us
+from tests.acme import DAY, HOUR, event, us
 from tests.desk import MINUTE, TOKEN, Desk, acme, borrower, borrowers, verdicts
 from tests.laned import ASKED, all_users, handles, ids_in, later, the, users_in
 from tests.scripted import Act, closes, platform, says, waits_for
@@ -362,3 +362,23 @@ def test_a_refusal_among_many_verdicts_stops_nobody(tmp_path: Path) -> None:
 
         assert (desk.tally()["accepted"], desk.tally()["dead"]) == (120, 120)
         assert desk.store.paused() == {}
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["running", "killed"])
+def test_what_is_taken_back_while_its_verdict_is_pending_is_not_sent_again(
+    tmp_path: Path, killed: bool
+) -> None:
+    acts = (verdicts("pending:h1"), verdicts("retry:busy"), ACCEPTS)
+    with platform(*acts) as played, Desk(tmp_path, later(), sandbox=played.url) as desk:
+        desk.tell(*borrower()).until(lambda: the(desk).stage is Stage.PENDING)
+        desk.tell(event("disbursement_reversed", 1, user_id="u1", loan_id="L-u1"))
+        desk.until(lambda: desk.store.position() == desk.log.last_record())
+        desk.sender.book.commit()
+        if killed:
+            desk.restart()
+        desk.clock.ahead(2)
+        desk.until(lambda: desk.tally().get("cancelled") == 1)
+
+        assert len(played.came) == 2
+        assert desk.open() == []
+        assert desk.balanced()
