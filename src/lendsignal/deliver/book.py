@@ -34,6 +34,9 @@ DEAD_ANSWER_KEPT = 65_536
 BODIES_AT_HAND = 30_000
 """Planned deliveries kept in memory between planning and sending, so that they need not be read again."""
 
+RECORDS_AHEAD = 64
+"""Records read at once where a body is not at hand."""
+
 PARK_US = 30_000_000
 """What waits longer than this leaves memory to what can be sent."""
 
@@ -122,6 +125,10 @@ class Book:
         if body is not None:
             return body
         number, place = record_of(one.id)
+        self._read_ahead(number)
+        body = self.bodies.get(one.id)
+        if body is not None:
+            return body
         planned = self.log.record(number)
         assert isinstance(planned, (Planned, Rebound)), "an open delivery's record is in the log"
         body = body_of(planned, planned.entries[place])
@@ -132,6 +139,19 @@ class Book:
         if len(self.bodies) < BODIES_AT_HAND:
             self.bodies[one.id] = body
         return body
+
+    def _read_ahead(self, number: int) -> None:
+        """What comes from the store comes in order: the next bodies are read with the one that is wanted."""
+        if len(self.bodies) >= BODIES_AT_HAND:
+            return
+        for following, record in self.log.records(number - 1, RECORDS_AHEAD):
+            if isinstance(record, (Planned, Rebound)):
+                for place, entry in enumerate(record.entries):
+                    delivery = delivery_id(following, place)
+                    line = self.lines.get(self.name(entry.destination))
+                    waiting = line.items.get(delivery) if line is not None else None
+                    if waiting is not None and waiting.bound in (0, following):
+                        self.bodies.setdefault(delivery, body_of(record, entry))
 
     def find(self, destination: str, number: int) -> Open | None:
         """A delivery while it is open."""

@@ -62,7 +62,8 @@ class Transport:
         self._multi.setopt(pycurl.M_MAXCONNECTS, 2_048)
         self._multi.setopt(pycurl.M_PIPELINING, 0)
         self._epoll = select.epoll()
-        self._watched: set[int] = set()
+        self._watched: dict[int, int] = {}
+        self._resting: set[int] = set()
         self._bells: dict[int, Callable[[], None]] = {}
         self._deadline: float | None = None
         self._idle: dict[str, list[_Handle]] = {}
@@ -83,6 +84,7 @@ class Transport:
         name stands for it at that moment.
         """
         handle = self._idle_handle(wire.url)
+        handle.opening = self._forget_resting
         handle.load(wire, token, timeout_seconds, private)
         self._busy[handle.curl] = handle
         self._multi.add_handle(handle.curl)
@@ -95,6 +97,8 @@ class Transport:
         for fd, mask in self._epoll.poll(seconds):
             if fd in self._bells:
                 self._bells[fd]()
+            elif fd in self._resting:
+                self._forget(fd)  # closed by the platform while nobody used it: libcurl finds out by itself
             else:
                 act(fd, _EVENTS.get(mask, pycurl.CSELECT_IN | pycurl.CSELECT_OUT))
         if self._deadline is not None and time.monotonic() >= self._deadline:
@@ -144,21 +148,36 @@ class Transport:
         return handle
 
     def _watch(self, what: int, fd: int, multi: object, data: object) -> None:
+        """libcurl says what it waits for. A connection it has no use for now stays watched for its next
+        request, which spares two system calls for each."""
         if what == pycurl.POLL_REMOVE:
-            self._forget(fd)
+            if self._watched.get(fd) == select.EPOLLIN:
+                self._resting.add(fd)
+            else:
+                self._forget(fd)
             return
         mask = _MASKS[what]
-        if fd in self._watched:
+        self._resting.discard(fd)
+        before = self._watched.get(fd)
+        if before == mask:
+            return
+        self._watched[fd] = mask
+        if before is not None:
             try:
                 self._epoll.modify(fd, mask)
                 return
             except FileNotFoundError:  # closed, and another has its number now
                 pass
-        self._watched.add(fd)
         self._epoll.register(fd, mask)
 
+    def _forget_resting(self) -> None:
+        """A new socket may get the number of one that was closed while it rested: none is trusted now."""
+        for fd in list(self._resting):
+            self._forget(fd)
+
     def _forget(self, fd: int) -> None:
-        self._watched.discard(fd)
+        self._watched.pop(fd, None)
+        self._resting.discard(fd)
         try:
             self._epoll.unregister(fd)
         except OSError:  # closed before
@@ -185,6 +204,7 @@ class _Handle:
         self._headers: list[bytes] = []
         self._private = True
         self._refused = False
+        self.opening: Callable[[], None] = lambda: None
         curl = self.curl
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.POST, 1)
@@ -266,6 +286,7 @@ class _Handle:
 
     def _open(self, purpose: int, address: Any) -> Any:
         """A socket for the address that the name stands for now: here, and not by name, it is judged."""
+        self.opening()
         family, kind, protocol, place = address
         if not self._private and public_ip(place[0]) is None:
             self._refused = True
