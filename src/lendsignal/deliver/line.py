@@ -66,12 +66,12 @@ class Line:
         return True
 
     def has_enough(self, now_us: int) -> bool:
-        """Whether it sends, and more wait here, all of them due, than can be on their way at once."""
+        """Whether it sends, and enough wait here, all of them due, for the next requests."""
         if self.stopped is not None:
             return False
         waiting = len(self.items) - len(self.flying)
-        at_once = self.outlet.common.concurrency * self.outlet.spec.batch
-        return waiting > at_once and self.last_due_us <= now_us
+        wanted = max(self.outlet.common.concurrency, 2 * self.outlet.spec.batch)
+        return waiting > wanted and self.last_due_us <= now_us
 
     def has_room(self) -> bool:
         """Whether memory takes more from the store."""
@@ -120,7 +120,7 @@ class Line:
             return []
         found = self._taken(self._due, now_us, limit)
         if not found and self._again and self.pace_again.ready_in(now) == 0:
-            found = self._taken(self._again, now_us, limit)
+            found = self._taken(self._again, now_us, min(limit, self.outlet.spec.batch))
             if found:
                 self.pace_again.take(now)
                 return found

@@ -44,6 +44,11 @@ class Pace:
         self._tokens -= 1
         return True
 
+    def available(self, now: float) -> int:
+        """Tokens there are."""
+        self._fill(now)
+        return int(self._tokens)
+
     def ready_in(self, now: float) -> float:
         """Seconds until the next token."""
         self._fill(now)

@@ -6,7 +6,7 @@ from lendsignal.deliver.book import Book
 from lendsignal.log import Open, Stage
 from lendsignal.plan import Entry, Planned, Rebound, Record, Withdrawn, delivery_id, record_of
 
-RECORDS_AT_ONCE = 500
+RECORDS_AT_ONCE = 250
 
 MOMENT_SECONDS = 0.25
 """How long what is taken back or moved may stay unread while there is enough to send."""

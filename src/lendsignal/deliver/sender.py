@@ -208,11 +208,8 @@ class Sender:
     def _flights(self, line: Line, now: float, now_us: int) -> list[Flight]:
         flights: list[Flight] = []
         spec = line.outlet.spec
-        limit = 1 if line.stopped else spec.batch
-        if spec.batch_by is not None:
-            limit = min(limit, 25)
         while line.may_start(now_us) and line.pace.ready_in(now) == 0:
-            due = line.due(now_us, limit, now)
+            due = line.due(now_us, self._at_once(line, now), now)
             if not due:
                 break
             ready = [pair for one in due if (pair := self._ready(line, one, now_us)) is not None]
@@ -228,10 +225,24 @@ class Sender:
                     flights.append(flight)
         return flights
 
+    def _at_once(self, line: Line, now: float) -> int:
+        """Deliveries to look at together: a batch; or, of those with requests of their own, as many as may
+        leave now."""
+        spec = line.outlet.spec
+        if line.stopped:
+            return 1
+        if spec.batch == 1:
+            free = line.outlet.common.concurrency - line.requests
+            return max(1, min(free, line.pace.available(now)))
+        return spec.batch if spec.batch_by is None else min(spec.batch, 25)
+
     def _requests(
         self, spec: Spec, ready: Sequence[tuple[Open, Item]]
     ) -> Iterable[Sequence[tuple[Open, Item]]]:
         """What goes together: alike where the platform wants it, and no larger than it takes."""
+        if spec.batch == 1:
+            yield from ([pair] for pair in ready)
+            return
         for group in grouped(ready, spec.batch_by):
             yield from fitting(group, spec.max_bytes)
 
