@@ -1,7 +1,8 @@
 """Writes the reference pages that follow from the code: `python docs/generate.py`.
 
 `docs/reference/cli.md` comes from the command's own verbs and options, `docs/reference/configuration.md`
-from the settings types, `docs/reference/metrics.md` from what the roles measure.
+from the settings types, `docs/reference/metrics.md` from what the roles measure,
+`docs/reference/destinations.md` from the facts in the destinations' files.
 `tests/docs/test_documentation.py` says when a committed page is behind.
 """
 
@@ -14,6 +15,7 @@ import click
 from msgspec import inspect
 
 from lendsignal.cli import main as command
+from lendsignal.cli.operate import platform_facts
 from lendsignal.clock import SystemClock
 from lendsignal.config import Settings
 from lendsignal.decide import DecideMeters
@@ -48,9 +50,28 @@ SECTIONS = {
 """What stands above each table; a new table of the file needs a line here."""
 
 
+def facts_of_platforms() -> Iterator[str]:
+    """A table of every platform's facts."""
+    heads = (
+        "kind|platform|events a request|window, and later ones|order|value|repeats dropped|an id of"
+        "|requests/s|source, read"
+    ).split("|")
+    yield f"| {' | '.join(heads)} |"
+    yield "| --- " * len(heads) + "|"
+    for fact in platform_facts():
+        alike = f", alike in `{fact['batch_by']}`" if fact["batch_by"] else ""
+        ids = ", ".join(f"`{one}`" for one in fact["ids"]) or "any the platform knows"
+        yield (
+            f"| `{fact['kind']}` | {fact['label']} | {fact['batch']}{alike}"
+            f" | {fact['window']}, {fact['late']} | {fact['order'] or 'none'} | {fact['value']} | {fact['dedupe'] or 'never'} | {ids}"
+            f" | {fact['per_second']:g} | [page]({fact['source']}), {fact['date']} |"
+        )
+
+
 def pages() -> dict[Path, str]:
     """The text of every generated page, by its file."""
     made = {"cli.md": verbs(command, "lendsignal", 2), "configuration.md": tables(), "metrics.md": metrics()}
+    made["destinations.md"] = facts_of_platforms()
     found: dict[Path, str] = {}
     for name, parts in made.items():
         path = REFERENCE / name

@@ -176,31 +176,37 @@ def new_key(source: str, json_: bool) -> None:
     click.echo(f'configuration:\n  [source.{source}]\n  key_sha256 = "{digest}"')
 
 
+def platform_facts() -> list[dict[str, Any]]:
+    """What each destination's file says of its platform, by kind: spans as text, `None` where there is none.
+
+    `order` is what happens to a delivery that comes after a later one of its lane, where there are lanes.
+    """
+    return [
+        {
+            "kind": kind,
+            "label": module.SPEC.label,
+            "batch": module.SPEC.batch,
+            "batch_by": module.SPEC.batch_by,
+            "window": duration_text(module.SPEC.max_age),
+            "late": module.SPEC.late,
+            "order": module.SPEC.out_of_order if hasattr(module, "lane") else None,
+            "value": "negative allowed" if module.SPEC.negative_value else "positive",
+            "dedupe": None if module.SPEC.dedupe is None else duration_text(module.SPEC.dedupe),
+            "ids": [one.value for one in module.SPEC.any_of_ids],
+            "auth": type(module.SPEC.auth).__name__,
+            "per_second": module.SPEC.per_second,
+            "source": module.SPEC.docs,
+            "date": module.SPEC.docs_read,
+        }
+        for kind, module in registry().items()
+    ]
+
+
 @click.command()
 @as_json
 def destinations(json_: bool) -> None:
     """The platforms we can send to, with the facts of each."""
-    facts = []
-    for kind, module in registry().items():
-        spec = module.SPEC
-        facts.append(
-            {
-                "kind": kind,
-                "label": spec.label,
-                "batch": spec.batch,
-                "batch_by": spec.batch_by,
-                "window": duration_text(spec.max_age),
-                "late": spec.late,
-                "order": None,
-                "value": "negative allowed" if spec.negative_value else "positive",
-                "dedupe": None if spec.dedupe is None else duration_text(spec.dedupe),
-                "ids": [one.value for one in spec.any_of_ids],
-                "auth": type(spec.auth).__name__,
-                "per_second": spec.per_second,
-                "source": spec.docs,
-                "date": spec.docs_read,
-            }
-        )
+    facts = platform_facts()
     if json_:
         print_json(facts)
         return

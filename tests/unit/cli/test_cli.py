@@ -281,6 +281,8 @@ def test_every_platform_is_listed_with_the_facts_a_program_may_need() -> None:
     assert kinds["ga4"]["batch_by"] is not None
     assert kinds["appsflyer"]["ids"] == ["appsflyer_id"]
     assert kinds["ga4"]["window"] == "3d"
+    assert (kinds["adjust"]["order"], kinds["webhook"]["order"]) == ("restamp", "send")
+    assert kinds["meta"]["order"] is None
 
 
 def test_people_see_one_line_a_platform() -> None:
