@@ -63,7 +63,8 @@ def facts_of_platforms() -> Iterator[str]:
         ids = ", ".join(f"`{one}`" for one in fact["ids"]) or "any the platform knows"
         yield (
             f"| `{fact['kind']}` | {fact['label']} | {fact['batch']}{alike}"
-            f" | {fact['window']}, {fact['late']} | {fact['order'] or 'none'} | {fact['value']} | {fact['dedupe'] or 'never'} | {ids}"
+            f" | {fact['window']}, {fact['late']} | {fact['order'] or 'none'} | {fact['value']}"
+            f" | {fact['dedupe'] or 'never'} | {ids}"
             f" | {fact['per_second']:g} | [page]({fact['source']}), {fact['date']} |"
         )
 
