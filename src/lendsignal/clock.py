@@ -6,22 +6,21 @@ Deciding rooms never read a clock: times reach them as arguments.
 import mmap
 import struct
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
+from lendsignal.model.moment import EPOCH, MICROSECOND, from_us, to_us
 
-
-def to_us(moment: datetime) -> int:
-    """Microseconds since 1970, UTC."""
-    return (moment - EPOCH) // MICROSECOND
-
-
-def from_us(us: int) -> datetime:
-    """The aware UTC datetime of so many microseconds since 1970."""
-    return EPOCH + timedelta(microseconds=us)
+__all__ = [
+    "EPOCH",
+    "MICROSECOND",
+    "Clock",
+    "ReplayClock",
+    "SystemClock",
+    "clock_at",
+    "from_us",
+    "to_us",
+]
 
 
 class Clock(Protocol):

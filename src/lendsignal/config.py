@@ -305,7 +305,7 @@ def _mended(app: object, brands: Sequence[str]) -> AppSettings | None:
         "platform": "android",
         "bundle": "id1",
         "country": "ZZ",
-        "currency": "XXX",
+        "currency": "XXX",  # ISO 4217: no currency
         "timezone": "UTC",
     }
     good = {
