@@ -51,7 +51,8 @@ def connect(path: Path, schema: str, *, read_only: bool = False) -> apsw.Connect
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = full")
             connection.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
-            connection.execute(schema)
+            with connection:  # whoever reads meanwhile sees all of the tables or none
+                connection.execute(schema)
         elif not connection.execute("select 1 from sqlite_master where name = 'cursor'").fetchone():
             raise NotYet(f"{path} is not ready yet")
         connection.execute("pragma temp_store = memory")

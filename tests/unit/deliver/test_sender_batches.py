@@ -10,7 +10,7 @@ import pytest
 from tests.acme import DAY, HOUR, event, us
 from tests.desk import MINUTE, TOKEN, Desk, acme, borrower, borrowers, verdicts
 from tests.laned import ASKED, all_users, handles, ids_in, later, the, users_in
-from tests.scripted import Act, closes, platform, says, waits_for
+from tests.scripted import Act, Came, closes, platform, says, waits_for
 
 from lendsignal.deliver import Unknown
 from lendsignal.log import Pause, Stage, Stop
@@ -348,14 +348,18 @@ def test_nobody_turns_in_circles_while_a_question_is_on_its_way(tmp_path: Path) 
 def test_a_refusal_among_many_verdicts_stops_nobody(tmp_path: Path) -> None:
     """Accepted verdicts count beside the refused ones, however late they come."""
 
+    asked = threading.local()  # requests come on many connections at once, each served by its own thread
+
     def answered(connection: Any, ending: threading.Event) -> bool:
-        came = played.came[-1]
-        if not came.target.endswith(ASKED):
-            return verdicts(f"pending:job-{users_in(came)[0]}")(connection, ending)
+        if not asked.came.target.endswith(ASKED):
+            return verdicts(f"pending:job-{users_in(asked.came)[0]}")(connection, ending)
         return verdicts("accepted", "rejected:invalid_field")(connection, ending)
 
+    def remember(came: Came) -> None:
+        asked.came = came
+
     outlet = later(facts={"batch": 2})
-    with platform(answered) as played, Desk(tmp_path, outlet, sandbox=played.url) as desk:
+    with platform(answered, look=remember) as played, Desk(tmp_path, outlet, sandbox=played.url) as desk:
         desk.tell(*borrowers(240)).until(lambda: {one.stage for one in desk.open()} == {Stage.PENDING})
         desk.clock.ahead(1)
         desk.quiet()

@@ -56,6 +56,13 @@ def test_a_log_that_is_only_read_is_not_made(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_has_all_of_its_tables_or_none(tmp_path: Path) -> None:
+    with pytest.raises(LogError):
+        connect(tmp_path / "log", "create table if not exists cursor (name text); create table oddly")
+
+    assert row(connect(tmp_path / "log", ""), "select count(*) from sqlite_master") == (0,)
+
+
 def test_a_reader_sees_what_was_committed_while_it_is_open(tmp_path: Path) -> None:
     log = open_log(tmp_path / "log.sqlite")
     reader = open_log(tmp_path / "log.sqlite", read_only=True)
