@@ -23,8 +23,9 @@ from lendsignal.deliver import DeliverMeters, DestinationSettings
 from lendsignal.destination import registry
 from lendsignal.log import Log
 from lendsignal.metrics import FolderMeters, Meters, ProcessMeters, UpMeters
-from lendsignal.settings import Field, describe
-from lendsignal.source import SourceMeters
+from lendsignal.settings import Field, Template, describe
+from lendsignal.source import PullMeters, PullSettings, QuarantineMeters, SourceMeters, feed_kinds
+from lendsignal.source.feeds import FeedMeters
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -41,20 +42,41 @@ SECTIONS = {
     "web": "The pages.",
     "resolve": "Which device an event belongs to, and how long to wait for a login.",
     "derive": "Which conversions follow from events.",
-    "tiers": "Quality tiers of granted users (`credit_top20` and so on), by a table of cuts.",
+    "tiers": "Quality tiers of granted users (`credit_top20`, `value_top20` and so on).",
+    "conversion": "Conversions of the lender's own; expressions are in CEL.",
+    "people": "Who is no customer.",
     "consent": "What counts where a user was never asked.",
     "deliver": "Sending as a whole.",
+    "pull": "What the service reads by itself: a database, files, a topic. These keys are the same for every "
+    "kind; its own follow below. Secrets are given by reference.",
+    "feed": "Who tells where users came from: an MMP's messages, its files, or both.",
+    "spend": "Whose cost by campaign and day is read from files.",
+    "fx": "Exchange rates by date.",
     "destination": "Where deliveries go. These keys are the same for every platform; its own follow below.",
-    "route": "Which conversion goes where: each names one destination and the conversions it gets.",
+    "route": "Which conversion goes where: each names its destinations and the conversions they get.",
 }
 """What stands above each table; a new table of the file needs a line here."""
 
 
+CREDENTIALS = {
+    "Bearer": "bearer token",
+    "HeaderAuth": "a header of its own",
+    "QueryAuth": "in the query",
+    "BodyAuth": "in the body",
+    "GoogleAuth": "Google's OAuth",
+    "MetaAuth": "in the query, with a proof",
+    "WebhookAuth": "signs the message",
+    "InstallAuth": "signs an installation's token",
+    "BrokerAuth": "opens the connection to the brokers",
+}
+"""How a secret joins its request, by what its file calls it."""
+
+
 def facts_of_platforms() -> Iterator[str]:
-    """A table of every platform's facts."""
+    """A table of every platform's facts, and one of the fields that may leave for it."""
     heads = (
         "kind|platform|events a request|window, and later ones|order|value|repeats dropped|an id of"
-        "|requests/s|source, read"
+        "|requests/s|credential|source, read"
     ).split("|")
     yield f"| {' | '.join(heads)} |"
     yield "| --- " * len(heads) + "|"
@@ -65,8 +87,14 @@ def facts_of_platforms() -> Iterator[str]:
             f"| `{fact['kind']}` | {fact['label']} | {fact['batch']}{alike}"
             f" | {fact['window']}, {fact['late']} | {fact['order'] or 'none'} | {fact['value']}"
             f" | {fact['dedupe'] or 'never'} | {ids}"
-            f" | {fact['per_second']:g} | [page]({fact['source']}), {fact['date']} |"
+            f" | {fact['per_second']:g} | {CREDENTIALS.get(fact['auth'], fact['auth'])}"
+            f" | [page]({fact['source']}), {fact['date']} |"
         )
+    yield "\n## What may leave\n"
+    yield "| kind | fields of a request |"
+    yield "| --- | --- |"
+    for fact in platform_facts():
+        yield f"| `{fact['kind']}` | {' '.join(f'`{field}`' for field in fact['fields'])} |"
 
 
 def pages() -> dict[Path, str]:
@@ -145,7 +173,7 @@ def default_of(one: click.Option) -> str:
 
 def tables() -> Iterator[str]:
     """One section a table of the file, in the file's order; destinations with each platform's own keys."""
-    rows = [field for field in describe(Settings) if field.key.split(".")[0] != "destination"]
+    rows = [field for field in describe(Settings) if field.key.split(".")[0] not in ("destination", "pull")]
     by_section: dict[str, list[Field]] = {}
     for field in rows:
         by_section.setdefault(re.split(r"[.\[]", field.key)[0], []).append(field)
@@ -155,7 +183,12 @@ def tables() -> Iterator[str]:
         yield f"{SECTIONS[name]}\n"
         if name == "destination":
             yield keys(describe(DestinationSettings, "destination.<name>"))
+            yield "Of several apps, in place of `app`:\n"
+            yield keys(describe(Template, "destination.<name>"))
             yield from platforms()
+        elif name == "pull":
+            yield keys(describe(PullSettings, "pull.<name>"))
+            yield from pulls()
         else:
             # The table itself is the heading.
             yield keys([field for field in by_section[name] if field.key != name])
@@ -167,9 +200,24 @@ def platforms() -> Iterator[str]:
         yield keys(describe(module.Settings, "destination.<name>"))
 
 
+def pulls() -> Iterator[str]:
+    for kind, module in feed_kinds().items():
+        yield f'### `kind = "{kind}"`\n'
+        yield keys([one for one in describe(module.Settings, "pull.<name>") if not of_a_map(one)])
+        yield (
+            "`event`, `constant`, `column` and `computed` are as in [the import map](import-map.md), "
+            "without what is about files.\n"
+        )
+
+
+def of_a_map(field: Field) -> bool:
+    """Whether a key stands within the rules that the import map's page tells of."""
+    return re.search(r"\.(event|column|computed|constant)[.\[]", field.key) is not None
+
+
 def header(name: str) -> str:
     match name:
-        case "brand" | "app" | "source" | "destination":
+        case "pull" | "feed" | "spend" | "conversion" | "brand" | "app" | "source" | "destination":
             return f"[{name}.<name>]"
         case "route":
             return "[[route]]"
@@ -201,7 +249,9 @@ def meters() -> dict[str, tuple[Meters, ...]]:
     """What there is to measure, by what it is about; nothing is measured here."""
     nowhere = cast(Log, None)
     return {
-        "The door": (SourceMeters(),),
+        "The door": (SourceMeters(), QuarantineMeters(nowhere, SystemClock(), 1.0)),
+        "What we fetch ourselves": (PullMeters(),),
+        "Attribution feeds": (FeedMeters(),),
         "Deciding": (DecideMeters(nowhere, SystemClock()),),
         "Sending": (DeliverMeters(),),
         "The roles and the machine": (UpMeters(), ProcessMeters("core"), FolderMeters(Path())),

@@ -35,14 +35,16 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from lendsignal.log import DataFolder, open_deliveries, open_log
+from lendsignal.config import Config
+from lendsignal.log import DataFolder, open_deliveries, open_feeds, open_log
 from lendsignal.model import Event
 from lendsignal.plan import Planned, Rebound, record_of
 from lendsignal.replay import Player, Stage, accepted_ids, chunks, received, received_us
 from lendsignal.report import all_reports, bindings, delivery
 from lendsignal.report import load as load_tables
 from lendsignal.sandbox import MetaDataset, SandboxSettings
-from lendsignal.source import read_attribution, reader_of
+from lendsignal.source import reader_of
+from lendsignal.source.feeds import import_attribution
 from lendsignal.source.files import Kind, Survey, inputs_of_files, judged, read_map, survey
 
 HERE = Path(__file__).parent
@@ -123,7 +125,7 @@ def run(
             if isinstance(item, tuple) and item[1].user_id in chosen
         ]
         loan_events.sort(key=lambda event: (event.occurred_at, event.event_id))
-        attribute(folder, world)
+        attribute(config, world)
         play(stage, world, loan_events, quiet=quiet)
         surveyed = survey(files, rules, reader, now=now)
         found = {
@@ -222,11 +224,10 @@ def answers_of(world: Path) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(lines)
 
 
-def attribute(folder: Path, world: Path) -> None:
-    """Tells the log where the installations came from."""
-    log = open_log(DataFolder(folder / "data").log)
-    with contextlib.closing(log):
-        log.attribute(read_attribution(world / "attribution.csv"))
+def attribute(config: Config, world: Path) -> None:
+    """Tells where the installations came from, as `lendsignal import attribution --feed mmp` does."""
+    with contextlib.closing(open_feeds(DataFolder(config.data).feeds)) as feeds:
+        import_attribution(feeds, world / "attribution.csv", config.feeds["mmp"], 0)
 
 
 def counts(

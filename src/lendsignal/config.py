@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta, Struct
 
+from lendsignal.advise.preflight import NAMES, Terms
 from lendsignal.deliver import (
     DeliverSettings,
     DestinationSettings,
@@ -20,15 +21,45 @@ from lendsignal.deliver import (
     problem_with_secrets,
     secrets_of,
 )
-from lendsignal.derive import DerivePolicy, DeriveSettings, Tiers, TierSettings, cuts_of
+from lendsignal.derive import (
+    BUILT_IN,
+    CustomSettings,
+    DerivePolicy,
+    DeriveSettings,
+    Tiers,
+    TierSettings,
+    compiled,
+    custom_rule,
+    cuts_of,
+    is_tier,
+)
 from lendsignal.destination import registry
 from lendsignal.destination.spec import Destination, hosts_of, sensitive_word
 from lendsignal.errors import ConfigError, InputError, Problem
-from lendsignal.model import App, Secret, reveal
-from lendsignal.plan import PolicySource, RouteSettings, Target, double_counting, known_conversions
+from lendsignal.model import App, Secret, reveal, to_us
+from lendsignal.model.rates import Rates
+from lendsignal.plan import (
+    People,
+    PolicySource,
+    RouteSettings,
+    Target,
+    ValueSettings,
+    double_counting,
+    known_conversions,
+)
 from lendsignal.resolve import ResolveSettings
-from lendsignal.settings import key_path, read, schema, toml_positions, with_lines
-from lendsignal.source import DoorSettings, SourceSettings
+from lendsignal.settings import Template, key_path, read, schema, toml_positions, unfolded, with_lines
+from lendsignal.source import (
+    Access,
+    DoorSettings,
+    KeySettings,
+    PullPlan,
+    PullSettings,
+    SourceSettings,
+    access_of,
+    feed_kinds,
+)
+from lendsignal.source.feeds import Feed, FeedSettings, FxSettings, SpendFeed, SpendSettings, rates_of
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
@@ -57,6 +88,14 @@ class AppSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     country: Annotated[str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166 country")]
     currency: Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217 currency")]
     timezone: Annotated[str, Meta(description="IANA time zone, such as Africa/Lagos")]
+    shortest_term_days: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="days in which its shortest loan must be repaid in full, for the policy pre-flight"),
+    ] = None
+    apr_percent: Annotated[
+        Annotated[float, Meta(ge=0)] | None,
+        Meta(description="its highest yearly rate in per cent, costs and fees included, for the same"),
+    ] = None
 
 
 class WebSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,6 +112,22 @@ class ConsentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         dict[str, bool],
         Meta(description="country = whether an unasked user's data may go out; true by default"),
     ] = {}
+
+
+class PeopleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who is no customer: staff, testers, emulators, rings of devices. They are never valued or tiered."""
+
+    test: Annotated[
+        tuple[Annotated[str, Meta(pattern="^[^:]+:.+$")], ...],
+        Meta(description='users that are no customers, as "brand:user_id"'),
+    ] = ()
+    test_file: Annotated[
+        str | None, Meta(description="a file with more of them, one a line, from this file's folder")
+    ] = None
+    test_rule: Annotated[
+        str | None,
+        Meta(description="CEL over event, user and snapshot: whoever fulfils it once is a test user"),
+    ] = None
 
 
 class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,14 +152,24 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     resolve: ResolveSettings = ResolveSettings()
     derive: DeriveSettings = DeriveSettings()
     tiers: TierSettings = TierSettings()
+    conversion: dict[str, CustomSettings] = {}
+    people: PeopleSettings = PeopleSettings()
     consent: ConsentSettings = ConsentSettings()
     deliver: DeliverSettings = DeliverSettings()
+    pull: dict[str, dict[str, Any]] = {}
+    feed: dict[str, FeedSettings] = {}
+    spend: dict[str, SpendSettings] = {}
+    fx: FxSettings = FxSettings()
     destination: dict[str, dict[str, Any]] = {}
     route: list[RouteSettings] = []
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """A configuration that can be used. `secrets` says which are set, never what they are."""
+    """A configuration that can be used. `secrets` says which are set, never what they are.
+
+    `templates`: a destination of several apps → the destinations it stands for. `terms`: what each app's
+    loans are like, as far as it is said.
+    """
 
     path: Path
     data: Path
@@ -113,12 +178,22 @@ class Config(Struct, frozen=True, kw_only=True):
     apps: Mapping[str, App]
     policy: PolicySource
     outlets: Mapping[str, Outlet]
-    keys: Mapping[str, str]
+    keys: Mapping[str, Access]
+    sources: Mapping[str, SourceSettings]
+    pulls: Mapping[str, PullPlan] = {}
+    feeds: Mapping[str, Feed] = {}
+    feed_secrets: Mapping[str, Secret] = {}
+    spend: Mapping[str, SpendFeed] = {}
+    rates: Rates = Rates()
+    currency: str | None = None
     door: DoorSettings
     web: WebSettings
     deliver: DeliverSettings
     secrets: Mapping[str, bool]
     warnings: tuple[str, ...] = ()
+    tiers: TierSettings = TierSettings()
+    templates: Mapping[str, tuple[str, ...]] = {}
+    terms: Mapping[str, Terms] = {}
 
 
 def load(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -138,10 +213,12 @@ def load(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Config:
     found: list[Problem] = []
     for key, value in (overrides or {}).items():
         _override(table, key, value, found)
-    config = _composed(table, path, found)
+    whole = unfolded(table, path.name)
+    found += whole.problems
+    config = _composed(whole.table, path, found)
     if found or config is None:
-        raise ConfigError(with_lines(list(dict.fromkeys(found)), toml_positions(text)))
-    return config
+        raise ConfigError(with_lines(whole.as_written(found), toml_positions(text)))
+    return msgspec.structs.replace(config, warnings=tuple(whole.told(config.warnings)), templates=whole.made)
 
 
 def _override(table: dict[str, Any], key: str, value: object, found: list[Problem]) -> None:
@@ -170,20 +247,40 @@ def overrides(words: Sequence[str]) -> dict[str, Any]:
 def config_schema() -> dict[str, Any]:
     """The JSON Schema of the file, each platform's own keys included."""
     whole = schema(Settings)
-    kinds = [_merged_schema(kind, module) for kind, module in registry().items()]
+    kinds = [one for kind, module in registry().items() for one in _merged_schemas(kind, module)]
     definitions = whole.setdefault("$defs", {})
     body = definitions.get("Settings", whole)
     body["properties"]["destination"] = {"type": "object", "additionalProperties": {"oneOf": kinds}}
-    for kind in kinds:
+    to = definitions["RouteSettings"]["properties"]["to"]
+    definitions["RouteSettings"]["properties"]["to"] = {
+        "description": to.pop("description", ""),
+        "oneOf": [to, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+    }
+    pulls = [_pull_schema(kind, module) for kind, module in feed_kinds().items()]
+    body["properties"]["pull"] = {"type": "object", "additionalProperties": {"oneOf": pulls}}
+    for kind in (*kinds, *pulls):
         definitions.update(kind.pop("$defs", {}))
     return whole
 
 
-def _merged_schema(kind: str, module: Destination) -> dict[str, Any]:
-    common, own = schema(DestinationSettings), schema(module.Settings)
+def _merged_schemas(kind: str, module: Destination) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A destination of one app, and one of several: of that every key may stand in `per_app`."""
+    one = _both_schemas(kind, DestinationSettings, module.Settings)
+    apps = schema(Template)["$defs"]["Template"]["properties"]
+    keys = {name: key for name, key in one["properties"].items() if name != "app"}
+    required = ["apps", "kind"]
+    return one, {**one, "title": f"{kind}, apps", "properties": {**keys, **apps}, "required": required}
+
+
+def _pull_schema(kind: str, module: Any) -> dict[str, Any]:
+    return _both_schemas(kind, PullSettings, module.Settings)
+
+
+def _both_schemas(kind: str, ours: type[Struct], theirs: type[Struct]) -> dict[str, Any]:
+    common, own = schema(ours), schema(theirs)
     definitions = {**common.get("$defs", {}), **own.get("$defs", {})}
-    common_body = definitions.pop("DestinationSettings")
-    own_body = definitions.pop(module.Settings.__name__)
+    common_body = definitions.pop(ours.__name__)
+    own_body = definitions.pop(theirs.__name__)
     properties = {**common_body["properties"], **own_body["properties"], "kind": {"const": kind}}
     required = sorted({*common_body.get("required", []), *own_body.get("required", [])})
     return {
@@ -198,7 +295,7 @@ def _merged_schema(kind: str, module: Destination) -> dict[str, Any]:
 
 def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config | None:
     origin = path.name
-    raw = {**table, "destination": {}}
+    raw = {**table, "destination": {}, "pull": {}}
     given = table.get("destination", {})
     settings, problems = read(Settings, raw, path="", origin=origin)
     found += problems
@@ -214,7 +311,11 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
         default_app=_default_apps(apps),
         tiers=tiers,
         default_dpd=settings.derive.default_dpd,
+        first=settings.derive.first,
+        history=settings.derive.history,
+        custom=_custom(settings.conversion, tiers, origin, found),
     )
+    people = _people(settings.people, folder, origin, found)
     secrets: dict[str, bool] = {}
     outlets = _outlets(outlets_raw, apps, dict(_items(table.get("app"))), folder, origin, found, secrets)
     targets = {
@@ -233,10 +334,26 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
     for key, why in double_counting(settings.route, targets):
         found.append(Problem(key, why, "one way to each platform, one value for each loan", origin))
     keys = _keys(settings.source, folder, origin, found, secrets)
-    if not settings.source:
+    _check_segment(settings.source, settings.brand, settings.app, origin, found)
+    pulls = _pulls(table.get("pull", {}), folder, origin, found, secrets)
+    for name in pulls.keys() & settings.source.keys():
+        allowed = "a name that no [source.NAME] has: events say whom they came from"
+        found.append(Problem(key_path("pull", name), f"the name {name!r}", allowed, origin))
+    feeds = _feeds(settings.feed, apps, folder, origin, found, secrets)
+    costs = _spend(settings.spend, origin, found)
+    rates = _rates(settings.fx, folder, origin, found)
+    if not settings.source and not pulls:
         warnings.append("no [source.NAME]: nobody can send events over HTTP")
     for name in outlets.keys() - {route.to for route in settings.route}:
         warnings.append(f"destination {name} gets nothing: no [[route]] names it")
+    if derive.across_brands and derive.history != "whole":
+        warnings.append(
+            'derive.first = "portfolio" sends no first before derive.history = "whole": an old borrower of '
+            "another brand would count as new"
+        )
+    if settings.deliver.sandbox is not None:
+        for name in [name for name, outlet in outlets.items() if outlet.is_topic]:
+            warnings.append(f"destination {name} is sent to: deliver.sandbox stands in for no Kafka broker")
     if found:
         return None
     clock = settings.service.replay_clock
@@ -252,14 +369,34 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
             routes=tuple(settings.route),
             targets=targets,
             consent_default=settings.consent.default,
+            people=people,
+            # Without a route that converts, a new rate changes nothing and is no new policy.
+            rates=rates.listed() if _converts(settings.route) else (),
+            rates_good_for=rates.good_for,
         ),
+        tiers=settings.tiers,
         outlets=outlets,
         keys=keys,
+        sources=settings.source,
+        pulls=pulls,
+        feeds=feeds,
+        feed_secrets={
+            name: _with_folder(one.secret, folder)
+            for name, one in settings.feed.items()
+            if one.secret is not None
+        },
+        spend=costs,
+        rates=rates,
+        currency=settings.fx.currency,
         door=settings.door,
         web=settings.web,
         deliver=settings.deliver,
         secrets=secrets,
         warnings=tuple(warnings),
+        terms={
+            name: Terms(shortest_term_days=app.shortest_term_days, apr_percent=app.apr_percent)
+            for name, app in settings.app.items()
+        },
     )
 
 
@@ -286,9 +423,14 @@ def _readable(table: Mapping[str, Any]) -> Settings:
             if (app := _mended(one, [brand for brand, _ in _items(table.get("brand"))])) is not None
         },
         source=entries("source", SourceSettings),
+        feed=entries("feed", FeedSettings),
+        spend=entries("spend", SpendSettings),
+        fx=section("fx", FxSettings),
         resolve=section("resolve", ResolveSettings),
         derive=section("derive", DeriveSettings),
         tiers=section("tiers", TierSettings),
+        conversion=entries("conversion", CustomSettings),
+        people=section("people", PeopleSettings),
         route=[
             read(RouteSettings, one, path="", origin="")[0] or unreadable
             for one in (routes if isinstance(routes, list) else [])
@@ -338,7 +480,8 @@ def _apps(settings: Settings, origin: str, found: list[Problem]) -> dict[str, Ap
             # AppsFlyer answers 200 for a bare number and records nothing.
             allowed = "id + App Store number such as id123456789; the bundle identifier goes to bundle_id"
             found.append(Problem(key_path("app", name, "bundle"), repr(app.bundle), allowed, origin))
-        apps[name] = App(name=name, **msgspec.structs.asdict(app))
+        facts = {field: getattr(app, field) for field in App.__struct_fields__ if field != "name"}
+        apps[name] = App(name=name, **facts)
     return apps
 
 
@@ -360,7 +503,15 @@ def _default_apps(apps: Mapping[str, App]) -> dict[str, str]:
 
 def _tiers(settings: TierSettings, folder: Path, origin: str, found: list[Problem]) -> Tiers:
     if settings.cut_table is None:
-        return Tiers(higher_is_better=settings.higher_is_better, per_grant=settings.per == "grant")
+        return Tiers(
+            higher_is_better=settings.higher_is_better,
+            per_grant=settings.per == "grant",
+            rolling=tuple(sorted(set(settings.basis))),
+            shares=tuple(sorted(set(settings.shares))) if settings.basis else (),
+        )
+    if settings.basis:
+        both = "a cut_table and own cuts"
+        found.append(Problem("tiers.basis", both, "one of the two: tiers.cut_table or tiers.basis", origin))
     try:
         text = (folder / settings.cut_table).read_text()
         cuts = tuple(cut for cut in cuts_of(text) if cut.share in settings.shares)
@@ -376,6 +527,54 @@ def _tiers(settings: TierSettings, folder: Path, origin: str, found: list[Proble
         higher_is_better=settings.higher_is_better,
         per_grant=settings.per == "grant",
     )
+
+
+def _custom(
+    settings: Mapping[str, CustomSettings], tiers: Tiers, origin: str, found: list[Problem]
+) -> dict[str, CustomSettings]:
+    """The lender's own conversions, those with mistakes included so that routes may name them."""
+    for name, one in settings.items():
+        key = key_path("conversion", name)
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) or is_tier(name):
+            allowed = "lower-case letters, digits and _, not the beginning of a tier's name"
+            found.append(Problem(key, f"the name {name!r}", allowed, origin))
+        elif name in (*BUILT_IN, *tiers.names()):
+            found.append(Problem(key, f"{name}, which is derived anyway", "another name", origin))
+        try:
+            custom_rule(name, one)
+        except InputError as error:
+            part, _, place = error.field.partition(": ")
+            found.append(Problem(f"{key}.{part}", place, error.rule, origin))
+    return dict(settings)
+
+
+def _people(settings: PeopleSettings, folder: Path, origin: str, found: list[Problem]) -> People:
+    listed = set(settings.test)
+    if settings.test_file is not None:
+        try:
+            lines = (folder / settings.test_file).read_text().split("\n")
+        except (OSError, UnicodeDecodeError):
+            allowed = "a text file with one brand:user_id a line"
+            found.append(Problem("people.test_file", "no file that can be read", allowed, origin))
+            lines = []
+        words = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
+        for number, word in words.items():
+            if not re.fullmatch(r"[^:]+:.+", word):
+                where = f"line {number}, which is no brand:user_id"
+                found.append(Problem("people.test_file", where, "one brand:user_id a line", origin))
+        listed |= set(words.values())
+    if settings.test_rule is not None:
+        try:
+            compiled(settings.test_rule, "bool")
+        except InputError as error:
+            found.append(Problem("people.test_rule", error.field, error.rule, origin))
+            return People(test=frozenset(listed))
+    return People(test=frozenset(listed), test_rule=settings.test_rule)
+
+
+def _converts(routes: Sequence[RouteSettings]) -> bool:
+    rules = [rule for route in routes for rule in route.value.values()]
+    return any(isinstance(rule, ValueSettings) and rule.currency is not None for rule in rules)
 
 
 _UNREADABLE = App(name="", brand="", platform="android", bundle="", country="", currency="", timezone="UTC")
@@ -494,7 +693,10 @@ def _check_routes(
                 key = f"{path}.send.{conversion}"
                 found.append(Problem(key, f"{name!r}, which {wrong[0]}", wrong[1], origin))
             elif outlet is not None and outlet.module.SPEC.neutral_names and (word := sensitive_word(name)):
-                warnings.append(f"{path}.send.{conversion}: {name!r} says {word!r}; neutral codes are safer")
+                warnings.append(
+                    f"{path}.send.{conversion}: {name!r} says {word!r}; neutral codes are safer "
+                    f"({NAMES.source}, read {NAMES.read})"
+                )
         for conversion, rule in route.value.items():
             if conversion not in route.send:
                 allowed = f"one that the route sends: {', '.join(route.send)}"
@@ -503,7 +705,8 @@ def _check_routes(
                 )
             if rule == "predicted":
                 warnings.append(
-                    f"{path}.value.{conversion}: no value model is trained yet; sent without a value"
+                    f"{path}.value.{conversion}: sent without a value where the event has no property"
+                    " predicted_value"
                 )
 
 
@@ -524,24 +727,177 @@ def _keys(
     origin: str,
     found: list[Problem],
     secrets: dict[str, bool],
-) -> dict[str, str]:
-    keys: dict[str, str] = {}
+) -> dict[str, Access]:
+    """What each key in the file is good for, by its SHA-256; a source may have none here."""
+    keys: dict[str, Access] = {}
     for name, source in sources.items():
         path = key_path("source", name)
-        if (source.key is None) == (source.key_sha256 is None):
-            found.append(Problem(path, "both or neither", "either key or key_sha256", origin))
-        elif source.key is not None:
-            secret = _with_folder(source.key, folder)
-            secrets[f"{path}.key"] = _is_set(secret, f"{path}.key", origin, found)
-            value = reveal(secret)
-            if value is not None:
-                keys[sha256(value.encode()).hexdigest()] = name
-        elif source.key_sha256 is not None:
-            if not re.fullmatch(r"[0-9a-f]{64}", source.key_sha256):
-                allowed = "64 lower-case hex digits, as `lendsignal keys new` prints them"
-                found.append(Problem(f"{path}.key_sha256", "something else", allowed, origin))
-            keys[source.key_sha256] = name
+        own = KeySettings(key=source.key, key_sha256=source.key_sha256, expires=source.expires)
+        given = [(f"{path}.keys[{number}]", one) for number, one in enumerate(source.keys)]
+        if source.key is not None or source.key_sha256 is not None:
+            given.insert(0, (path, own))
+        for where, key in given:
+            digest = _key_digest(key, where, folder, origin, found, secrets)
+            if digest is None:
+                continue
+            if digest in keys:
+                found.append(Problem(where, "a key that stands here twice", "each key once", origin))
+            until_us = None if key.expires is None else to_us(key.expires)
+            keys[digest] = access_of(name, source, digest, until_us=until_us, scopes=key.scopes)
     return keys
+
+
+def _check_segment(
+    sources: Mapping[str, SourceSettings],
+    brands: Mapping[str, object],
+    apps: Mapping[str, object],
+    origin: str,
+    found: list[Problem],
+) -> None:
+    """The brand and the app that a source's Segment calls belong to must be there."""
+    for name, source in sources.items():
+        named = (("brand", source.segment.brand, brands), ("app", source.segment.app, apps))
+        for table, word, known in named:
+            if word is not None and word not in known:
+                key, allowed = key_path("source", name, "segment", table), f"one of {', '.join(known)}"
+                found.append(Problem(key, repr(word), allowed, origin, _near(word, known)))
+
+
+def _key_digest(
+    key: KeySettings,
+    path: str,
+    folder: Path,
+    origin: str,
+    found: list[Problem],
+    secrets: dict[str, bool],
+) -> str | None:
+    """The SHA-256 of a key, given as that or by reference."""
+    if (key.key is None) == (key.key_sha256 is None):
+        found.append(Problem(path, "both or neither", "either key or key_sha256", origin))
+        return None
+    if key.key_sha256 is not None:
+        if not re.fullmatch(r"[0-9a-f]{64}", key.key_sha256):
+            allowed = "64 lower-case hex digits, as `lendsignal keys new --print` gives them"
+            found.append(Problem(f"{path}.key_sha256", "something else", allowed, origin))
+        return key.key_sha256
+    secret = _with_folder(key.key, folder) if key.key is not None else Secret()
+    secrets[f"{path}.key"] = _is_set(secret, f"{path}.key", origin, found)
+    value = reveal(secret)
+    return None if value is None else sha256(value.encode()).hexdigest()
+
+
+def _pulls(
+    given: object, folder: Path, origin: str, found: list[Problem], secrets: dict[str, bool]
+) -> dict[str, PullPlan]:
+    """Every pull's table, read twice: our keys, and those of its kind."""
+    if not isinstance(given, dict):
+        found.append(Problem("pull", "no table", "[pull.NAME] tables", origin))
+        return {}
+    pulls: dict[str, PullPlan] = {}
+    kinds = feed_kinds()
+    for name, table in given.items():
+        path = key_path("pull", name)
+        if not isinstance(table, dict) or not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name):
+            allowed = "a table [pull.NAME] with a name of lower-case letters, digits, - and _"
+            found.append(Problem(path, "something else", allowed, origin))
+            continue
+        module = kinds.get(str(table.get("kind")))
+        also = set(module.Settings.__struct_fields__) if module else set(table)
+        common, problems = read(PullSettings, table, path=path, origin=origin, also=also)
+        found += problems
+        if module is None:
+            if common is not None:
+                near, allowed = _near(common.kind, kinds), f"one of {', '.join(kinds)}"
+                found.append(Problem(f"{path}.kind", repr(common.kind), allowed, origin, near))
+            continue
+        ours = set(PullSettings.__struct_fields__)
+        own, problems = read(module.Settings, table, path=path, origin=origin, also=ours)
+        found += problems
+        if own is None or common is None:
+            continue
+        found += [
+            Problem(f"{path}.{one.key}", one.found, one.allowed, origin, one.nearest)
+            for one in module.problems(own)
+        ]
+        own = _with_secret_files(own, folder)
+        for field, secret in _secrets(own):
+            key = key_path("pull", name, field)
+            secrets[key] = _is_set(secret, key, origin, found)
+        pulls[name] = PullPlan(name=name, common=common, own=own, kind=module)
+    return pulls
+
+
+SHORTEST_FEED_SECRET = 16
+"""Characters of a secret that stands in an address: fewer could be guessed."""
+
+
+def _feeds(
+    given: Mapping[str, FeedSettings],
+    apps: Mapping[str, App],
+    folder: Path,
+    origin: str,
+    found: list[Problem],
+    secrets: dict[str, bool],
+) -> dict[str, Feed]:
+    """The feeds whose settings can be used."""
+    feeds: dict[str, Feed] = {}
+    for name, one in given.items():
+        path = key_path("feed", name)
+        before = len(found)
+        _check_name(path, name, origin, found)
+        named = {key_path(path, "apps", key): app for key, app in one.apps.items()}
+        for key, app in (named | ({f"{path}.app": one.app} if one.app is not None else {})).items():
+            if app not in apps:
+                allowed = f"an [app.NAME]: {', '.join(apps) or 'none is there'}"
+                found.append(Problem(key, repr(app), allowed, origin, _near(app, apps)))
+        _check_zone(f"{path}.timezone", one.timezone, origin, found)
+        if one.secret is not None:
+            secret = _with_folder(one.secret, folder)
+            secrets[f"{path}.secret"] = _is_set(secret, f"{path}.secret", origin, found)
+            value = reveal(secret)
+            if value is not None and not re.fullmatch(rf"[A-Za-z0-9_-]{{{SHORTEST_FEED_SECRET},}}", value):
+                allowed = f"{SHORTEST_FEED_SECRET} letters, digits, - and _ or more: it stands in an address"
+                found.append(
+                    Problem(f"{path}.secret", "a secret that is short or has signs", allowed, origin)
+                )
+        if len(found) == before:
+            feeds[name] = Feed(name, one, apps)
+    return feeds
+
+
+def _spend(given: Mapping[str, SpendSettings], origin: str, found: list[Problem]) -> dict[str, SpendFeed]:
+    """The accounts of cost whose settings can be used."""
+    costs: dict[str, SpendFeed] = {}
+    for name, one in given.items():
+        path = key_path("spend", name)
+        before = len(found)
+        _check_name(path, name, origin, found)
+        _check_zone(f"{path}.timezone", one.timezone, origin, found)
+        if one.hours_in is not None:
+            _check_zone(f"{path}.hours_in", one.hours_in, origin, found)
+        if len(found) == before:
+            costs[name] = SpendFeed(name, one)
+    return costs
+
+
+def _rates(settings: FxSettings, folder: Path, origin: str, found: list[Problem]) -> Rates:
+    try:
+        return rates_of(settings, folder)
+    except InputError as error:
+        found.append(Problem("fx", f"{error.field}: {error.rule}", "a table of rates", origin))
+    except OSError:
+        found.append(Problem("fx.file", "no file that can be read", "a CSV file of rates", origin))
+    return Rates()
+
+
+def _check_name(path: str, name: str, origin: str, found: list[Problem]) -> None:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name):
+        found.append(Problem(path, f"the name {name!r}", "lower-case letters, digits, - and _", origin))
+
+
+def _check_zone(key: str, zone: str, origin: str, found: list[Problem]) -> None:
+    if not _is_zone(zone):
+        found.append(Problem(key, repr(zone), "an IANA time zone such as Africa/Lagos", origin))
 
 
 def _is_set(secret: Secret, key: str, origin: str, found: list[Problem]) -> bool:

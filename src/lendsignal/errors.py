@@ -8,6 +8,7 @@ LendsignalError
 │   ├── NotYet       a file is not made yet: whoever makes it has not run
 │   └── Damaged      a file of the data folder is damaged: a person must act
 ├── TransportError   a request could not be made at all
+├── PullError        what a pull reads from cannot be read now; it is tried again
 └── DataError        stored data contradicts itself
 """
 
@@ -88,6 +89,18 @@ class Damaged(LogError):
 
 class TransportError(LendsignalError):
     """A request could not be made at all: the host is not declared, or the address is refused."""
+
+
+class PullError(LendsignalError):
+    """What a pull reads from cannot be read now.
+
+    `reason` is one of few words, such as `unreachable`; `detail` is a sentence without secrets or rows.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}")
 
 
 class DataError(LendsignalError):

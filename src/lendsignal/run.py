@@ -3,11 +3,14 @@
 core  door and decide: the only process that decides
 send  the sending loop
 web   pages and reports, so that none of them ever delays a delivery
+pull  reads what we fetch ourselves; only where the configuration has a [pull.NAME]
 """
 
 import asyncio
 import gc
 import logging
+import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -16,6 +19,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Container, Mapping, MutableMapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,7 +32,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lendsignal.clock import Clock, clock_at
+from lendsignal.clock import Clock, SystemClock, clock_at
 from lendsignal.config import Config
 from lendsignal.decide import DecideMeters, Decider
 from lendsignal.deliver import DeliverMeters, Sender, secrets_of
@@ -39,18 +43,50 @@ from lendsignal.log import (
     Pulse,
     Shelf,
     open_deliveries,
+    open_feeds,
+    open_keys,
     open_log,
     open_orders,
+    open_pulls,
     open_shelf,
     refuse_damage,
     seconds_since_beat,
 )
 from lendsignal.metrics import CONTENT_TYPE, FolderMeters, RoleMetrics, Ticking
-from lendsignal.source import Door, Intake, Relay, RelayDoor, SourceMeters, openapi, reader_of
+from lendsignal.model import Event, reveal
+from lendsignal.source import (
+    INNER_KEY,
+    INNER_PATH,
+    SEGMENT_PATHS,
+    Door,
+    Held,
+    InnerDoor,
+    Intake,
+    Keyring,
+    Kit,
+    Mender,
+    OverTheDoor,
+    Puller,
+    PullMeters,
+    QuarantineMeters,
+    Relay,
+    RelayDoor,
+    SegmentDoor,
+    SourceMeters,
+    openapi,
+    pull_all,
+    reader_of,
+)
+from lendsignal.source.feeds import PATH as FEEDS_PATH
+from lendsignal.source.feeds import FeedDoor, FeedMeters, FeedWriter
 
 logger = logging.getLogger(__name__)
 
-ROLES = ("core", "send", "web")
+ROLES = ("core", "send", "web", "pull")
+
+SILENT = ("send", "pull")
+"""Roles that listen nowhere."""
+
 KEEP_ALIVE_SECONDS = 75
 """Longer than the pools of the usual clients keep a connection, so that it is they who close it."""
 
@@ -142,16 +178,39 @@ def core(config: Config) -> None:
         ringer = folder.ringer("send")
         # A reader of its own: nobody who writes waits for those who look.
         looked_at = open_log(folder.log, read_only=True)
-        came_in, decided = SourceMeters(), DecideMeters(looked_at, clock)
-        metrics = RoleMetrics("core", folder.path, [came_in, decided, FolderMeters(folder.path)])
+        came_in, decided, told = SourceMeters(), DecideMeters(looked_at, clock), FeedMeters()
+        apart = QuarantineMeters(looked_at, clock, config.door.quarantine_alert)
+        meters = [came_in, decided, told, apart, FolderMeters(folder.path)]
+        metrics = RoleMetrics("core", folder.path, meters)
         decider = Decider(log, config.policy, clock, ringer.ring, decided)
-        intake = Intake(log, decider.turn, limit=config.door.queue, meters=came_in)
         reader = reader_of(config.apps, config.policy.resolve.clock_ahead, sets_received_at=clock.replay)
-        door = Door(config.door, reader, intake, log, clock, config.keys, came_in)
+        mender = Mender(log, reader, clock, config.door.quarantine_days, told=apart.mended)
+
+        def turn(first: int, events: Sequence[Event]) -> bool:
+            mended = mender.turn()
+            return decider.turn(first, events) or mended > 0
+
+        intake = Intake(log, turn, limit=config.door.queue, meters=came_in)
+        # The machine's own clock: a key ends when it ends, also while history is replayed.
+        keys = Keyring(
+            config.keys,
+            SystemClock(),
+            time.monotonic,
+            sources=config.sources,
+            store=open_keys(folder.keys),
+        )
+        came_in.keys_left = keys.left
+        held = Held(config.door.max_held_bytes)
+        door = Door(config.door, reader, intake, log, clock, keys, came_in, held)
+        segment = SegmentDoor(config.door, config.sources, reader, intake, clock, keys, came_in, held)
+        feeds = _feed_door(config, folder, intake, clock, told)
+        inner = InnerDoor(os.environ.get(INNER_KEY) or secrets.token_urlsafe(32), reader, intake, clock)
         intake.start()
         shelf = _shelf(config, folder)
-        relay = [] if shelf is None else _relay_door(config, shelf, clock, ringer.ring).routes()
-        rest = Starlette(routes=[*_core_routes(config, clock, intake), *relay, _metrics_route(metrics)])
+        relay = [] if shelf is None else _relay_door(config, shelf, clock, keys, ringer.ring).routes()
+        rest = Starlette(
+            routes=[*_core_routes(config, clock, intake), *relay, _metrics_route(metrics, roles_of(config))]
+        )
 
         async def app(
             scope: MutableMapping[str, Any],
@@ -160,13 +219,21 @@ def core(config: Config) -> None:
         ) -> None:
             if scope["type"] == "http" and scope["path"].startswith("/v1/events"):
                 await door(scope, receive, send)
+            elif scope["type"] == "http" and scope["path"] in SEGMENT_PATHS:
+                await segment(scope, receive, send)
+            elif feeds is not None and scope["type"] == "http" and scope["path"].startswith(FEEDS_PATH):
+                await feeds(scope, receive, send)
+            elif scope["type"] == "http" and scope["path"] == INNER_PATH:
+                await inner(scope, receive, send)
             else:
                 await rest(scope, receive, send)
 
         try:
-            with Ticking(metrics):
+            with keys, Ticking(metrics):
                 serve(app, config.door.host, config.door.port, folder.path / "core.address")
         finally:
+            if feeds is not None:
+                feeds.close()
             intake.stop()
             if shelf is not None:
                 shelf.close()
@@ -219,13 +286,58 @@ def send(config: Config) -> None:
             log.close()
 
 
+def pull(config: Config) -> None:
+    """Reads what we fetch ourselves until told to stop; what the door has not taken is read again."""
+    folder = DataFolder(config.data)
+    with folder.lock("pull"):
+        stopping = _stop_on_signal()
+        pulls = open_pulls(folder.pulls)
+        clock = clock_at(config.replay_clock)
+        meters = PullMeters()
+        doors = {name: OverTheDoor(folder.path / "core.address") for name in config.pulls}
+        pullers = [
+            Puller(
+                name,
+                plan.common,
+                partial(plan.open, Kit(name=name, folder=config.path.parent, pulls=pulls, clock=clock)),
+                doors[name],
+                pulls,
+                clock,
+                meters=meters,
+                stopping=stopping,
+            )
+            for name, plan in config.pulls.items()
+            if plan.common.enabled
+        ]
+        try:
+            with Ticking(RoleMetrics("pull", folder.path, [meters])):
+                pull_all(pullers, stopping)
+        finally:
+            pulls.close()
+
+
 def _shelf(config: Config, folder: DataFolder) -> Shelf | None:
     """Where deliveries wait for apps, if any destination is a relay."""
     relayed = any(outlet.shelved for outlet in config.outlets.values())
     return open_shelf(folder.relay) if relayed else None
 
 
-def _relay_door(config: Config, shelf: Shelf, clock: Clock, woken: Callable[[], None]) -> RelayDoor:
+def _feed_door(
+    config: Config, folder: DataFolder, intake: Intake, clock: Clock, meters: FeedMeters
+) -> FeedDoor | None:
+    """The calls of MMPs, if any feed has a secret."""
+    found = {name: reveal(secret) for name, secret in config.feed_secrets.items()}
+    secrets = {name: secret for name, secret in found.items() if secret is not None}
+    if not secrets:
+        return None
+    writer = FeedWriter(open_feeds(folder.feeds))
+    writer.start()
+    return FeedDoor(config.feeds, secrets, writer, intake, clock, meters=meters)
+
+
+def _relay_door(
+    config: Config, shelf: Shelf, clock: Clock, keys: Keyring, woken: Callable[[], None]
+) -> RelayDoor:
     """The calls of the client relay; a relay answers to its former names too."""
     relays: dict[str, Relay] = {}
     secrets: dict[str, str] = {}
@@ -237,7 +349,7 @@ def _relay_door(config: Config, shelf: Shelf, clock: Clock, woken: Callable[[], 
             )
             for name in (outlet.name, *outlet.common.formerly):
                 relays[name], secrets[name] = relay, secret
-    return RelayDoor(relays, secrets, shelf, clock, keys=config.keys, woken=woken, steady=time.monotonic)
+    return RelayDoor(relays, secrets, shelf, clock, keys=keys, woken=woken, steady=time.monotonic)
 
 
 def serve(app: Any, host: str, port: int, address: Path) -> None:
@@ -268,10 +380,12 @@ class Supervisor:
     def __init__(self, config: Config, roles: tuple[str, ...], arguments: tuple[str, ...] = ()) -> None:
         self._config = config
         self._arguments = arguments
+        self._environment = {**os.environ, INNER_KEY: secrets.token_urlsafe(32)}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
-        self._failures = dict.fromkeys(roles, 0)
-        self._due = dict.fromkeys(roles, 0.0)
+        needed = tuple(role for role in roles if role in roles_of(config))
+        self._failures = dict.fromkeys(needed, 0)
+        self._due = dict.fromkeys(needed, 0.0)
         self._lock = DataFolder(config.data).lock("run")
 
     def start(self) -> None:
@@ -330,6 +444,7 @@ class Supervisor:
             [sys.executable, "-m", "lendsignal.role", *verbose, *words],
             stdin=subprocess.PIPE,
             start_new_session=True,
+            env=self._environment,
         )
 
 
@@ -351,7 +466,8 @@ def run(
     """
     folder = DataFolder(config.data)
     stopping = _stop_on_signal()
-    silent = {role: folder.path / f"{role}.address" for role in roles if role != "send"}
+    roles = tuple(role for role in roles if role in roles_of(config))
+    silent = {role: folder.path / f"{role}.address" for role in roles if role not in SILENT}
     supervisor = Supervisor(config, roles, arguments)
     try:
         refuse_damage(folder, sends="send" in roles)
@@ -365,6 +481,12 @@ def run(
                 announce(role, silent.pop(role).read_text())
     finally:
         supervisor.stop()
+
+
+def roles_of(config: Config) -> tuple[str, ...]:
+    """The roles that the configuration gives something to do."""
+    reads = any(plan.common.enabled for plan in config.pulls.values())
+    return tuple(role for role in ROLES if role != "pull" or reads)
 
 
 def _wait_for_ports(config: Config, roles: tuple[str, ...], stopping: threading.Event) -> None:
@@ -524,11 +646,11 @@ def _core_routes(config: Config, clock: Clock, intake: Intake) -> list[Route]:
     ]
 
 
-def _metrics_route(metrics: RoleMetrics) -> Route:
+def _metrics_route(metrics: RoleMetrics, roles: Sequence[str]) -> Route:
     """What every role measures, for Prometheus."""
 
     async def measured(request: Request) -> Response:
-        page = await asyncio.to_thread(metrics.page, ROLES)
+        page = await asyncio.to_thread(metrics.page, roles)
         return Response(page, headers={"content-type": CONTENT_TYPE})
 
     return Route("/metrics", measured)
@@ -548,6 +670,8 @@ def role(name: str, config: Config) -> None:
                 send(config)
             case "web":
                 web(config)
+            case "pull":
+                pull(config)
             case _:
                 raise ValueError(f"no role {name!r}")
     except (LogError, DataError) as error:
@@ -560,10 +684,12 @@ def web(config: Config) -> None:
     """Serves the pages until told to stop."""
     # Imported here: core and send live without the pages, the reports and their database.
     from lendsignal.console import pages
+    from lendsignal.decide.cutting import Cutter
 
     folder = DataFolder(config.data)
     metrics = RoleMetrics("web", folder.path)
     app = pages(config)
-    app.router.routes.append(_metrics_route(metrics))
-    with folder.lock("web"), Ticking(metrics):
+    app.router.routes.append(_metrics_route(metrics, roles_of(config)))
+    cutter = Cutter(lambda: open_log(folder.log), config.policy, config.tiers, clock_at(config.replay_clock))
+    with folder.lock("web"), Ticking(metrics), cutter:
         serve(app, config.web.host, config.web.port, folder.path / "web.address")

@@ -1,7 +1,7 @@
 """The exam for destinations: each function takes one, and fails where it breaks a promise.
 
 A destination is a module (or anything shaped like one) with `Settings`, `SPEC`, `problem_with_name`,
-`encode`, `request` and `classify`. `EXAMS` lists the questions; a new destination sits all of them.
+`FIELDS`, `encode`, `request` and `classify`. `EXAMS` lists the questions; a new destination sits all of them.
 """
 
 import os
@@ -21,8 +21,10 @@ from hypothesis import strategies as st
 
 from lendsignal.destination.spec import (
     SHELF,
+    TOPIC_SCHEME,
     Bearer,
     BodyAuth,
+    BrokerAuth,
     Destination,
     GoogleAuth,
     HeaderAuth,
@@ -32,6 +34,7 @@ from lendsignal.destination.spec import (
     QueryAuth,
     Response,
     WebhookAuth,
+    fields_of,
     hosts_of,
 )
 from lendsignal.model import (
@@ -327,7 +330,8 @@ def an_all_zero_id_never_leaves(destination: Destination) -> None:
 
 
 def requests_go_over_https_to_a_declared_host(destination: Destination) -> None:
-    """Or, where the facts say that they stay in the house, to the shelf and to no host at all."""
+    """Or, where the facts say that they stay in the house, to the shelf and to no host at all; or, where they
+    are messages for a topic, to the brokers of the settings."""
     chosen = example_settings(destination)
     request = destination.request([_item(destination)], chosen)
     if destination.SPEC.transport == "shelf":
@@ -335,11 +339,30 @@ def requests_go_over_https_to_a_declared_host(destination: Destination) -> None:
         assert hosts_of(destination.SPEC, chosen) == destination.SPEC.hosts == ()
         return
     url = urlsplit(request.url)
-    assert request.method == "POST"
-    assert url.scheme == "https"
+    if destination.SPEC.transport == "topic":
+        assert (request.method, url.scheme) == ("PRODUCE", TOPIC_SCHEME)
+    else:
+        assert (request.method, url.scheme) == ("POST", "https")
     assert url.hostname in hosts_of(destination.SPEC, chosen)
     assert url.username is None
     assert url.password is None
+
+
+def only_listed_fields_leave(destination: Destination) -> None:
+    """The firewall: whatever a delivery holds, a request tells nothing that `FIELDS` does not name."""
+    chosen = example_settings(destination)
+
+    @given(deliveries())
+    @settings(max_examples=100, deadline=None, database=None)
+    def holds(delivery: Delivery) -> None:
+        item = destination.encode(delivery, chosen)
+        if not isinstance(item, Skip):
+            assert fields_of(destination.request([item], chosen)) <= destination.FIELDS
+
+    holds()
+    told = fields_of(destination.request([_item(destination)], chosen))
+    assert told <= destination.FIELDS
+    assert len(told) >= len(destination.FIELDS) // 3, "a list of fields that hardly leave lists too much"
 
 
 def every_conversion_id_is_inside_the_body(destination: Destination) -> None:
@@ -382,6 +405,27 @@ def no_secret_is_inside(destination: Destination) -> None:
         request = destination.request([_item(destination)], chosen)
         assert CANARY not in repr(request)
         assert CANARY not in msgspec.json.encode(request).decode()
+
+
+def a_trial_says_what_to_do_and_goes_where_everything_goes(destination: Destination) -> None:
+    """A test event and a dry run keep the promises of every request; without them a person is told."""
+    chosen = example_settings(destination)
+    made = []
+    if (trial := getattr(destination, "trial", None)) is not None:
+        found = trial(chosen)
+        told = (found.instead,) if found.way == "none" else (found.look, found.sees)
+        assert all(told), "a person must be told what to do, or where to look and what for"
+        if found.way != "none":
+            made.append(destination.trial_request([_item(destination)], chosen, "TEST-4711"))  # type: ignore[attr-defined]
+            assert (found.code is None) == ("TEST-4711" not in repr(made[0]))
+    if (validation := getattr(destination, "validation_request", None)) is not None:
+        made.append(validation([_item(destination)], chosen))
+        assert destination.problems_found(Response(status=502, body=b"<html>")) is None  # type: ignore[attr-defined]
+    for request in made:
+        assert urlsplit(request.url).scheme == "https"
+        assert urlsplit(request.url).hostname in hosts_of(destination.SPEC, chosen)
+        assert delivery_for(destination).id in repr(request)
+        assert request != destination.request([_item(destination)], chosen), "nothing tells it apart"
 
 
 def every_answer_gives_one_outcome_an_item(destination: Destination) -> None:
@@ -435,10 +479,12 @@ EXAMS: tuple[Callable[[Destination], None], ...] = (
     a_delivery_without_a_usable_id_is_skipped,
     an_all_zero_id_never_leaves,
     requests_go_over_https_to_a_declared_host,
+    only_listed_fields_leave,
     every_conversion_id_is_inside_the_body,
     items_of_one_batch_share_their_batch_key,
     one_event_fits_the_limit,
     no_secret_is_inside,
+    a_trial_says_what_to_do_and_goes_where_everything_goes,
     every_answer_gives_one_outcome_an_item,
     a_servers_own_trouble_is_never_our_rejection,
     slow_down_uses_up_no_try,
@@ -479,6 +525,8 @@ def _auth_fields(destination: Destination) -> set[str]:
             return {token, app_secret}
         case GoogleAuth(field=field, headers=headers):
             return {field, *headers.values()}
+        case BrokerAuth(fields=fields):
+            return set(fields)
         case (
             Bearer(field=field)
             | BodyAuth(field=field)

@@ -35,6 +35,11 @@ def without_id(delivery: Any, settings: Any) -> Any:
     return item if isinstance(item, Skip) else {**item, "id": "lost"}
 
 
+def with_a_name(delivery: Any, settings: Any) -> Any:
+    item = webhook.encode(delivery, settings)
+    return item if isinstance(item, Skip) else {**item, "score": 731}
+
+
 def with_secret(items: Any, settings: Any) -> Any:
     request = webhook.request(items, settings)
     return msgspec.structs.replace(request, headers={"authorization": exam.CANARY})
@@ -59,6 +64,9 @@ calls = iter(range(1_000_000))
         (exam.no_secret_is_inside, broken(request=with_secret)),
         (exam.requests_go_over_https_to_a_declared_host, broken(request=elsewhere)),
         (exam.requests_go_over_https_to_a_declared_host, broken(SPEC=respec(transport="shelf"))),
+        (exam.only_listed_fields_leave, broken(FIELDS=webhook.FIELDS - {"ip"})),
+        (exam.only_listed_fields_leave, broken(encode=with_a_name)),
+        (exam.only_listed_fields_leave, broken(FIELDS=webhook.FIELDS | {f"f{n}" for n in range(99)})),
         (exam.the_same_delivery_gives_the_same_item, broken(encode=lambda *_: {"id": next(calls)})),
         (exam.every_answer_gives_one_outcome_an_item, broken(classify=lambda *_: [Accepted()] * 2)),
         (

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
+from zlib import crc32
 
 from tests.crash.judge import Moment
 from tests.crash.unsynced import Disk
@@ -328,7 +329,8 @@ class BackEnd(threading.Thread):
             "occurred_at": datetime.now(UTC).isoformat(timespec="microseconds"),
         }
         if number == 0:
-            device = {"appsflyer_id": f"1700000000000-{user}", "os_version": "13"}
+            number = crc32(user.encode())
+            device = {"appsflyer_id": f"1700000000000-{number:010d}", "os_version": "13"}
             return {**event, "type": "registered", "app": "acme-ng", "device": device}
         loan = {"loan_id": f"L-{user}-{number}", "amount": "25000", "fee": "1500", "currency": "NGN"}
         return {**event, "type": "disbursed", "loan_number": number, **loan}

@@ -15,7 +15,7 @@ import apsw
 import click
 import msgspec
 import pytest
-from docs.generate import MARK, pages
+from docs.generate import MARK, of_a_map, pages
 
 import lendsignal
 from lendsignal import config as configuration
@@ -23,11 +23,11 @@ from lendsignal.cli import main as command
 from lendsignal.config import Settings
 from lendsignal.deliver import DestinationSettings
 from lendsignal.destination import registry
-from lendsignal.log import open_deliveries, open_log, open_orders, open_shelf
+from lendsignal.log import open_deliveries, open_keys, open_log, open_orders, open_pulls, open_shelf
 from lendsignal.model import App, Consent, Device, EventType, IdKind, Instalment, SkipReason
 from lendsignal.plan import Verdict
 from lendsignal.settings import describe
-from lendsignal.source import Reader, event_schema, read_event, read_json
+from lendsignal.source import Reader, event_schema, feed_kinds, read_event, read_json
 
 ROOT = Path(__file__).parents[2]
 CODE = Path(lendsignal.__file__).parent
@@ -138,8 +138,9 @@ def test_every_call_in_an_example_exists(block: Block, call: list[str]) -> None:
         if word.startswith("-"):
             assert word.partition("=")[0] in allowed, f"{call[0]} takes no {word}"
         elif isinstance(verb, click.Group):
-            assert word in verb.commands, f"no verb {word!r}"
-            verb = verb.commands[word]
+            default = getattr(verb, "default", "")
+            assert {word, default} & verb.commands.keys(), f"no verb {word!r}"
+            verb = verb.commands.get(word) or verb.commands[default]
             allowed |= {option for one in verb.params for option in one.opts}
     assert not isinstance(verb, click.Group) or len(call) > 1
 
@@ -159,6 +160,9 @@ def test_every_key_of_the_configuration_is_documented() -> None:
     fields = [*describe(Settings), *describe(DestinationSettings, "destination.<name>")]
     for module in registry().values():
         fields += describe(module.Settings, "destination.<name>")
+    for kind in feed_kinds().values():
+        described = describe(kind.Settings, "pull.<name>")
+        fields += [field for field in described if not of_a_map(field)]
 
     tables = {"portfolio", *msgspec.structs.asdict(EMPTY)}  # a table's own line is its heading
     missing = [field.key for field in fields if field.key not in tables and f"| `{field.key}` |" not in text]
@@ -182,7 +186,9 @@ WHOLE = [block for block in in_language("toml") if "portfolio" in tomllib.loads(
 def test_a_whole_configuration_in_an_example_loads(
     block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in re.findall(r'\benv\s*=\s*"(\w+)"', block.text):
+    apps = [app.replace("-", "_").upper() for app in tomllib.loads(block.text)["app"]]
+    named = re.findall(r'\benv\s*=\s*"([^"]+)"', block.text)
+    for name in {name.replace("{APP}", app) for name in named for app in apps}:
         monkeypatch.setenv(name, "whsec_bWFkZS11cC1zZWNyZXQtb2YtMjQtYnl0ZXM=")
     for name in re.findall(r'\bfile\s*=\s*"([^"]+)"', block.text):
         path = tmp_path / name
@@ -360,7 +366,10 @@ def test_every_table_of_the_data_folder_is_documented(tmp_path: Path) -> None:
     open_deliveries(tmp_path / "deliveries.sqlite").close()
     open_orders(tmp_path / "orders.sqlite").close()
     open_shelf(tmp_path / "relay.sqlite").close()
-    for name in ("log.sqlite", "deliveries.sqlite", "orders.sqlite", "relay.sqlite"):
+    open_pulls(tmp_path / "pulls.sqlite").close()
+    open_keys(tmp_path / "keys.sqlite").close()
+    names = "log deliveries orders relay pulls keys".split()
+    for name in (f"{word}.sqlite" for word in names):
         found = apsw.Connection(str(tmp_path / name)).execute(
             "select name from sqlite_master where type = 'table'"
         )

@@ -9,12 +9,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.acme import Told, again, consent_of, event, loan, login, phone, source, told, us
 
-from lendsignal.derive import Cut, Tiers, binds_at
+from lendsignal.derive import CustomSettings, Cut, Tiers, binds_at
 from lendsignal.model import Device, Event
-from lendsignal.plan import Planned, Rebound, UserState, Withdrawn, compile_policy
+from lendsignal.plan import Planned, Policy, Rebound, UserState, Withdrawn, compile_policy
 from lendsignal.resolve import Snapshot, Touches, device_at, with_touch
 
 POLICY = compile_policy(source(tiers=Tiers(cuts=(Cut(share=20, cut=720), Cut(share=50, cut=610)))))
+OWN = source(send={"any": "ev_a", "loyal": "ev_b", "graced": "ev_c", "paid": "ev_d"}, value={"paid": "own"})
+CUSTOM = compile_policy(
+    msgspec.structs.replace(
+        OWN,
+        derive=msgspec.structs.replace(
+            OWN.derive,
+            custom={
+                "any": CustomSettings(when="user.loans > 0 || event.test || has(event.score)"),
+                "loyal": CustomSettings(when="user.loans >= 2", once_per="user"),
+                "graced": CustomSettings(when="event.type == 'overdue' && event.dpd < 30", once_per="loan"),
+                "paid": CustomSettings(
+                    when="event.type in ['repaid', 'disbursed'] && has(snapshot.app)",
+                    once_per="payment",
+                    value="event.outstanding",
+                ),
+            },
+        ),
+    )
+)
 EACH_GRANT = compile_policy(source(tiers=Tiers(cuts=(Cut(share=50, cut=610),), per_grant=True)))
 
 minutes = st.integers(0, 300)
@@ -59,7 +78,7 @@ def arriving(events: Sequence[Event]) -> list[Event]:
 streams = st.lists(happenings, max_size=25).map(arriving)
 
 
-@given(streams, st.sampled_from([POLICY, EACH_GRANT]))
+@given(streams, st.sampled_from([POLICY, EACH_GRANT, CUSTOM]))
 def test_no_conversion_is_planned_twice_whatever_comes_in_whatever_order(
     events: list[Event], policy: Any
 ) -> None:
@@ -68,9 +87,11 @@ def test_no_conversion_is_planned_twice_whatever_comes_in_whatever_order(
     assert len(ids) == len(set(ids))
 
 
-@given(streams)
-def test_what_was_told_before_changes_nothing_when_it_is_told_again(events: list[Event]) -> None:
-    before = told(*events, policy=POLICY)
+@given(streams, st.sampled_from([POLICY, CUSTOM]))
+def test_what_was_told_before_changes_nothing_when_it_is_told_again(
+    events: list[Event], policy: Policy
+) -> None:
+    before = told(*events, policy=policy)
     state, records = before.state, dict(before.records)
 
     before.tell(*(again(one, event_id=one.event_id, source="again") for one in events))
@@ -175,10 +196,10 @@ def final_device(after: Told, planned: Planned) -> Device | None:
     return None if binding is None else binding.snapshot.device
 
 
-@given(streams, st.integers(0, 30))
-def test_a_state_decides_the_same_after_it_was_stored(events: list[Event], cut: int) -> None:
+@given(streams, st.integers(0, 30), st.sampled_from([POLICY, CUSTOM]))
+def test_a_state_decides_the_same_after_it_was_stored(events: list[Event], cut: int, policy: Policy) -> None:
     """Stored between any two events and read again, as after a restart."""
-    straight, stored = Told(POLICY), Told(POLICY)
+    straight, stored = Told(policy), Told(policy)
     for n, one in enumerate(events):
         straight.tell(one)
         if n == cut:

@@ -142,10 +142,10 @@ def test_a_new_installation_does_not_get_the_old_ones_conversions(tmp_path: Path
         back_end.send(borrowing(1))
         until(lambda: pending(one) == 1)
         anew = {**borrowing(1)[0], "event_id": "anew", "type": "logged_in"}
-        back_end.send([{**anew, "device": {"appsflyer_id": "1800000000000-7"}}])
+        back_end.send([{**anew, "device": {"appsflyer_id": "1800000000000-7000007"}}])
         one.idle()
 
-        assert App(one, "u1", "1800000000000-7").fetch() == []
+        assert App(one, "u1", "1800000000000-7000007").fetch() == []
         assert App(one, "u2", app_of(one, 1)._installation).fetch() == []
         assert len(app_of(one, 1).fetch()) == 1
 

@@ -103,11 +103,38 @@ def test_a_file_becomes_apps_outlets_keys_and_a_policy(tmp_path: Path) -> None:
     assert set(found.outlets) == {"appsflyer-ng", "warehouse"}
     assert found.outlets["warehouse"].hosts == ("hooks.acme.example",)
     assert found.outlets["appsflyer-ng"].hosts == ("api3.appsflyer.com", "api2.appsflyer.com")
-    assert list(found.keys.values()) == ["backend"]
+    assert [access.source for access in found.keys.values()] == ["backend"]
     assert found.data == tmp_path / "data"
     assert found.replay_clock is None
     assert found.warnings == ()
     assert [route.to for route in found.policy.routes] == ["appsflyer-ng", "warehouse"]
+
+
+def test_a_source_may_have_several_keys_each_with_its_own_end_and_its_limits(tmp_path: Path) -> None:
+    table = f"""key = {{ env = "ACME_KEY" }}
+scopes = ["events", "read"]
+per_second = 20
+max_bytes = 2048
+[[source.backend.keys]]
+key_sha256 = "{"5" * 64}"
+expires = 2026-12-01T00:00:00+01:00
+scopes = ["read", "relay"]"""
+    found = loaded(tmp_path, changed(('key = { env = "ACME_KEY" }', table)))
+    first, second = found.keys.values()
+
+    assert first.until_us is None
+    assert first.scopes == {"events", "read"}
+    assert second.sha256 == "5" * 64
+    assert second.until_us == 1_796_079_600_000_000  # 2026-11-30 23:00 UTC
+    assert second.scopes == {"read"}  # never more than the source
+    assert [(one.per_second, one.burst, one.max_bytes) for one in (first, second)] == [(20, 20, 2048)] * 2
+
+
+def test_a_source_may_have_its_keys_in_the_data_folder_alone(tmp_path: Path) -> None:
+    found = loaded(tmp_path, changed(('key = { env = "ACME_KEY" }', 'scopes = ["segment"]')))
+
+    assert found.keys == {}
+    assert found.sources["backend"].scopes == ("segment",)
 
 
 def test_secrets_are_known_to_be_set_and_not_what_they_are(tmp_path: Path) -> None:
@@ -164,6 +191,27 @@ def test_the_cut_table_makes_tiers_that_routes_may_name(tmp_path: Path) -> None:
     assert [cut.share for cut in loaded(tmp_path, text).policy.derive.tiers.cuts] == [20, 30, 50, 70]
     without = changed(('first_loan = "ev_fl"', 'first_loan = "ev_fl", credit_top30 = "ev_c3"'))
     assert "route[0].send.credit_top30" in mistakes(tmp_path, without)
+
+
+def test_a_sandbox_stands_in_for_no_kafka_broker_and_check_says_so(tmp_path: Path) -> None:
+    topic = """
+[destination.events-out]
+kind    = "kafka"
+app     = "acme-ng"
+brokers = ["kafka-1.acme.example:9093"]
+topic   = "acme.conversions"
+
+[[route]]
+to   = "events-out"
+send = { first_loan = "ev_fl" }
+"""
+    said = "destination events-out is sent to: deliver.sandbox stands in for no Kafka broker"
+
+    found = loaded(tmp_path, BASE + topic)
+    assert said not in found.warnings
+    assert found.outlets["events-out"].hosts == ("kafka-1.acme.example",)
+    sandboxed = changed(more=topic + '\n[deliver]\nsandbox = "http://127.0.0.1:8900"\n')
+    assert said in loaded(tmp_path, sandboxed).warnings
 
 
 @pytest.mark.parametrize(
@@ -239,7 +287,14 @@ def test_the_nearest_known_word_is_named(tmp_path: Path, old: str, new: str, key
         ('{ env = "ACME_HOOK" }', '"whsec_abc"', "destination.warehouse.secret", "secrets are given"),
         ('{ env = "ACME_HOOK" }', '{ env = "PATH" }', "destination.warehouse.secret", "no base64"),
         ('"secrets/appsflyer"', '"no/such"', "destination.appsflyer-ng.token", "no/such"),
-        ('key = { env = "ACME_KEY" }', "", "source.backend", "key or key_sha256"),
+        ('"ACME_KEY" }', f'"ACME_KEY" }}\nkey_sha256 = "{"0" * 64}"', "source.backend", "key or key_sha256"),
+        ('"ACME_KEY" }', '"ACME_KEY" }\nkeys = [{}]', "source.backend.keys[0]", "key or key_sha256"),
+        ('"ACME_KEY" }', '"ACME_KEY" }\nkeys=[{key={env="ACME_KEY"}}]', "source.backend.keys[0]", "once"),
+        ('"ACME_KEY" }', '"ACME_KEY" }\nscopes = ["write"]', "source.backend.scopes[0]", "attribution"),
+        ('"ACME_KEY" }', '"ACME_KEY" }\nsegment.app = "acme-gn"', "source.backend.segment.app", "acme-ng"),
+        ('"ACME_KEY" }', '"ACME_KEY" }\nsegment.brand = "acmee"', "source.backend.segment.brand", "acme"),
+        ('"ACME_KEY" }', '"ACME_KEY" }\nsegment.fields = { x = "y" }', "source.backend.segment", "amount"),
+        ('"ACME_KEY" }', '"ACME_KEY" }\nsegment.events = { x = "Y" }', "source.backend.segment", "snake"),
         ('key = { env = "ACME_KEY" }', 'key_sha256 = "abc"', "source.backend.key_sha256", "64 lower-case"),
         ('value = { first_loan =', 'value = { repeat_loan =', "route[0].value.repeat_loan", "does not send"),
         ('"ev_fl"', f'"{"x" * 101}"', "route[0].send.first_loan", "101 characters"),

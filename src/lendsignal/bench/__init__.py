@@ -4,6 +4,8 @@ The figures are ratios of one run on one machine; docs/reference/performance.md 
 """
 
 from lendsignal.bench.backlog import Backlog, pile_up
+from lendsignal.bench.cutting import TierFigures, cut_tiers
+from lendsignal.bench.encoding import encode_and_classify_us
 from lendsignal.bench.fan import Fan, fan_out
 from lendsignal.bench.growth import Growth, grow
 from lendsignal.bench.isolation import Isolation, isolate
@@ -17,6 +19,9 @@ __all__ = [
     "Growth",
     "Isolation",
     "Target",
+    "TierFigures",
+    "cut_tiers",
+    "encode_and_classify_us",
     "fan_out",
     "grow",
     "isolate",

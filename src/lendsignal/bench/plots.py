@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from lendsignal.bench.backlog import Backlog
+from lendsignal.bench.cutting import TierFigures
 from lendsignal.bench.fan import Fan
 from lendsignal.bench.growth import Growth
 from lendsignal.bench.isolation import Isolation
@@ -159,6 +160,25 @@ def isolation(run: Isolation) -> Figure:
     return figure
 
 
+def tiers(run: TierFigures) -> Figure:
+    """The error of the best 20 % with own cuts and with cuts that never change, for each cell."""
+    figure, axes = _figure("error of the best 20 % over seven days, points")
+    names = [f"{one.grants_per_day:,}/day\n{one.drift}" for one in run.cells]
+    places = range(len(names))
+    width = 0.4
+    fixed = [one.fixed_rmse_points for one in run.cells]
+    found = [one.share_rmse_points for one in run.cells]
+    axes.bar(
+        [at - width / 2 for at in places], fixed, width, color=COLOURS[3], label="the first cuts for ever"
+    )
+    bars = axes.bar([at + width / 2 for at in places], found, width, color=COLOURS[0], label="own cuts")
+    axes.bar_label(bars, [f"{one.changes:.1f}×" for one in run.cells], padding=2)
+    axes.set_xticks(places, names)
+    _limit(axes.axhline, 4, "to reach")
+    figure.legend(frameon=False, loc="outside lower center", ncols=3)
+    return figure
+
+
 def _figure(title: str, height: float = HEIGHT) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots()
@@ -180,5 +200,6 @@ _DRAWERS: Mapping[str, tuple[type[Any], Mapping[str, Callable[..., Figure]]]] = 
     "fan": (Fan, {"fan": fan}),
     "backlog": (Backlog, {"backlog": backlog}),
     "isolation": (Isolation, {"isolation": isolation}),
+    "tiers": (TierFigures, {"tiers": tiers}),
 }
 """For each run its type, and the pictures that it tells."""

@@ -1,8 +1,9 @@
 """Pictures and tables of runs for the documentation: `python -m lendsignal.bench.publish RUNS REFERENCE`.
 
 RUNS is a folder with what `lendsignal bench … --json` printed: `bench.json`, `growth.json`, `fan.json`,
-`backlog.json`, `isolation.json`. REFERENCE is docs/reference: pictures go to its `pictures`, with the runs
-beside them, and the tables below the mark of `performance.md`. Runs that are missing are left out.
+`backlog.json`, `isolation.json`, `tiers.json`. REFERENCE is docs/reference: pictures go to its `pictures`,
+with the runs beside them, and the tables below the mark of `performance.md`. Runs that are missing are
+left out.
 """
 
 import argparse
@@ -40,7 +41,7 @@ def publish(runs: Path, reference: Path) -> list[Path]:
     """Pictures and tables from the runs in a folder; the files it wrote."""
     pictures = reference / "pictures"
     drawn = draw(runs, pictures)
-    for name in _SECTIONS:
+    for name in (*_SECTIONS, "tiers"):  # whose table stands on its own page
         if (runs / f"{name}.json").exists() and runs.resolve() != pictures.resolve():
             shutil.copyfile(runs / f"{name}.json", pictures / f"{name}.json")
     page = reference / "performance.md"

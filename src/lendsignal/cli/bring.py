@@ -1,6 +1,6 @@
 """What `import` does: files into the log, decided here where no service runs, and told to people."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,21 +12,21 @@ from lendsignal.config import Config
 from lendsignal.decide import Decider
 from lendsignal.errors import FolderInUse
 from lendsignal.log import DataFolder, Log, open_log
-from lendsignal.source import Reader, read_attribution, reader_of
+from lendsignal.source import Reader, reader_of
 from lendsignal.source.files import MEANING, Imported, ImportMap, Survey, import_files, survey
 
 NAMED = 12
 """Oddities of one kind that are printed for people."""
 
 
-def moment(text: str) -> datetime:
+def moment(text: str, option: str = "--send-since") -> datetime:
     """A time with an offset, from the command line."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise click.BadParameter("write it like 2026-11-22T00:00:00Z", param_hint="--send-since") from None
+        raise click.BadParameter("write it like 2026-11-22T00:00:00Z", param_hint=option) from None
     if found.tzinfo is None:
-        raise click.BadParameter("add an offset, such as Z or +01:00", param_hint="--send-since")
+        raise click.BadParameter("add an offset, such as Z or +01:00", param_hint=option)
     return found.astimezone(UTC)
 
 
@@ -36,8 +36,8 @@ def dry_run(config: Config, files: Sequence[Path], rules: ImportMap, bar: Progre
     return survey(
         files,
         rules,
-        _reader(config),
-        now=_now(config),
+        reader_of_config(config),
+        now=now_of(config),
         progress=lambda done, total: bar.update(task, completed=done, total=total),
     )
 
@@ -55,8 +55,8 @@ def files(
                 log,
                 paths,
                 rules,
-                _reader(config),
-                now=_now(config),
+                reader_of_config(config),
+                now=now_of(config),
                 send_since=since,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
@@ -66,17 +66,13 @@ def files(
     return found
 
 
-def attribution(folder: DataFolder, path: Path) -> None:
-    """Takes where installations came from."""
-    log = open_log(folder.log)
-    try:
-        log.attribute(read_attribution(path))
-    finally:
-        log.close()
-
-
-def _decided(config: Config, folder: DataFolder, log: Log, bar: Progress) -> None:
-    """Has what was imported decided here, unless a running service does it."""
+def decided(
+    config: Config,
+    folder: DataFolder,
+    log: Log,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Has what was appended decided here, unless a running service does it."""
     try:
         lock = folder.lock("core")
     except FolderInUse:
@@ -84,17 +80,23 @@ def _decided(config: Config, folder: DataFolder, log: Log, bar: Progress) -> Non
     with lock:
         decider = Decider(log, config.policy, clock_at(config.replay_clock), lambda: None)
         end = log.end()
-        task = bar.add_task("deciding", total=end, completed=decider.position)
         while decider.turn() or decider.position < end:
-            bar.update(task, completed=decider.position)
-        bar.update(task, completed=end)
+            progress(decider.position, end)
+        progress(end, end)
 
 
-def _reader(config: Config) -> Reader:
+def _decided(config: Config, folder: DataFolder, log: Log, bar: Progress) -> None:
+    task = bar.add_task("deciding", total=None)
+    decided(config, folder, log, lambda done, total: bar.update(task, completed=done, total=total))
+
+
+def reader_of_config(config: Config) -> Reader:
+    """What judges the events of a file or a pull."""
     return reader_of(config.apps, config.policy.resolve.clock_ahead, sets_received_at=True)
 
 
-def _now(config: Config) -> datetime:
+def now_of(config: Config) -> datetime:
+    """The moment it is, by the configuration's clock."""
     now_us = clock_at(config.replay_clock).now_us()
     return datetime.fromtimestamp(now_us / 1_000_000, UTC)
 

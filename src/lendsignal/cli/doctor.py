@@ -4,6 +4,7 @@ import difflib
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -13,16 +14,19 @@ from msgspec import Struct
 
 from lendsignal import config as configuration
 from lendsignal import run as running
-from lendsignal.cli import giving
+from lendsignal.advise.preflight import LABELS
+from lendsignal.cli import ahead, giving
 from lendsignal.cli.giving import Stores
+from lendsignal.cli.pulling import pull_states, told_pull
 from lendsignal.cli.steer import told_stop
 from lendsignal.cli.words import as_json, configured, print_json, progress_bar
 from lendsignal.clock import SystemClock
 from lendsignal.config import Config
 from lendsignal.deliver import Standing
 from lendsignal.errors import ConfigError, LogError, NotYet
-from lendsignal.log import Stage, damage
+from lendsignal.log import Stage, damage, open_feeds
 from lendsignal.plan import Planned, Rebound, Withdrawn, record_of
+from lendsignal.source import quarantine_standing
 
 GIGABYTE = 1_000_000_000
 DISK_FULL_BELOW = GIGABYTE
@@ -37,6 +41,9 @@ LAG_SECONDS = 60.0
 LONG_WAIT_SECONDS = 3_600.0
 PACKS_LOOKED_AT = 2_000
 HOUR_US = 3_600_000_000
+
+SILENT_US = 24 * HOUR_US
+"""A feed that was told nothing for so long has stopped: a lender with ads has installs every day."""
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -133,12 +140,37 @@ def settings(config: Config) -> Iterator[Finding]:
         )
 
 
+def tokens(config: Config) -> Iterator[Finding]:
+    """Tokens that end soon, before their platforms refuse everything."""
+    ends = ahead.tokens(config)
+    for one in ends:
+        if one.state == "fine":
+            yield ok("tokens", one.told())
+        else:
+            yield act("tokens", one.told(), "renew it: docs/how-to/watch-tokens.md")
+    known = {one.destination for one in ends}
+    silent = [name for name, outlet in config.outlets.items() if name not in known and outlet.spec.hosts]
+    for name in ahead.refresh_tokens(config):
+        yield look("tokens", f"{name} {ahead.REFRESH_TOKEN}", "docs/how-to/watch-tokens.md")
+    if silent:
+        yield ok("tokens", f"no end of a token is said for {', '.join(sorted(silent))}")
+
+
+def policies(config: Config) -> Iterator[Finding]:
+    """Rules of the platforms that the lender's own terms break."""
+    for one in ahead.policy(config):
+        if one.verdict == "breaks":
+            found = f"{one.app}, {LABELS[one.platform]}: {one.says}; {one.because}"
+            yield look("policy", found, f"{one.source}, read {one.read}")
+
+
 def files(config: Config) -> Iterator[Finding]:
     """Each database, read through, and whether they are of one moment."""
     folder = giving.folder_of(config)
-    for path in (folder.log, folder.deliveries, folder.orders, folder.relay):
+    seldom = (folder.relay, folder.feeds, folder.keys)  # only who has a relay, feeds or made keys has these
+    for path in (folder.log, folder.deliveries, folder.orders, *seldom):
         if not path.exists():
-            if path != folder.relay:  # only who has a relay has its file
+            if path not in seldom:
                 yield look("files", f"{path.name} is not there yet", "`lendsignal run` makes it")
             continue
         wrong = damage(path)
@@ -206,6 +238,46 @@ def processes(config: Config) -> Iterator[Finding]:
         yield ok("processes", "send runs, and turns")
     else:
         yield act("processes", wrong, "lendsignal run; where it runs already, look at its ERROR lines")
+
+
+def pulls(config: Config) -> Iterator[Finding]:
+    """Whether what we fetch ourselves is read."""
+    states = {one.name: one for one in pull_states(config)}
+    wanted = [name for name, plan in config.pulls.items() if plan.common.enabled]
+    if wanted and not running.is_running(giving.folder_of(config), "pull"):
+        yield act("pulls", f"nobody reads {', '.join(wanted)}", "lendsignal run")
+    for name in wanted:
+        state = states.get(name)
+        if state is None:
+            yield look("pulls", f"{name} was never started", "lendsignal run")
+        elif state.state == "trouble":
+            yield act(
+                "pulls", f"{name}: {told_pull(state)}", f"lendsignal pull {name} --dry-run shows it at once"
+            )
+        else:
+            yield ok("pulls", f"{name}: {told_pull(state)}")
+
+
+def feeds(config: Config) -> Iterator[Finding]:
+    """Whether MMPs that send messages still do: they do not come again with what was missed."""
+    folder = giving.folder_of(config)
+    latest: dict[str, int] = {}
+    if folder.feeds.exists():
+        with closing(open_feeds(folder.feeds, read_only=True)) as store:
+            latest = store.latest()
+    now_us = giving.clock_of(config).now_us()
+    for name in config.feed_secrets:
+        kind = config.feeds[name].settings.kind
+        page = (
+            "docs/reference/feeds.md" if kind == "generic" else f"docs/how-to/read-attribution-from-{kind}.md"
+        )
+        if name not in latest:
+            yield look("feeds", f"{name} has told nothing yet", page)
+        elif now_us - latest[name] > SILENT_US:
+            span = _span((now_us - latest[name]) / 1_000_000)
+            yield look("feeds", f"{name} has told nothing for {span}", page)
+        else:
+            yield ok("feeds", f"{name} tells where users come from")
 
 
 def lags(config: Config) -> Iterator[Finding]:
@@ -321,6 +393,23 @@ def _held_lately(config: Config) -> dict[str, int]:
     return found
 
 
+def quarantine(config: Config) -> Iterator[Finding]:
+    """Refused events that wait for a person."""
+    try:
+        with Stores(giving.folder_of(config)) as stores:
+            now_us = giving.clock_of(config).now_us()
+            found = quarantine_standing(stores.log, now_us, config.door.quarantine_alert)
+    except NotYet:
+        return
+    said = f"{found.open:,} refused events wait, {found.lately:,} of them since yesterday"
+    if found.is_alarming:
+        yield act("quarantine", said, "lendsignal quarantine list; then mend, release or drop them")
+    elif found.open:
+        yield look("quarantine", said, "lendsignal quarantine list")
+    else:
+        yield ok("quarantine", "nothing waits")
+
+
 def retention(config: Config) -> Iterator[Finding]:
     """How far back the log goes, and what it takes."""
     folder = giving.folder_of(config)
@@ -344,11 +433,16 @@ def _span(seconds: float) -> str:
 
 CHECKS: tuple[Check, ...] = (
     settings,
+    tokens,
+    policies,
     files,
     disk,
     clock,
     processes,
+    pulls,
+    feeds,
     lags,
     destinations,
+    quarantine,
     retention,
 )

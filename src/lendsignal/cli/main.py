@@ -6,8 +6,10 @@ import sys
 import click
 
 from lendsignal import __version__
-from lendsignal.cli import measure, operate, steer, try_out, understand
+from lendsignal.cli import keys, measure, operate, pulling, steer, tiers, try_out, understand
 from lendsignal.cli.doctor import doctor
+from lendsignal.cli.quarantine import quarantine
+from lendsignal.cli.send import send
 from lendsignal.errors import ConfigError, LendsignalError
 
 
@@ -51,16 +53,20 @@ for verb in (
     steer.resume,
     steer.cancel,
     operate.import_,
+    pulling.pull,
+    pulling.outbox,
     try_out.generate,
+    send,
     understand.explain,
-    understand.quarantine,
+    quarantine,
     steer.dead,
     steer.replay,
     understand.report,
+    tiers.tiers,
     operate.destinations,
     try_out.sandbox,
     measure.bench,
-    operate.keys,
+    keys.keys,
     operate.schema,
 ):
     main.add_command(verb)

@@ -11,7 +11,16 @@ from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
-from lendsignal.bench import Target, fan_out, grow, isolate, measure, pile_up
+from lendsignal.bench import (
+    Target,
+    cut_tiers,
+    encode_and_classify_us,
+    fan_out,
+    grow,
+    isolate,
+    measure,
+    pile_up,
+)
 from lendsignal.cli.words import as_json, print_json
 
 
@@ -77,6 +86,53 @@ def backlog(deliveries: int, json_: bool) -> None:
 def isolation(seconds: int, rate: float | None, json_: bool) -> None:
     """Delays of one destination with and without another that never answers, in one run."""
     _show(isolate(seconds, _tell, per_second=rate), json_=json_)
+
+
+@bench.command()
+@click.option(
+    "--worlds",
+    type=click.IntRange(1, 1_000),
+    default=20,
+    show_default=True,
+    help="Made-up half years a cell.",
+)
+@as_json
+def tiers(worlds: int, json_: bool) -> None:
+    """How well own cuts of the tiers keep their shares over half a year, and how seldom they change.
+
+    Fifty to two thousand first grants a day, without a drift of the scores, with a slow one, with a shock.
+    """
+    figures = cut_tiers(worlds, _tell)
+    if json_:
+        print_json(figures)
+        return
+    screen = Console()
+    table = Table(
+        "grants a day", "drift", "error of the best 20 %", "had it stood", "worst tier", "changes", box=None
+    )
+    for one in figures.cells:
+        errors = (one.share_rmse_points, one.fixed_rmse_points, one.worst_tier_rmse_points)
+        points = [f"{error:.1f} points" for error in errors]
+        table.add_row(f"{one.grants_per_day:,}", one.drift, *points, f"{one.changes:.1f}")
+    screen.print(table)
+    screen.print(_table_of(figures.targets))
+
+
+@bench.command()
+@as_json
+def encode(json_: bool) -> None:
+    """What each destination's own code costs for a delivery: encode it, and read the platform's yes.
+
+    Microseconds of processor time, the median of some rounds over deliveries with every fact.
+    """
+    found = encode_and_classify_us()
+    if json_:
+        print_json(found)
+        return
+    table = Table("destination", "µs a delivery", box=None)
+    for kind, cost in sorted(found.items(), key=lambda pair: pair[1]):
+        table.add_row(kind, f"{cost:,.1f}")
+    Console().print(table)
 
 
 def _show(figures: Struct, *, json_: bool) -> None:

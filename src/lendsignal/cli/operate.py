@@ -1,8 +1,6 @@
-"""Verbs of the operator: check, run, look how it is, bring in files, make keys."""
+"""Verbs of the operator: check, run, look how it is, bring in files."""
 
-import secrets
 import sys
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +9,9 @@ import msgspec
 
 from lendsignal import config as configuration
 from lendsignal import run as running
-from lendsignal.cli import bring
+from lendsignal.cli import ahead, bring, feeding, touching
 from lendsignal.cli.giving import standing
+from lendsignal.cli.pulling import pull_states, told_pull
 from lendsignal.cli.steer import told_stop
 from lendsignal.cli.words import as_json, configured, print_json, progress_bar, with_overrides
 from lendsignal.clock import clock_at
@@ -38,6 +37,8 @@ def run(config_path: Path, roles: str, overrides: dict[str, Any]) -> None:
     config = configuration.load(config_path, overrides=overrides)
     for warning in config.warnings:
         click.echo(f"warning: {warning}", err=True)
+    for line in ahead.token_lines(config):
+        click.echo(line, err=True)
     click.echo(f"data     {config.data}")
     running.run(config, wanted, tuple(f"--set={key}={value}" for key, value in overrides.items()), _announce)
 
@@ -51,7 +52,10 @@ def _announce(role: str, address: str) -> None:
 @configured
 @as_json
 def check(config_path: Path, json_: bool) -> None:
-    """Check the configuration: every mistake at once, and which secrets are set."""
+    """Check the configuration: every mistake at once, and which secrets are set.
+
+    Warns of tokens that end soon and of rules that platforms have for lenders. Both stop nothing.
+    """
     try:
         config = configuration.load(config_path)
     except ConfigError as error:
@@ -70,10 +74,16 @@ def check(config_path: Path, json_: bool) -> None:
         print_json({"ok": False, "problems": problems, "warnings": []})
         sys.exit(2)
     if json_:
-        print_json({"ok": True, "problems": [], "warnings": config.warnings, "secrets": config.secrets})
+        told = {"warnings": config.warnings, "secrets": config.secrets, "templates": config.templates}
+        coming = {"tokens": ahead.tokens(config), "policy": ahead.policy(config)}
+        print_json({"ok": True, "problems": [], **told, **coming})
         return
     for warning in config.warnings:
         click.echo(f"warning: {warning}")
+    for line in (*ahead.token_lines(config), *ahead.policy_lines(ahead.policy(config))):
+        click.echo(line)
+    for name, members in config.templates.items():
+        click.echo(f"template {name} stands for {', '.join(members)}")
     for key in config.secrets:
         click.echo(f"secret   {key} is set")
     click.echo(
@@ -91,11 +101,28 @@ def status(config_path: Path, json_: bool) -> None:
     now = running.status(config.data, clock_at(config.replay_clock), config.outlets)
     found = standing(config)
     sender = running.sending(DataFolder(config.data))
+    ends = {one.destination: one for one in ahead.tokens(config)}
     if json_:
-        each = [{**msgspec.structs.asdict(one), "next": one.next_words} for one in found]
-        print_json({**msgspec.structs.asdict(now), "sender": sender or "runs", "destinations": each})
+        each = [
+            {
+                **msgspec.structs.asdict(one),
+                "next": one.next_words,
+                "token_expires": ends[one.destination].expires if one.destination in ends else None,
+            }
+            for one in found
+        ]
+        print_json(
+            {
+                **msgspec.structs.asdict(now),
+                "sender": sender or "runs",
+                "destinations": each,
+                "pulls": pull_states(config),
+            }
+        )
         return
     click.echo(f"events   {now.events} in the log, {now.decided} decided")
+    for pulled in pull_states(config):
+        click.echo(f"pull {pulled.name:<19} {told_pull(pulled)}")
     for one in found:
         counts = {"waiting": one.waiting, "on the way": one.claimed, "held": one.held}
         counts |= {"for a verdict": one.pending, "dead": one.dead}
@@ -103,6 +130,9 @@ def status(config_path: Path, json_: bool) -> None:
         click.echo(f"{one.destination:<24} {parts}{'' if one.configured else '; NOT CONFIGURED'}")
         for stop in one.stopped:
             click.echo(f"{'':<24} PAUSED{' (everything)' if stop.everything else ''} {told_stop(stop)}")
+        end = ends.get(one.destination)
+        if end is not None and end.state != "fine":
+            click.echo(f"{'':<24} {end.told()}")
         for words in one.next_words:
             click.echo(f"{'':<24} > {words}")
     if sender:
@@ -110,26 +140,41 @@ def status(config_path: Path, json_: bool) -> None:
     click.echo("idle" if now.idle else "busy")
 
 
-@click.command("import")
+class Importing(click.Group):
+    """Verbs for what can be brought in; files named without one are events."""
+
+    default = "events"
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in context.help_option_names):
+            args = [self.default, *args]
+        return super().parse_args(context, args)
+
+
+@click.group("import", cls=Importing)
+def import_() -> None:
+    """Bring in files: events, attribution, cost. FILES without a verb are events."""
+
+
+import_.add_command(feeding.attribution)
+import_.add_command(feeding.spend)
+import_.add_command(touching.touches)
+
+
+@import_.command("events")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option(
     "--map", "map_path", type=click.Path(path_type=Path, exists=True), help="How rows become events."
 )
 @click.option("--dry-run", is_flag=True, help="Count, sample and name everything odd; change nothing.")
 @click.option("--send-since", metavar="TIME", help="Send conversions of events since then; by default none.")
-@click.option(
-    "--attribution",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="CSV of installations and where they came from.",
-)
 @configured
 @as_json
-def import_(
+def import_events(
     files: tuple[Path, ...],
     map_path: Path | None,
     dry_run: bool,
     send_since: str | None,
-    attribution: Path | None,
     config_path: Path,
     json_: bool,
 ) -> None:
@@ -140,13 +185,11 @@ def import_(
     """
     if files and map_path is None:
         raise click.UsageError("files need --map; docs/how-to/import-files.md shows how to write one")
-    if not files and attribution is None:
-        raise click.UsageError("nothing to import: name FILES with --map, or --attribution FILE")
+    if not files:
+        raise click.UsageError("nothing to import: name FILES with --map")
     config = configuration.load(config_path)
     since = None if send_since is None else bring.moment(send_since)
     rules = None if map_path is None else read_map(map_path)
-    if attribution is not None and not dry_run:
-        bring.attribution(DataFolder(config.data), attribution)
     if rules is not None and dry_run:
         with progress_bar(quiet=json_, unit="bytes") as bar:
             found = bring.dry_run(config, files, rules, bar)
@@ -155,25 +198,6 @@ def import_(
         with progress_bar(quiet=json_, unit="bytes") as bar:
             imported = bring.files(config, files, rules, since, bar)
         print_json(imported) if json_ else click.echo(bring.summed_up(imported))
-
-
-@click.group()
-def keys() -> None:
-    """API keys of sources."""
-
-
-@keys.command("new")
-@click.argument("source")
-@as_json
-def new_key(source: str, json_: bool) -> None:
-    """Make an API key for a source. It is shown once and kept nowhere."""
-    key = f"ls_{secrets.token_urlsafe(32)}"
-    digest = sha256(key.encode()).hexdigest()
-    if json_:
-        print_json({"source": source, "key": key, "key_sha256": digest})
-        return
-    click.echo(f"key (give it to {source}; it is shown only now):\n  {key}")
-    click.echo(f'configuration:\n  [source.{source}]\n  key_sha256 = "{digest}"')
 
 
 def platform_facts() -> list[dict[str, Any]]:
@@ -195,6 +219,7 @@ def platform_facts() -> list[dict[str, Any]]:
             "ids": [one.value for one in module.SPEC.any_of_ids],
             "auth": type(module.SPEC.auth).__name__,
             "per_second": module.SPEC.per_second,
+            "fields": sorted(module.FIELDS),
             "source": module.SPEC.docs,
             "date": module.SPEC.docs_read,
         }

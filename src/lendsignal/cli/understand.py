@@ -1,4 +1,4 @@
-"""Verbs that show what happened: explain, quarantine, report."""
+"""Verbs that show what happened: explain, report."""
 
 import sys
 from pathlib import Path
@@ -6,11 +6,10 @@ from pathlib import Path
 import click
 
 from lendsignal import config as configuration
-from lendsignal.cli.words import as_json, configured, print_json
-from lendsignal.clock import from_us
+from lendsignal.cli.words import as_json, configured
 from lendsignal.deliver import rendered
 from lendsignal.log import DataFolder, open_log
-from lendsignal.report import Report, bindings, delivery, funnel, load
+from lendsignal.report import Report, attribution, bindings, coverage, delivery, funnel, load, spend
 from lendsignal.report import explain as explanation
 
 
@@ -31,46 +30,12 @@ def explain(event_or_user: str, config_path: Path, json_: bool) -> None:
         sys.exit(1)
 
 
-@click.command()
-@click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many to show."
-)
-@configured
-@as_json
-def quarantine(limit: int, config_path: Path, json_: bool) -> None:
-    """What the door refused, and why; youngest first. Contacts are masked."""
-    log = open_log(DataFolder(configuration.load(config_path).data).log, read_only=True)
-    try:
-        found, counts = log.quarantined(limit), log.refusals()
-    finally:
-        log.close()
-    if json_:
-        shown = [
-            {
-                "id": one.id,
-                "received_at": from_us(one.received_us),
-                "source": one.source,
-                "field": one.field,
-                "rule": one.rule,
-                "body": one.body.decode("utf-8", "replace"),
-            }
-            for one in found
-        ]
-        totals = [{"field": field, "rule": rule, "n": n} for (field, rule), n in sorted(counts.items())]
-        print_json({"counts": totals, "events": shown})
-        return
-    for (field, rule), n in sorted(counts.items(), key=lambda pair: -pair[1]):
-        click.echo(f"{n:>8}  {field}: {rule}")
-    for one in found:
-        click.echo(f"\n{from_us(one.received_us):%Y-%m-%d %H:%M:%S} UTC from {one.source or 'nobody known'}")
-        click.echo(f"  {one.field}: {one.rule}\n  {one.body.decode('utf-8', 'replace')[:400]}")
-    if not found:
-        click.echo("nothing is in quarantine")
-
-
 @click.group()
 def report() -> None:
-    """Funnel, bindings, delivery: text for people, --json or --csv for programs."""
+    """Funnel, bindings, delivery, coverage, attribution, spend.
+
+    Text for people, --json or --csv for programs.
+    """
 
 
 def _as_csv(command: click.decorators.FC) -> click.decorators.FC:
@@ -78,7 +43,9 @@ def _as_csv(command: click.decorators.FC) -> click.decorators.FC:
 
 
 @report.command("funnel")
-@click.option("--by", type=click.Choice(["media_source", "campaign", "app"]), help="Slice by this.")
+@click.option(
+    "--by", type=click.Choice(["channel", "media_source", "campaign", "app"]), help="Slice by this."
+)
 @click.option(
     "--binding",
     type=click.Choice(["last_login", "first_install"]),
@@ -122,6 +89,68 @@ def delivery_(config_path: Path, json_: bool, csv_: bool) -> None:
     """
     with load(_folder(config_path)) as tables:
         _show(delivery(tables), json_=json_, csv_=csv_)
+
+
+@report.command("coverage")
+@click.option(
+    "--days",
+    type=click.IntRange(1, 3_650),
+    default=30,
+    show_default=True,
+    help="Users active within so many.",
+)
+@configured
+@as_json
+@_as_csv
+def coverage_(days: int, config_path: Path, json_: bool, csv_: bool) -> None:
+    """Which ids the active users are known by, by app and by the app's version.
+
+    Example: lendsignal report coverage --days 7
+    """
+    log = open_log(_folder(config_path).log, read_only=True)
+    try:
+        found = coverage(log, days)
+    finally:
+        log.close()
+    _show(found, json_=json_, csv_=csv_)
+
+
+@report.command("attribution")
+@click.option(
+    "--by",
+    type=click.Choice(["channel", "media_source", "campaign", "ad_set", "ad"]),
+    default="campaign",
+    show_default=True,
+    help="How far down the rows go.",
+)
+@configured
+@as_json
+@_as_csv
+def attribution_(by: str, config_path: Path, json_: bool, csv_: bool) -> None:
+    """Where users came from, as the MMPs say, and what they say they recorded.
+
+    Example: lendsignal report attribution --by channel
+    """
+    with load(_folder(config_path), recorded=True) as tables:
+        _show(attribution(tables, by=by), json_=json_, csv_=csv_)  # type: ignore[arg-type]
+
+
+@report.command("spend")
+@click.option("--currency", help="Convert to this currency, by [fx]; by default fx.currency.")
+@configured
+@as_json
+@_as_csv
+def spend_(currency: str | None, config_path: Path, json_: bool, csv_: bool) -> None:
+    """What campaigns cost, by campaign and day, and what an install cost.
+
+    Without a currency each cost stays in its own. What no rate can convert is left out and listed.
+
+    Example: lendsignal report spend --currency USD
+    """
+    config = configuration.load(config_path)
+    wanted = None if currency is None else currency.upper()
+    with load(DataFolder(config.data)) as tables:
+        _show(spend(tables, config.rates, wanted or config.currency), json_=json_, csv_=csv_)
 
 
 def _folder(config_path: Path) -> DataFolder:

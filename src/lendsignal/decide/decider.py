@@ -7,6 +7,7 @@ from time import monotonic
 
 from lendsignal.clock import Clock, from_us
 from lendsignal.decide.meters import DecideMeters
+from lendsignal.derive import CutTable
 from lendsignal.errors import DataError, LogError
 from lendsignal.log import Decided, Fact, Log
 from lendsignal.model import Event, EventType, person_key
@@ -22,8 +23,11 @@ from lendsignal.plan import (
     compile_policy,
     decide,
     is_not_routed,
+    people_of,
+    person_state_key,
     reopened,
     version_of,
+    with_cuts,
 )
 
 logger = logging.getLogger(__name__)
@@ -31,8 +35,11 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 2_000
 """Events decided in one transaction at most."""
 
-POLICY_CHANGED, TAKEN = EventType.POLICY_CHANGED.value, Verdict.TAKEN
+POLICY_CHANGED, TIERS_CUT, TAKEN = EventType.POLICY_CHANGED.value, EventType.TIERS_CUT.value, Verdict.TAKEN
 """Looked up once: a member of an enumeration is found by a call."""
+
+OF_RULES = frozenset((POLICY_CHANGED, TIERS_CUT))
+"""Events that put other rules into force."""
 
 STATES_AT_HAND = 4_096
 """States kept decoded between batches, and as many that were used before them."""
@@ -61,7 +68,9 @@ class Decider:
         self._older: dict[str, UserState] = {}
         wanted = version_of(source)
         current = log.policy()
-        self._policy = self._policy_of(current) if current else compile_policy(source)
+        self._cuts = self._cuts_of(log.cuts())
+        self._source = self._source_of(current) if current else source
+        self._policy = compile_policy(with_cuts(self._source, self._cuts))
         # Among events that wait to be decided may be a change to a policy that is wanted no more.
         if current != wanted or log.end() > self._position:
             log.keep_policy(wanted, source)
@@ -92,21 +101,33 @@ class Decider:
     def _decide(self, facts: Sequence[Fact]) -> None:
         keys = [person_key(fact.event) for fact in facts]
         states = self._states_of(keys)
+        people = _people(facts, states)
+        if people:
+            states.update(self._states_of(people))
         records: list[tuple[int, Record]] = []
         verdicts: list[tuple[int, Verdict]] = []
         timers: list[tuple[str, Timer]] = []
         tally = _Tally()
         planned: dict[int, Planned] = {}
-        policy, rules = None, self._policy
+        version: str | None = None
+        cuts_version: str | None = None
+        source, cuts, rules = self._source, self._cuts, self._policy
         for fact, key in zip(facts, keys, strict=True):
             event = fact.event
-            if event.type == POLICY_CHANGED:
-                policy = str(event.properties["version"])
-                rules = self._policy_of(policy)
+            if event.type in OF_RULES:
+                if event.type == POLICY_CHANGED:
+                    version = str(event.properties["version"])
+                    source = self._source_of(version)
+                else:
+                    cuts_version = str(event.properties["version"])
+                    cuts = self._cuts_of(cuts_version)
+                rules = compile_policy(with_cuts(source, cuts))
                 continue
             before = states.get(key) or UserState(key)
-            decision = self._decision(before, fact, rules, planned)
+            decision = self._decision(before, fact, rules, planned, states)
             states[key] = decision.state
+            for person in decision.people:
+                states[person.key] = person
             tally.pen += len(decision.state.pen) - len(before.pen)
             tally.types.append(event.type)
             if decision.verdict is not TAKEN:
@@ -130,22 +151,29 @@ class Decider:
                 verdicts=verdicts,
                 timers=timers,
                 tally=tally.counts(verdicts),
-                policy=policy,
+                policy=version,
+                cuts=cuts_version,
             )
         )
         if self._meters is not None:
             self._meters.committed(monotonic() - begun)
         self._position, self._policy = position, rules
+        self._source, self._cuts = source, cuts
         self._remember(states)
         if records:
             self._ring()
 
     def _decision(
-        self, state: UserState, fact: Fact, policy: Policy, planned: Mapping[int, Planned]
+        self,
+        state: UserState,
+        fact: Fact,
+        policy: Policy,
+        planned: Mapping[int, Planned],
+        states: Mapping[str, UserState],
     ) -> Decision:
         """The decision; an event that cannot be decided is marked so and stops nobody else.
 
-        `planned` are the records of this batch, which the log does not have yet.
+        `planned` are the records of this batch, which the log does not have yet, `states` its states.
         """
         try:
             opened: dict[int, Planned] = {}
@@ -153,7 +181,9 @@ class Decider:
             if wanted:
                 opened = self._log.planned(number for number in wanted if number not in planned)
                 opened |= {number: planned[number] for number in wanted if number in planned}
-            return decide(state, fact.seq, fact.event, policy, opened)
+            joined = people_of(state, fact.event)
+            people = {key: states[key] for key in joined if key in states} if joined else None
+            return decide(state, fact.seq, fact.event, policy, opened, people)
         except (LogError, DataError):  # the log's fault, and not the event's
             raise
         except Exception as error:
@@ -179,11 +209,23 @@ class Decider:
             self._recent, self._older = {}, self._recent
         self._recent.update(states)
 
-    def _policy_of(self, version: str) -> Policy:
+    def _source_of(self, version: str) -> PolicySource:
         source = self._log.policy_source(version)
         if source is None:
             raise DataError(f"the policy {version} that the log was decided by is not kept in it")
-        return compile_policy(source)
+        return source
+
+    def _cuts_of(self, version: str | None) -> CutTable | None:
+        table = None if version is None else self._log.cut_table(version)
+        if table is None and version is not None:
+            raise DataError(f"the cuts {version} that the log was decided by are not kept in it")
+        return table
+
+
+def _people(facts: Sequence[Fact], states: Mapping[str, UserState]) -> set[str]:
+    """The keys of the states that these users share with others of the same person."""
+    found = {fact.event.person_id for fact in facts} | {state.person for state in states.values()}
+    return {person_state_key(one) for one in found if one is not None}
 
 
 class _Tally:

@@ -2,6 +2,7 @@
 
 from lendsignal.deliver.body import Body, rendered
 from lendsignal.deliver.choose import Choice, Chooser, Chosen, Count, LeftOut
+from lendsignal.deliver.expiry import TokenEnd, token_ends
 from lendsignal.deliver.line import Line
 from lendsignal.deliver.meters import DeliverMeters
 from lendsignal.deliver.outlet import Outlet
@@ -9,7 +10,7 @@ from lendsignal.deliver.pace import Pace
 from lendsignal.deliver.sender import Network, Sender
 from lendsignal.deliver.settings import Brakes, DeliverSettings, DestinationSettings, Unknown
 from lendsignal.deliver.standing import Standing, Stopped, standings, stopped
-from lendsignal.deliver.tokens import problem_with_google
+from lendsignal.deliver.tokens import is_refresh_token, problem_with_google
 from lendsignal.deliver.transport import Done, NoAnswer, Transport
 from lendsignal.deliver.wire import (
     MissingSecret,
@@ -42,9 +43,11 @@ __all__ = [
     "Sender",
     "Standing",
     "Stopped",
+    "TokenEnd",
     "Transport",
     "Unknown",
     "Wire",
+    "is_refresh_token",
     "kept",
     "problem_with_google",
     "problem_with_secrets",
@@ -52,6 +55,7 @@ __all__ = [
     "secrets_of",
     "standings",
     "stopped",
+    "token_ends",
     "wire",
     "without_secrets",
 ]

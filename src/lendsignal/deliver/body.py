@@ -10,7 +10,7 @@ from msgspec import Struct
 from lendsignal.deliver.outlet import Outlet
 from lendsignal.destination.spec import Item, Request
 from lendsignal.log import Open
-from lendsignal.model import App, Consent, Contact, Delivery, Skip, SkipReason, id_of
+from lendsignal.model import App, Consent, Contact, Delivery, Skip, SkipReason, from_us, id_of
 from lendsignal.plan import Entry, Planned, Rebound
 from lendsignal.resolve import Binding
 
@@ -75,6 +75,7 @@ def delivery_of(
         value=body.entry.value,
         contact=body.contact if outlet.common.share_contact else None,
         consent=body.consent,
+        seen_us=body.binding.at_us,
     )
 
 
@@ -88,14 +89,17 @@ def encoded(
 
 def rendered(
     outlet: Outlet, apps: Mapping[str, App]
-) -> Callable[[int, Planned | Rebound, Entry, Binding | None], Request | Skip | None]:
-    """What makes a delivery's request again as it was or will be sent, alone and without its secret."""
+) -> Callable[[int, Planned | Rebound, Entry, Binding | None, int], Request | Skip | None]:
+    """What makes a delivery's request again as it was or will be sent, alone and without its secret.
+
+    Its last argument is the moment it is sent as, in microseconds since 1970; 0: its own.
+    """
 
     def render(
-        delivery: int, record: Planned | Rebound, entry: Entry, binding: Binding | None
+        delivery: int, record: Planned | Rebound, entry: Entry, binding: Binding | None, stamp_us: int
     ) -> Request | Skip | None:
         body = msgspec.structs.replace(body_of(record, entry), binding=binding)
-        item = encoded(outlet, apps, body)
+        item = encoded(outlet, apps, body, from_us(stamp_us) if stamp_us else None)
         return item if isinstance(item, Skip) else outlet.module.request([item], outlet.own)
 
     return render

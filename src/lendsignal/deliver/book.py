@@ -373,6 +373,7 @@ class Book:
                 response.status if response is not None else 0,
                 response.body[:ANSWER_KEPT] if response is not None else b"",
                 one.bound,
+                one.stamp_us,
             )
         )
 

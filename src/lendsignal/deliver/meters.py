@@ -7,8 +7,9 @@ they happen. What stands in the store's tally is read at the start, so that thos
 from collections.abc import Mapping
 from typing import Protocol
 
-from lendsignal.clock import Clock
+from lendsignal.clock import Clock, to_us
 from lendsignal.deliver.body import Body
+from lendsignal.deliver.expiry import ends_at
 from lendsignal.deliver.line import Line
 from lendsignal.log import EVERY, Changes, Deliveries, Open, Pause, Receipt, Stage
 from lendsignal.metrics import QUICK, SLOW, Labels, Meters, Spans, Words
@@ -178,6 +179,11 @@ class DeliverMeters(Meters):
             "How long the first planned of what waits may still be sent; below 0: it is too late.",
             "destination",
         )
+        self._token = self.gauge(
+            "lendsignal_token_expires_seconds",
+            "How long the destination's token is good still, where its end is known; below 0: it has ended.",
+            "destination",
+        )
         self._trouble = self.gauge(
             "lendsignal_disk_trouble", "1: the role could not write when it last tried.", "role"
         )
@@ -278,6 +284,13 @@ class DeliverMeters(Meters):
         self._lanes.stand({(name,): len(line.lanes) for name, line in lines.items()})
         self._oldest.stand({(name,): line.longest_due(now_us) for name, line in lines.items()})
         self._trouble.stand({("send",): float(book.trouble is not None)})
+        self._token.stand(
+            {
+                (name,): (to_us(ends_at(expires)) - now_us) / 1e6
+                for name, line in lines.items()
+                if (expires := line.outlet.common.token_expires) is not None
+            }
+        )
         self._paused.stand(self._pauses(book))
         self._throttling(lines, now, now_us)
         if now >= self._windows_at + WINDOWS_SECONDS:

@@ -33,6 +33,11 @@ class Outlet(Struct, frozen=True, kw_only=True, dict=True):
         return self.spec.transport == "shelf"
 
     @property
+    def is_topic(self) -> bool:
+        """Whether its requests are messages for Kafka."""
+        return self.spec.transport == "topic"
+
+    @property
     def account(self) -> tuple[str, str]:
         """What is paced together: the platform's account, whichever destinations it has here."""
         return self.common.kind, self.common.account or self.name

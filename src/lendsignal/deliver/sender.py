@@ -25,6 +25,7 @@ from lendsignal.deliver.relay import Carrier, Pickups
 from lendsignal.deliver.settings import DeliverSettings
 from lendsignal.deliver.tokens import HOST as TOKEN_HOST
 from lendsignal.deliver.tokens import Tokens
+from lendsignal.deliver.topic import Courier, Reports
 from lendsignal.deliver.transport import Done, NoAnswer, Transport
 from lendsignal.deliver.wire import MissingSecret, Wire, kept, secrets_of, wire, without_secrets
 from lendsignal.destination.spec import Bearer, Item, Request, Response, Spec, by_status
@@ -120,9 +121,14 @@ class Sender:
         self._settings = settings
         self._clock = clock
         self._steady = steady
+        reports = Reports() if any(outlet.is_topic for outlet in outlets.values()) else None
+        if reports is not None:
+            bells = [*bells, (reports, reports.quiet)]
         self._network: Network = Transport(bells) if network is None else network
         if shelf is not None:
             self._network = Carrier(self._network, shelf, clock)
+        if reports is not None:
+            self._network = Courier(self._network, reports)
         _adopt(deliveries, shelf, outlets)
         self._meters = meters or DeliverMeters()
         self.book = Book(
@@ -168,6 +174,8 @@ class Sender:
 
     def drain(self) -> None:
         """Starts nothing more, waits for answers within the limit, and commits what came."""
+        if isinstance(self._network, Courier):
+            self._network.recall()
         until = self._steady() + self._settings.drain.total_seconds()
         while len(self._network) and (left := until - self._steady()) > 0:
             for one in self._network.wait(min(left, 0.1)):

@@ -1,6 +1,6 @@
 """What a lender may set about sending, for every destination alike."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -79,6 +79,10 @@ class DestinationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="hold after so many first deliveries until a person resumes it"),
     ] = None
+    token_expires: Annotated[
+        date | None,
+        Meta(description="the day in UTC from which its token is of no use, such as 2027-01-31"),
+    ] = None
 
     def __post_init__(self) -> None:
         _positive(timeout=self.timeout, max_age=self.max_age, lane_wait=self.lane_wait)
@@ -129,8 +133,13 @@ class DeliverSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         timedelta, Meta(description="how long stopping waits for answers to requests in flight")
     ] = timedelta(seconds=10)
 
+    token_warning: Annotated[timedelta, Meta(description="how long before a token ends it is warned of")] = (
+        timedelta(days=14)
+    )
+
     def __post_init__(self) -> None:
         _positive(
+            token_warning=self.token_warning,
             probe_after=self.probe_after,
             first_retry=self.first_retry,
             longest_retry=self.longest_retry,

@@ -91,8 +91,13 @@ class Tokens:
             self._secrets[name][FETCHED_TOKEN] = said["access_token"]
             return None
         outcome = by_status(response)
-        refused = isinstance(outcome, (Rejected, Paused))
-        return Paused("bad_credentials") if refused else Retry("no_token")
+        if not isinstance(outcome, (Rejected, Paused)):
+            return Retry("no_token")
+        ended = isinstance(said, dict) and said.get("error") == "invalid_grant"
+        if ended and is_refresh_token(self._auths[name], self._secrets[name]):
+            # RFC 6749, 5.2: ended or revoked. Nothing but a new one from a person helps.
+            return Paused("refresh_token_ended")
+        return Paused("bad_credentials")
 
     def forget(self, name: str) -> None:
         """The platform does not take the token any more: the next request fetches another."""
@@ -100,6 +105,21 @@ class Tokens:
         if token is not None:
             token.until = 0.0
             self._secrets[name].pop(FETCHED_TOKEN, None)
+
+
+def is_refresh_token(auth: Auth, secrets: Mapping[str, str | None]) -> bool:
+    """Whether a destination sends with a person's refresh token, which Google may let end.
+
+    A consent screen in testing gives out refresh tokens that end after seven days ("refresh token
+    expiration", developers.google.com/identity/protocols/oauth2, read 2026-11-22); a key of a service account
+    has no end of its own.
+    """
+    given = secrets.get(auth.field) if isinstance(auth, GoogleAuth) else None
+    try:
+        said: Any = msgspec.json.decode(given or "null")
+    except msgspec.DecodeError:
+        return False
+    return isinstance(said, dict) and said.get("type") == "authorized_user"
 
 
 def problem_with_google(auth: Auth, secrets: Mapping[str, str | None]) -> tuple[str, str] | None:

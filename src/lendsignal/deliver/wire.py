@@ -12,9 +12,11 @@ from msgspec import Struct
 
 from lendsignal.destination.spec import (
     SHELF,
+    TOPIC_SCHEME,
     Auth,
     Bearer,
     BodyAuth,
+    BrokerAuth,
     GoogleAuth,
     HeaderAuth,
     InstallAuth,
@@ -62,6 +64,8 @@ def problem_with_secrets(auth: Auth, secrets: Mapping[str, str | None]) -> tuple
             continue
         if isinstance(auth, GoogleAuth) and field == auth.field:
             continue  # a file of several lines, which no header holds
+        if isinstance(auth, BrokerAuth):
+            continue  # a certificate has lines too, and a password may hold anything
         if not value.isascii() or not value.isprintable():
             return field, "characters that no header or address can hold"
         if isinstance(auth, WebhookAuth) and field == auth.field and _signing_key(value) is None:
@@ -121,6 +125,8 @@ def wire(
             pass  # it is in the body already
         case InstallAuth():
             pass  # it signs tokens, and joins no request
+        case BrokerAuth():
+            pass  # it opens the connection, and joins no message
         case GoogleAuth(_, _, further):
             headers["Authorization"] = f"Bearer {_needed(secrets, FETCHED_TOKEN)}"
             headers.update({name: _needed(secrets, field) for name, field in further.items()})
@@ -137,7 +143,7 @@ def _destined(url: str, hosts: tuple[str, ...], sandbox: str | None) -> str:
     parts = urlsplit(url)
     if parts.hostname not in hosts:
         raise TransportError(f"requests to {parts.hostname} are not declared; declared: {', '.join(hosts)}")
-    if sandbox is None:
+    if sandbox is None or parts.scheme == TOPIC_SCHEME:  # a sandbox speaks HTTP, and stands in for no broker
         return url
     return f"{sandbox.rstrip('/')}/{parts.netloc}{parts.path}" + (f"?{parts.query}" if parts.query else "")
 

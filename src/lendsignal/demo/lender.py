@@ -47,6 +47,14 @@ key = { file = "secrets/backend" }
 
 [tiers]
 cut_table = "cuts.csv"
+
+[feed.mmp]
+kind = "generic"
+mmp  = "appsflyer"
+
+[spend.ads]
+kind     = "generic"
+timezone = "Africa/Lagos"
 """
 
 OUTLETS = """

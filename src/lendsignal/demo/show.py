@@ -11,13 +11,13 @@ from msgspec import Struct
 
 from lendsignal.config import Config
 from lendsignal.demo.lender import HISTORY_DAYS, accounts, prepared
-from lendsignal.log import DataFolder, open_deliveries, open_log
+from lendsignal.log import DataFolder, open_deliveries, open_feeds, open_log
 from lendsignal.plan import Planned, Rebound, record_of
 from lendsignal.replay import Player, Stage, accepted_ids, chunks, received, received_us
 from lendsignal.report import Report, all_reports
 from lendsignal.run import ROLES
 from lendsignal.simulate import World, events, write
-from lendsignal.source import read_attribution
+from lendsignal.source.feeds import import_attribution, import_spend
 
 STEP_US = 900_000_000
 """History moves in quarters of an hour: every conversion is judged within the one it happened in."""
@@ -82,16 +82,12 @@ class Show:
         return self.played >= len(self._list)
 
     def start(self) -> None:
-        """Starts the processes and tells the log where the installations came from."""
+        """Starts the processes and tells where the installations came from."""
         if not self.played:
             self.stage.clock.set_us(self._arrived[0])
         self._config = self.stage.start()
         key = (self.folder / "secrets" / "backend").read_text()
-        log = open_log(DataFolder(self._config.data).log)
-        try:
-            log.attribute(read_attribution(self.folder / "lender" / "attribution.csv"))
-        finally:
-            log.close()
+        self._feed(self._config)
         self._player = Player(self.stage.service, key, self.stage.clock, self.stage.tend)
 
     def play_history(self, progress: Callable[[int], None]) -> None:
@@ -155,6 +151,17 @@ class Show:
     def stop(self) -> None:
         """Ends every process; a later run goes on from here."""
         self.stage.stop()
+
+    def _feed(self, config: Config) -> None:
+        """Tells where the installations came from, and what they cost."""
+        feeds = open_feeds(DataFolder(config.data).feeds)
+        now_us = self.stage.clock.now_us()
+        lender = self.folder / "lender"
+        try:
+            import_attribution(feeds, lender / "attribution.csv", config.feeds["mmp"], now_us)
+            import_spend(feeds, lender / "spend.csv", config.spend["ads"])
+        finally:
+            feeds.close()
 
     def _play(self, batch: Sequence[Mapping[str, Any]], until_us: int) -> None:
         assert self._player is not None

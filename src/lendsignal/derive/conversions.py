@@ -1,82 +1,136 @@
-"""Loan events → conversions: the pure heart. `derive(ledger, event, policy) → (ledger, conversions)`.
+"""Loan events → conversions: the pure heart. `derive(ledger, event, rules) → (ledger, conversions)`."""
 
-What the ledger remembers of a user is just what decides whether something is a first, a close or a default.
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from math import isfinite
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lendsignal.derive.tiers import Tiers, tiers_of
-from lendsignal.model import App, Conversion, Event, Money, Origin, conversion_id, person_key, to_us
-
-
-class Loan(Struct, frozen=True, array_like=True, gc=False):
-    """What later events of a loan need to know of it. `last_due` is a local date."""
-
-    number: int | None = None
-    last_due: date | None = None
-    late: bool = False
-    closed: bool = False
-    reversed: bool = False
-
-
-UNHEARD_OF = Loan()
-
-
-class Ledger(Struct, frozen=True, array_like=True, gc=False):
-    """One user's loans and the once-only conversions that have fired.
-
-    `whole` is true where we have seen the user from registration on, so that our own count is a proof.
-    """
-
-    whole: bool = False
-    fired: frozenset[str] = frozenset()
-    loans: Mapping[str, Loan] = {}
+from lendsignal.derive.custom import Custom, CustomSettings, by_type, custom_of, is_undone
+from lendsignal.derive.facts import Facts
+from lendsignal.derive.ledger import UNHEARD_OF, Ledger, Loan, fire, once
+from lendsignal.derive.tiers import PREDICTED_VALUE, Ladders, Tiers, is_tier
+from lendsignal.model import App, Conversion, Event, Money, Origin, conversion_id, key_of, person_key, to_us
+from lendsignal.resolve import Snapshot, Touches, device_at
 
 
 class DerivePolicy(Struct, frozen=True, kw_only=True):
-    """The rules in force. `apps` maps an app's name to its facts, `default_app` a brand to its first app."""
+    """The rules in force, as plain data. `apps` maps an app's name to its facts, `default_app` a brand to its
+    first app, `custom` the name of a conversion of the lender's own to its rule. `first` tells whether a
+    person has one with each brand or one over all; `history` whether every earlier loan is in the log.
+    """
 
     portfolio: str
     apps: Mapping[str, App] = {}
     default_app: Mapping[str, str] = {}
     tiers: Tiers = Tiers()
     default_dpd: int = 60
+    custom: Mapping[str, CustomSettings] = {}
+    first: Literal["brand", "portfolio"] = "brand"
+    history: Literal["in_part", "whole"] = "in_part"
+
+    @property
+    def across_brands(self) -> bool:
+        """Whether a loan with one brand is no first after one with another."""
+        return self.first == "portfolio" and len({app.brand for app in self.apps.values()}) > 1
+
+
+class Rules(Struct, frozen=True):
+    """The same made ready. `custom` are the rules that an event of a type may fulfil, `custom_of_any` those
+    that an event of any other type may."""
+
+    policy: DerivePolicy
+    ladders: Ladders
+    custom: Mapping[str, Sequence[Custom]]
+    custom_of_any: Sequence[Custom]
+
+
+def rules_of(policy: DerivePolicy) -> Rules:
+    """The policy made ready. Raises `InputError` where an expression cannot be compiled."""
+    custom, of_any = by_type(policy.custom)
+    return Rules(policy, Ladders(policy.tiers), custom, of_any)
 
 
 def derive(
-    ledger: Ledger, event: Event, policy: DerivePolicy, moments: tuple[int, int] | None = None
+    ledger: Ledger,
+    event: Event,
+    rules: Rules,
+    moments: tuple[int, int] | None = None,
+    touches: Touches | None = None,
 ) -> tuple[Ledger, list[Conversion]]:
     """The conversions this event is, and the ledger after it.
 
     Expects each business fact once: repeats and conflicts are settled before (see `plan.decide`).
-    `moments` are the event's `occurred_at` and `received_at` in microseconds, where they are at hand.
+    `moments` are the event's `occurred_at` and `received_at` in microseconds, where they are at hand;
+    `touches` the user's, for rules that ask for the device.
     Nothing here fires twice for its key, whatever comes in whatever order, and nothing fires for a loan
     or a payment whose reversal came first. Analytics events (`purpose="analytics"`) change the ledger and
     make no conversion.
     """
-    rule = RULES.get(event.type)
-    if rule is None:
+    kind = event.type
+    custom = rules.custom.get(kind, rules.custom_of_any)
+    rule = RULES.get(kind)
+    if rule is None and not custom:
         return ledger, []
-    ledger, found = rule(ledger, event, policy)
-    if not found or event.purpose == "analytics":
-        return ledger, []
-    origin, person, tiers = _origin(event, policy, moments), person_key(event), policy.tiers.version
+    found: Found = []
+    before = ledger
+    if rule is not None:
+        ledger, found = rule(ledger, event, rules)
+    if event.purpose == "analytics":
+        return _as_told(before, ledger, event), []
+    conversions: list[Conversion] = []
+    if found:
+        policy = rules.policy
+        origin, person, tiers = _origin(event, policy, moments), person_key(event), policy.tiers
+        cut = bool(tiers.cuts)
+        conversions = [
+            Conversion(
+                conversion_id(policy.portfolio, person, about, name),
+                name,
+                origin,
+                certain,
+                event.history,
+                False,
+                tiers.version if cut and is_tier(name) else None,
+            )
+            for name, about, certain in found
+        ]
+    if custom and not is_undone(ledger, event):
+        origin = conversions[0].origin if conversions else _origin(event, rules.policy, moments)
+        ledger, own = _custom(ledger, event, rules, custom, origin, touches or Touches())
+        conversions += own
+    return ledger, conversions
+
+
+def _custom(
+    ledger: Ledger,
+    event: Event,
+    rules: Rules,
+    custom: Sequence[Custom],
+    origin: Origin,
+    touches: Touches,
+) -> tuple[Ledger, list[Conversion]]:
+    """The lender's own conversions. All of them see the ledger as the event itself left it."""
+
+    def snapshot() -> Snapshot | None:
+        binding = device_at(touches, origin.binds_us)
+        return None if binding is None else binding.snapshot
+
+    ledger, found = custom_of(custom, ledger, event, Facts(event, ledger, snapshot))
+    portfolio, person = rules.policy.portfolio, person_key(event)
     return ledger, [
         Conversion(
-            conversion_id(policy.portfolio, person, about, name),
+            conversion_id(portfolio, person, about, name),
             name,
             origin,
-            certain,
-            event.history,
-            False,
-            tiers if name.startswith("credit_top") else None,
+            history=event.history,
+            value=value,
         )
-        for name, about, certain in found
+        for name, about, value in found
     ]
 
 
@@ -84,32 +138,33 @@ Found = list[tuple[str, str, bool]]
 """Conversion name, what it is about (part of its id), and whether a first is certain."""
 
 
-def _registered(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
+def _registered(ledger: Ledger, event: Event, rules: Rules) -> tuple[Ledger, Found]:
     """Seen from registration on, unless loans were known before it."""
     if not ledger.whole and not ledger.loans:
         ledger = replace(ledger, whole=True)
     return ledger, [("registration", event.user_id, True)]
 
 
-def _applied(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
+def _applied(ledger: Ledger, event: Event, rules: Rules) -> tuple[Ledger, Found]:
     found: Found = [("application", _text(event.application_id), True)]
     ledger, first = _first(ledger, "first_application", event)
     return ledger, found + first
 
 
-def _granted(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
+def _granted(ledger: Ledger, event: Event, rules: Rules) -> tuple[Ledger, Found]:
     grant = _text(event.grant_id)
     found: Found = [("credit", grant, True)]
     ledger, first = _first(ledger, "first_credit", event)
+    policy = rules.policy
     if first or policy.tiers.per_grant:
         app = policy.apps.get(event.app or policy.default_app.get(event.brand, ""))
         certain = policy.tiers.per_grant or first[0][2]
-        shares = tiers_of(event, app.country if app else None, policy.tiers)
-        first = first + [(f"credit_top{share}", grant, certain) for share in shares]
+        tiers = rules.ladders.tiers_of(event, app, policy.portfolio)
+        first = first + [(tier, grant, certain) for tier in tiers]
     return ledger, found + first
 
 
-def _disbursed(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
+def _disbursed(ledger: Ledger, event: Event, rules: Rules) -> tuple[Ledger, Found]:
     loan, number, loans = _text(event.loan_id), event.loan_number, ledger.loans
     due = max(part.due_date for part in event.schedule) if event.schedule else event.due_date
     before = loans.get(loan, UNHEARD_OF)
@@ -126,7 +181,7 @@ def _disbursed(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledg
     return ledger, found
 
 
-def _repaid(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
+def _repaid(ledger: Ledger, event: Event, rules: Rules) -> tuple[Ledger, Found]:
     if f"undone:{event.payment_id}" in ledger.fired:
         return ledger, []
     found: Found = [("repayment", _text(event.payment_id), True)]
@@ -135,42 +190,42 @@ def _repaid(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger,
     if not closes or loan_id is None:
         return ledger, found
     loan = ledger.loans.get(loan_id, UNHEARD_OF)
-    ledger, fresh = _once(ledger, f"closed:{loan_id}")
+    ledger, fresh = once(ledger, f"closed:{loan_id}")
     ledger = _with_loan(ledger, loan_id, closed=True)
     if not fresh:
         return ledger, found
     found.append(("loan_closed", loan_id, True))
     due = loan.last_due or event.due_date
-    if due is not None and not loan.late and _local_day(event, policy) <= due:
+    if due is not None and not loan.late and _local_day(event, rules.policy) <= due:
         found.append(("repaid_on_time", loan_id, True))
     return ledger, found
 
 
-def _overdue(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
+def _overdue(ledger: Ledger, event: Event, rules: Rules) -> tuple[Ledger, Found]:
     if event.dpd is None or event.dpd > 0:
         ledger = _with_loan(ledger, event.loan_id, late=True)
-    return _once_defaulted(ledger, event) if (event.dpd or 0) >= policy.default_dpd else (ledger, [])
+    return _once_defaulted(ledger, event) if (event.dpd or 0) >= rules.policy.default_dpd else (ledger, [])
 
 
-def _defaulted(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
+def _defaulted(ledger: Ledger, event: Event, rules: Rules) -> tuple[Ledger, Found]:
     return _once_defaulted(_with_loan(ledger, event.loan_id, late=True), event)
 
 
 def _once_defaulted(ledger: Ledger, event: Event) -> tuple[Ledger, Found]:
     loan = _text(event.loan_id)
-    ledger, fresh = _once(ledger, f"default:{loan}")
+    ledger, fresh = once(ledger, f"default:{loan}")
     return ledger, [("default", loan, True)] if fresh else []
 
 
-def _loan_undone(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
+def _loan_undone(ledger: Ledger, event: Event, rules: Rules) -> tuple[Ledger, Found]:
     return _with_loan(ledger, event.loan_id, reversed=True), []
 
 
-def _repayment_undone(ledger: Ledger, event: Event, policy: DerivePolicy) -> tuple[Ledger, Found]:
-    return _with_loan(_fire(ledger, f"undone:{event.payment_id}"), event.loan_id, closed=False), []
+def _repayment_undone(ledger: Ledger, event: Event, rules: Rules) -> tuple[Ledger, Found]:
+    return _with_loan(fire(ledger, f"undone:{event.payment_id}"), event.loan_id, closed=False), []
 
 
-Rule = Callable[[Ledger, Event, DerivePolicy], tuple[Ledger, Found]]
+Rule = Callable[[Ledger, Event, Rules], tuple[Ledger, Found]]
 
 RULES: Mapping[str, Rule] = {
     "registered": _registered,
@@ -198,18 +253,38 @@ def _first(ledger: Ledger, name: str, event: Event, *, had_some: bool = False) -
         is_first, certain = number == 1, True
     else:
         is_first, certain = not had_some and later not in ledger.fired, ledger.whole
+        is_first = is_first and not _told_of_another(ledger, name, event)
     if not is_first:
-        return _fire(ledger, later), []
-    ledger, fresh = _once(ledger, name)
+        return fire(ledger, later), []
+    ledger, fresh = once(ledger, name)
     return ledger, [(name, event.user_id, certain)] if fresh else []
 
 
-def _once(ledger: Ledger, mark: str) -> tuple[Ledger, bool]:
-    return (ledger, False) if mark in ledger.fired else (_fire(ledger, mark), True)
+def _as_told(before: Ledger, after: Ledger, event: Event) -> Ledger:
+    """The ledger after an analytics event: it knows the fact, and no conversion has fired by it.
+
+    So the same fact still makes its conversions when it is told for optimisation, and what comes after
+    another's first is none.
+    """
+    fresh = after.fired - before.fired
+    if not fresh:
+        return after
+    kept = {mark for mark in fresh if mark.startswith("undone:") or _is_later(mark, event)}
+    told = {f"told:{mark}:{key_of(event)}" for mark in fresh if mark.startswith("first_")}
+    return replace(after, fired=before.fired | kept | told)
 
 
-def _fire(ledger: Ledger, mark: str) -> Ledger:
-    return ledger if mark in ledger.fired else replace(ledger, fired=ledger.fired | {mark})
+def _is_later(mark: str, event: Event) -> bool:
+    """Whether the lender's own number says that this was no first."""
+    return mark.startswith("later:") and event.loan_number is not None
+
+
+def _told_of_another(ledger: Ledger, name: str, event: Event) -> bool:
+    """Whether an analytics event told of a first that is not this one."""
+    if name in ledger.fired:
+        return False
+    own = f"told:{name}:{key_of(event)}"
+    return any(mark.startswith(f"told:{name}:") and mark != own for mark in ledger.fired)
 
 
 def _with_loan(ledger: Ledger, loan_id: str | None, **changes: bool) -> Ledger:
@@ -244,7 +319,16 @@ def _origin(event: Event, policy: DerivePolicy, moments: tuple[int, int] | None)
         Money(amount, currency) if amount is not None and currency else None,
         Money(fee, currency) if fee is not None and currency else None,
         event.test,
+        _predicted(event) if event.properties else None,
     )
+
+
+def _predicted(event: Event) -> Money | None:
+    """What the lender's own model says the user is worth, in the event's currency."""
+    found = event.properties.get(PREDICTED_VALUE)
+    if not isinstance(found, int | float) or isinstance(found, bool) or not event.currency:
+        return None
+    return Money(Decimal(repr(found)), event.currency) if isfinite(found) else None
 
 
 def binds_at(event: Event, policy: DerivePolicy) -> datetime:

@@ -19,6 +19,7 @@ from lendsignal.destination.spec import (
     Request,
     Response,
     Spec,
+    Trial,
     advertising_id,
     apple_id,
     before_att,
@@ -90,6 +91,14 @@ SPEC = Spec(
     # A quarter of an hour apart, so for some seven hours: the SDK's first session may still be on its way.
     tries_on={"device_not_found": 30},
 )
+
+FIELDS = frozenset(
+    "ad_personalization ad_user_data adid android_id app_token att_status "
+    "callback_params.conversion_id callback_params.user_id created_at_unix currency deduplication_id "
+    "eea environment event_token gps_adid idfa idfv ip_address oaid os_name os_version revenue s2s "
+    "tracking_enabled user_agent".split()
+)
+"""All that may leave for this platform, as `fields_of` names it; the secret joins last."""
 
 LEAST_REVENUE, MOST_REVENUE = Decimal("0.001"), Decimal(100_000_000_000)
 """What Adjust takes as revenue (events page, and the response table for the upper end)."""
@@ -180,6 +189,21 @@ _BY_MESSAGE: Mapping[str, Outcome] = {
     "request size too large": Rejected("too_large"),
     "device is opted out": Rejected("opted_out"),
 }
+
+
+def trial(settings: Settings) -> Trial:
+    """A test event goes to Adjust's sandbox environment, which tells no network."""
+    return Trial(
+        way="marked",
+        look="Datascape, the app's data with the sandbox switch on",
+        sees="the event token with one event more within minutes; only for a device that Adjust knows from "
+        "the sandbox build of the app, so give your own phone's id",
+    )
+
+
+def trial_request(items: Sequence[Item], settings: Settings, code: str) -> Request:
+    """The same in the sandbox environment."""
+    return request([{**items[0], "environment": "sandbox"}], settings)
 
 
 def classify(response: Response, count: int) -> Sequence[Outcome]:

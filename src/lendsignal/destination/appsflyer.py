@@ -20,6 +20,7 @@ from lendsignal.destination.spec import (
     Request,
     Response,
     Spec,
+    Trial,
     apple_id,
     before_att,
     by_status,
@@ -92,6 +93,15 @@ SPEC = Spec(
     # The answer AppsFlyer gives to JSON it cannot read as well as to its own trouble.
     tries_on={"http_500": 3},
 )
+
+FIELDS = frozenset(
+    "advertising_id af_events_api aie app_version_name appsflyer_id att bundleIdentifier "
+    "consent_data.manual.ad_personalization_enabled consent_data.manual.ad_user_data_enabled "
+    "consent_data.manual.gdpr_applies customer_user_id email_hashed eventCurrency eventName eventTime "
+    "eventValue.af_currency eventValue.af_order_id eventValue.af_revenue idfa idfv ip oaid os "
+    "phone_number_e164_hashed phone_number_hashed sharing_filter ua".split()
+)
+"""All that may leave for this platform, as `fields_of` names it; the secret joins last."""
 
 SHED_ORDER = (
     "ua",
@@ -188,6 +198,16 @@ _BY_TEXT: Mapping[str, Outcome] = {
     "payload is missing or failed to parse": Rejected("unreadable_payload"),
     "bad request": Rejected("invalid_field"),
 }
+
+
+def trial(settings: Settings) -> Trial:
+    """There is none: what AppsFlyer takes, it counts."""
+    return Trial(
+        way="none",
+        instead="AppsFlyer counts every server-to-server event it takes: install the app on a phone of your "
+        "own, let an event of its user through (a user marked test, send_test = true), and look for it in "
+        "the app's Live Events or raw data",
+    )
 
 
 def classify(response: Response, count: int) -> Sequence[Outcome]:

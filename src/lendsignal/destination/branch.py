@@ -16,6 +16,7 @@ from lendsignal.destination.spec import (
     Request,
     Response,
     Spec,
+    Trial,
     advertising_id,
     apple_id,
     body_json,
@@ -66,6 +67,17 @@ SPEC = Spec(
     # The limit of an app is private; 429 tells.
     per_second=100,
 )
+
+FIELDS = frozenset(
+    "custom_data.conversion_id custom_data.currency custom_data.value customer_event_alias "
+    "event_data.currency event_data.revenue event_data.transaction_id name user_data.aaid "
+    "user_data.advertising_ids.oaid user_data.android_id user_data.app_version user_data.country "
+    "user_data.developer_identity user_data.disable_ad_network_callouts "
+    "user_data.dma_ad_personalization user_data.dma_ad_user_data user_data.dma_eea "
+    "user_data.environment user_data.idfa user_data.idfv user_data.ip user_data.limit_ad_tracking "
+    "user_data.model user_data.os user_data.os_version user_data.user_agent".split()
+)
+"""All that may leave for this platform, as `fields_of` names it; the secret joins last."""
 
 STANDARD = frozenset(
     "ADD_TO_CART ADD_TO_WISHLIST VIEW_CART INITIATE_PURCHASE ADD_PAYMENT_INFO CLICK_AD PURCHASE "
@@ -122,6 +134,15 @@ def request(items: Sequence[Item], settings: Settings) -> Request:
     """One event in one POST; the sender adds `branch_key` to the body."""
     item = items[0]
     return Request(method="POST", url=f"https://api2.branch.io/v2/event/{item['kind']}", json=item["body"])
+
+
+def trial(settings: Settings) -> Trial:
+    """Not by a mark: Branch's test environment has a key of its own."""
+    return Trial(
+        way="none",
+        instead="Branch's test environment has a key of its own (key_test_…): make a second destination with "
+        "it, send an event of your own phone there, and switch the dashboard to Test",
+    )
 
 
 def classify(response: Response, count: int) -> Sequence[Outcome]:

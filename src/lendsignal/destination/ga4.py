@@ -18,6 +18,7 @@ from lendsignal.destination.spec import (
     Request,
     Response,
     Spec,
+    Trial,
     body_json,
     by_status,
     present,
@@ -39,11 +40,13 @@ from lendsignal.model.secret import Secret
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a lender writes in the configuration for a Firebase app stream.
+    """What a lender writes in the configuration for a Firebase app stream. ValueError: a silence below a day.
 
     `api_secret`: the stream's Measurement Protocol API secret. `firebase_app_id`: the app's id in
-    Firebase. `region = "eu"`: collect in the European Union. `debug`: ask Google's validator, which
-    checks the shape of every event and records none.
+    Firebase. `online_within`: Google passes an event on to ads only within 63 days of the installation's
+    last online event, and counts it in audiences within 42 ("use cases", read 2026-11-22); the last login is
+    what we know of that. `region = "eu"`: collect in the European Union. `debug`: ask Google's validator,
+    which checks the shape of every event and records none.
     """
 
     api_secret: Annotated[Secret, Meta(description="the stream's Measurement Protocol API secret")]
@@ -57,6 +60,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ]
     region: Annotated[Literal["global", "eu"], Meta(description="where Google collects")] = "global"
     debug: Annotated[bool, Meta(description="ask Google's validator; nothing is recorded")] = False
+    online_within: Annotated[
+        timedelta,
+        Meta(description="installations not seen for longer are skipped: 63d for ads, 42d for audiences too"),
+    ] = timedelta(days=63)
+
+    def __post_init__(self) -> None:
+        if self.online_within < timedelta(days=1):
+            raise ValueError("online_within must be at least 1d")
 
 
 SPEC = Spec(
@@ -76,6 +87,13 @@ SPEC = Spec(
     batch_by="envelope",
     max_bytes=130_000,
 )
+
+FIELDS = frozenset(
+    "?firebase_app_id app_instance_id consent.ad_personalization consent.ad_user_data events[].name "
+    "events[].params.conversion_id events[].params.currency events[].params.transaction_id "
+    "events[].params.value events[].timestamp_micros user_id".split()
+)
+"""All that may leave for this platform, as `fields_of` names it; the secret joins last."""
 
 RESERVED_NAMES = frozenset(
     "ad_activeview ad_click ad_exposure ad_query ad_reward adunit_exposure app_clear_data app_exception "
@@ -116,11 +134,16 @@ def encode(delivery: Delivery, settings: Settings) -> Item | Skip:
     """One conversion as `{"envelope", "app_instance_id", "user_id", "consent", "event"}`.
 
     `envelope` names what is said once a request; it never leaves the house. An `app_instance_id` that is
-    not 32 hex digits is as good as none: Google answers 204 and drops the event.
+    not 32 hex digits is as good as none: Google answers 204 and drops the event. Of an installation that was
+    not seen for longer than `online_within` Google tells ads nothing: skipped as `too_old`.
     """
     instance = id_of(delivery.device, IdKind.FIREBASE_APP_INSTANCE_ID)
     if instance is None or not _INSTANCE.fullmatch(instance):
         return Skip(SkipReason.NO_DEVICE_ID)
+    occurred_us = (delivery.occurred_at - _EPOCH) // _MICROSECOND
+    seen_us = occurred_us if delivery.seen_us is None else delivery.seen_us
+    if occurred_us - seen_us > settings.online_within // _MICROSECOND:
+        return Skip(SkipReason.TOO_OLD)
     consent = None if delivery.consent is None else _consent(delivery.consent)
     # Several reports read one or the other: `transaction_id` is Google's own word, and only for purchases.
     params: dict[str, Any] = {"transaction_id": delivery.id, "conversion_id": delivery.id}
@@ -136,7 +159,7 @@ def encode(delivery: Delivery, settings: Settings) -> Item | Skip:
         consent=consent,
         event={
             "name": delivery.name,
-            "timestamp_micros": (delivery.occurred_at - _EPOCH) // _MICROSECOND,
+            "timestamp_micros": occurred_us,
             "params": params,
         },
     )
@@ -148,6 +171,25 @@ def request(items: Sequence[Item], settings: Settings) -> Request:
     The colons of `firebase_app_id` stay as they are: Google does not find the stream otherwise.
     """
     return _collect("debug/mp/collect" if settings.debug else "mp/collect", _body(items), settings)
+
+
+def trial(settings: Settings) -> Trial:
+    """A test event carries `debug_mode` and shows in DebugView."""
+    return Trial(
+        way="marked",
+        look="Google Analytics → Admin → Data display → DebugView",
+        sees="the event under its name within seconds, beside the phone's own; only for an app_instance_id "
+        "that the app's SDK has already used, so give your own phone's",
+        may_count=True,
+    )
+
+
+def trial_request(items: Sequence[Item], settings: Settings, code: str) -> Request:
+    """The same with `debug_mode`, which DebugView shows where `engagement_time_msec` stands beside it."""
+    marks = {"debug_mode": 1, "engagement_time_msec": 1}
+    body = _body(items)
+    body["events"] = [{**event, "params": {**event["params"], **marks}} for event in body["events"]]
+    return _collect("mp/collect", body, settings)
 
 
 def validation_request(items: Sequence[Item], settings: Settings) -> Request:

@@ -18,6 +18,7 @@ from lendsignal.destination.spec import (
     Request,
     Response,
     Spec,
+    Trial,
     body_json,
     by_status,
     limits_tracking,
@@ -89,6 +90,15 @@ SPEC = Spec(
     # What is sent is the id of the conversion action: the name in the route is the lender's own.
     neutral_names=False,
 )
+
+FIELDS = frozenset(
+    "conversions[].consent.adPersonalization conversions[].consent.adUserData "
+    "conversions[].conversionAction conversions[].conversionDateTime conversions[].conversionValue "
+    "conversions[].currencyCode conversions[].gbraid conversions[].gclid conversions[].orderId "
+    "conversions[].userIdentifiers[].hashedEmail conversions[].userIdentifiers[].hashedPhoneNumber "
+    "conversions[].userIdentifiers[].userIdentifierSource header:login-customer-id partialFailure".split()
+)
+"""All that may leave for this platform, as `fields_of` names it; the secret joins last."""
 
 NO_ACTION = "0"
 """Stands for a name without a conversion action: Google does not find it, and a person is told."""
@@ -190,6 +200,20 @@ def request(items: Sequence[Item], settings: Settings) -> Request:
     `partialFailure` must be true: Google refuses the request otherwise.
     """
     return _upload("uploadClickConversions", {"conversions": list(items), "partialFailure": True}, settings)
+
+
+def trial(settings: Settings) -> Trial:
+    """Google has no mark for tests: what comes nearest is a dry run."""
+    return Trial(
+        way="dry_run",
+        look="nowhere: Google shows nothing of a dry run",
+        sees="no problem named below: credentials, account, conversion action and event are right",
+    )
+
+
+def trial_request(items: Sequence[Item], settings: Settings, code: str) -> Request:
+    """The dry run."""
+    return validation_request(items, settings)
 
 
 def validation_request(items: Sequence[Item], settings: Settings) -> Request:

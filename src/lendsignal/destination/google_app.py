@@ -21,6 +21,7 @@ from lendsignal.destination.spec import (
     Request,
     Response,
     Spec,
+    Trial,
     advertising_id,
     apple_id,
     body_json,
@@ -85,6 +86,13 @@ SPEC = Spec(
     on_unknown=Hold(),
     tries_on={"clock_ahead": 2},
 )
+
+FIELDS = frozenset(
+    "?ad_personalization ?ad_user_data ?app_event_name ?app_event_type ?app_version ?currency_code "
+    "?eea ?id_type ?lat ?link_id ?os_version ?rdid ?sdk_version ?timestamp ?value "
+    "app_event_data.transaction_id header:User-Agent header:X-Forwarded-For".split()
+)
+"""All that may leave for this platform, as `fields_of` names it; the secret joins last."""
 
 STANDARD = frozenset(
     "in_app_purchase view_item_list view_item view_search_results add_to_cart ecommerce_purchase".split()
@@ -173,6 +181,15 @@ def request(items: Sequence[Item], settings: Settings) -> Request:
     url = f"https://www.googleadservices.com/pagead/conversion/app/1.0?{urlencode(item['query'])}"
     return Request(
         method="POST", url=url, json={"app_event_data": item["data"]}, headers=dict(item["headers"])
+    )
+
+
+def trial(settings: Settings) -> Trial:
+    """There is none."""
+    return Trial(
+        way="none",
+        instead="Google's app conversion call has no mode for tests: let one event of your own phone through "
+        "(a user marked test, send_test = true), and look under Goals → Conversions in Google Ads",
     )
 
 

@@ -18,6 +18,7 @@ from lendsignal.destination.spec import (
     Request,
     Response,
     Spec,
+    Trial,
     advertising_id,
     apple_id,
     body_json,
@@ -66,6 +67,14 @@ SPEC = Spec(
     negative_value=True,
 )
 
+FIELDS = frozenset(
+    "action data.app_tracking_transparency.att data.app_version data.currency data.device_ids.adid "
+    "data.device_ids.android_id data.device_ids.idfa data.device_ids.idfv data.device_ua "
+    "data.device_ver data.event_data.order_id data.event_data.sum data.event_data.user_id "
+    "data.event_name data.origination_ip data.usertime kochava_device_id".split()
+)
+"""All that may leave for this platform, as `fields_of` names it; the secret joins last."""
+
 
 def problem_with_name(name: str) -> str | None:
     """Why Kochava would not take this event name, or `None`: anything but blank will do."""
@@ -104,6 +113,15 @@ def encode(delivery: Delivery, settings: Settings) -> Item | Skip:
 def request(items: Sequence[Item], settings: Settings) -> Request:
     """One event in one POST, over TLS although Kochava's page writes http; the sender adds the app's GUID."""
     return Request(method="POST", url="https://control.kochava.com/track/json", json=items[0])
+
+
+def trial(settings: Settings) -> Trial:
+    """There is none."""
+    return Trial(
+        way="none",
+        instead="Kochava has no mode for tests: make a second app for them, put its GUID into a destination "
+        "of its own, and let an event of your own phone through",
+    )
 
 
 def classify(response: Response, count: int) -> Sequence[Outcome]:

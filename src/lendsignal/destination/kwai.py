@@ -21,6 +21,7 @@ from lendsignal.destination.spec import (
     Request,
     Response,
     Spec,
+    Trial,
     body_json,
     by_status,
     present,
@@ -63,6 +64,13 @@ SPEC = Spec(
     # A repeat would be a second conversion: what may have arrived waits for a person.
     on_unknown=Hold(),
 )
+
+FIELDS = frozenset(
+    "?clickid ?currency ?event_name ?is_attributed ?revenue ?revenue_usd clickid currency event_name "
+    "header:Accept is_attributed mmpcode pixelId pixelSdkVersion properties.content_id "
+    "properties.content_type properties.currency properties.value testFlag trackFlag value".split()
+)
+"""All that may leave for this platform, as `fields_of` names it; the secret joins last."""
 
 _NAME = re.compile(r"EVENT_[A-Z0-9_]+")
 _json = msgspec.json.Encoder(order="deterministic").encode
@@ -134,6 +142,27 @@ _RESULTS: Mapping[Any, Outcome] = {
     # Some public implementations count it as a yes, others do not.
     0: Accepted(confirmed=False, reason="unexpected_answer"),
 }
+
+
+def trial(settings: Settings) -> Trial:
+    """The Events API marks trials by a flag; the postback has none."""
+    if settings.way == "postback":
+        return Trial(
+            way="none",
+            instead="Kwai's postback has no mark for tests: ask your contact at Kwai to watch the first one, "
+            'or set way = "events"',
+        )
+    return Trial(
+        way="marked",
+        look="Events Manager → the pixel → Test events",
+        sees="the event under its name, for a click id that Kwai has given out",
+        may_count=True,
+    )
+
+
+def trial_request(items: Sequence[Item], settings: Settings, code: str) -> Request:
+    """The same with the flag that shows it in the trial page."""
+    return request([{**items[0], "trackFlag": True}], settings)
 
 
 def classify(response: Response, count: int) -> Sequence[Outcome]:

@@ -20,6 +20,7 @@ from lendsignal.destination.spec import (
     Response,
     Retries,
     Spec,
+    Trial,
     by_status,
     present,
     sensitive_word,
@@ -93,6 +94,12 @@ SPEC = Spec(
     on_unknown=Retries(1_000_000),
 )
 
+FIELDS = frozenset(
+    "offers[].address offers[].event.currency offers[].event.id offers[].event.name "
+    "offers[].event.occurred_at offers[].event.value".split()
+)
+"""All that may leave for this platform, as `fields_of` names it; the secret joins last."""
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 _RESERVED = ("firebase_", "google_", "ga_")
 
@@ -142,6 +149,15 @@ def encode(delivery: Delivery, settings: Settings) -> Item | Skip:
 def request(items: Sequence[Item], settings: Settings) -> Request:
     """Up to `SPEC.batch` offers, placed on the shelf in one go."""
     return Request(method="PUT", url=SHELF, json={"offers": list(items)})
+
+
+def trial(settings: Settings) -> Trial:
+    """Nothing leaves the house: the app is what has to be tried."""
+    return Trial(
+        way="none",
+        instead="the app fetches these itself: log in on a phone of your own as a user marked test, with "
+        "send_test = true in the destination, let an event of that user happen, and look into DebugView",
+    )
 
 
 def classify(response: Response, count: int) -> Sequence[Outcome]:

@@ -17,6 +17,7 @@ from lendsignal.destination.spec import (
     Request,
     Response,
     Spec,
+    Trial,
     advertising_id,
     apple_id,
     body_json,
@@ -83,6 +84,13 @@ SPEC = Spec(
     rises=timedelta(milliseconds=1),
 )
 
+FIELDS = frozenset(
+    "aifa amt andi att_authorization_status country cur custom_user_id "
+    "data_sharing_options.limit_data_sharing e.conversion_id i idfa idfv ip is_revenue_event n oaid p "
+    "sdid ua umilisec ve".split()
+)
+"""All that may leave for this platform, as `fields_of` names it; the secret joins last."""
+
 _encoder = msgspec.json.Encoder()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -148,6 +156,16 @@ def lane(delivery: Delivery, settings: Settings) -> str | None:
     """The installation, or the device under V1: its events come in the order they occurred."""
     ids = _ids(delivery.device, delivery.app, settings)
     return next(iter(ids.values()), None)
+
+
+def trial(settings: Settings) -> Trial:
+    """There is none, and what Singular has once taken cannot be deleted."""
+    return Trial(
+        way="none",
+        instead="Singular has no mode for tests and deletes nothing: take a test app, add your phone under "
+        "Developer Tools → Testing Console, and let an event of its user through (a user marked test, "
+        "send_test = true)",
+    )
 
 
 def classify(response: Response, count: int) -> Sequence[Outcome]:

@@ -4,11 +4,12 @@ Up to 2,000 events of one Snap App ID a request. Times are Unix seconds; `value`
 stand in a 200: the body's `status` decides. A batch with one bad event is taken to be refused whole.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta, Struct
 
 from lendsignal.destination.meta import extinfo, may_track
@@ -18,6 +19,7 @@ from lendsignal.destination.spec import (
     Request,
     Response,
     Spec,
+    Trial,
     advertising_id,
     apple_id,
     body_json,
@@ -86,6 +88,17 @@ SPEC = Spec(
     # An id is told apart for 48 hours in reports; that a repeated request has no effect is not promised.
     dedupe=None,
 )
+
+FIELDS = frozenset(
+    "data[].action_source data[].app_data.advertiser_tracking_enabled data[].app_data.app_id "
+    "data[].app_data.application_tracking_enabled data[].app_data.extinfo[] "
+    "data[].custom_data.currency data[].custom_data.order_id data[].custom_data.value "
+    "data[].data_processing_options[] data[].event_id data[].event_name data[].event_source_url "
+    "data[].event_time data[].user_data.client_ip_address data[].user_data.client_user_agent "
+    "data[].user_data.em[] data[].user_data.external_id[] data[].user_data.idfv "
+    "data[].user_data.madid data[].user_data.ph[] data[].user_data.sc_click_id test_event_code".split()
+)
+"""All that may leave for this platform, as `fields_of` names it; the secret joins last."""
 
 STANDARD_EVENTS = frozenset(
     "ACHIEVEMENT_UNLOCKED ADD_BILLING ADD_CART ADD_TO_WISHLIST AD_CLICK AD_VIEW APP_INSTALL APP_OPEN "
@@ -171,6 +184,45 @@ def request(items: Sequence[Item], settings: Settings) -> Request:
     return Request(method="POST", url=url, json=body)
 
 
+def trial(settings: Settings) -> Trial:
+    """A test event carries a code and shows in the test tool."""
+    return Trial(
+        way="marked",
+        look="Events Manager → the Snap App ID → Test events",
+        sees="the event under its name within a few minutes",
+        may_count=True,
+        code="test_event_code, which the test tool of Events Manager shows",
+    )
+
+
+def trial_request(items: Sequence[Item], settings: Settings, code: str) -> Request:
+    """The same with the code of the test tool, and not to the validator, which would show nothing there."""
+    return request(items, msgspec.structs.replace(settings, test_event_code=code, validate=False))
+
+
+def validation_request(items: Sequence[Item], settings: Settings) -> Request:
+    """The same for Snap's validator, which says of each row what is wrong with it and keeps none."""
+    return request(items, msgspec.structs.replace(settings, validate=True))
+
+
+def problems_found(response: Response) -> tuple[str, ...] | None:
+    """What the validator found wrong, a line each: empty for nothing; `None` where the answer tells nothing.
+
+    A refusal of the whole request names its reasons in `errors.error_msgs`, one of a row in `event_logs`.
+    """
+    body = body_json(response)
+    if not isinstance(body, dict) or body.get("status") not in ("VALID", "INVALID"):
+        return None
+    found = list(_said(body, ""))
+    logs = body.get("event_logs")
+    for log in logs if isinstance(logs, list) else ():
+        if isinstance(log, dict):
+            found += _said(log, f"data[{log.get('event')}]: ")
+    if not found and body["status"] == "INVALID":
+        found.append(str(body.get("reason") or "refused without a reason"))
+    return tuple(found)
+
+
 def classify(response: Response, count: int) -> Sequence[Outcome]:
     """By the body's `status`, whatever the HTTP status; the validator answers row by row."""
     status = response.status
@@ -216,6 +268,17 @@ def _named(body: dict[str, Any]) -> Sequence[Any]:
     if not isinstance(logs, list):
         return [body.get("event")]
     return [log.get("event") for log in logs if isinstance(log, dict) and log.get("status") == "INVALID"]
+
+
+def _said(refusal: dict[str, Any], place: str) -> Iterator[str]:
+    """The reasons in a refusal: a list of errors for a row, parallel lists for a whole request."""
+    errors = refusal.get("errors")
+    if isinstance(errors, dict):
+        messages = errors.get("error_msgs")
+        errors = [{"error_msg": message} for message in messages] if isinstance(messages, list) else []
+    for error in errors if isinstance(errors, list) else ():
+        text = error.get("error_msg") or error.get("code") if isinstance(error, dict) else error
+        yield f"{place}{text}"
 
 
 def _refused(reason: str, named: Sequence[Any], count: int) -> Sequence[Outcome]:

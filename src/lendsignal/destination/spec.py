@@ -1,18 +1,20 @@
 """The facts of a platform's interface, and the shapes every destination file is made of.
 
-A destination file holds, in this order: `Settings`, `SPEC`, `problem_with_name`, `encode`, `request`,
-`classify`; and, only where the platform needs it, `lane` (what must arrive in order), and `ask` with
-`verdict` (an answer that comes later). Shared code checks ids and age against `SPEC`, keeps lanes, batches,
-paces, signs, sends, asks and records.
+A destination file holds, in this order: `Settings`, `SPEC`, `FIELDS`, `problem_with_name`, `encode`,
+`request`, `classify`; and, only where the platform needs it, `lane` (what must arrive in order), `ask` with
+`verdict` (an answer that comes later), `trial` with `trial_request` (a test event), and `validation_request`
+with `problems_found` (a dry run). Shared code checks ids and age against `SPEC`, keeps lanes, batches, paces,
+signs, sends, asks and records.
 """
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Literal, Protocol, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -92,10 +94,29 @@ class InstallAuth(Struct, frozen=True):
     field: str
 
 
-Auth = Bearer | HeaderAuth | QueryAuth | BodyAuth | GoogleAuth | MetaAuth | WebhookAuth | InstallAuth
+class BrokerAuth(Struct, frozen=True):
+    """The secrets in `fields` join no request: they open the connection to the brokers."""
+
+    fields: tuple[str, ...]
+
+
+Auth = (
+    Bearer
+    | HeaderAuth
+    | QueryAuth
+    | BodyAuth
+    | GoogleAuth
+    | MetaAuth
+    | WebhookAuth
+    | InstallAuth
+    | BrokerAuth
+)
 
 SHELF = "relay:shelf"
 """The address of a request that stays in the house: the app fetches what it holds."""
+
+TOPIC_SCHEME = "kafka"
+"""What the address of a message for a topic begins with: `kafka://broker:9092/topic`."""
 
 
 class Retries(Struct, frozen=True):
@@ -127,7 +148,8 @@ class Spec(Struct, frozen=True, kw_only=True):
     `out_of_order`: for a delivery that comes after a later one of its lane was sent: `restamp` it to
     `rises` after that one, `skip` it, or `send` it as it is.
     `verdict_after`, `verdict_within`: when a pending verdict is first asked for, and when asking ends.
-    `transport`: `shelf` where requests go to no host but wait at `SHELF` until the app fetches them.
+    `transport`: `shelf` where requests go to no host but wait at `SHELF` until the app fetches them, `topic`
+    where they are messages for the brokers in the settings.
     """
 
     name: str
@@ -156,7 +178,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     rises: timedelta = timedelta(0)
     verdict_after: timedelta = timedelta(seconds=30)
     verdict_within: timedelta = timedelta(hours=24)
-    transport: Literal["http", "shelf"] = "http"
+    transport: Literal["http", "shelf", "topic"] = "http"
 
     def closes_at(self, occurred_at: datetime) -> datetime:
         """From when on an event that occurred then is late (aware, UTC): `late` says what follows."""
@@ -177,6 +199,35 @@ class Request(Struct, frozen=True, kw_only=True):
     key: str = ""
 
 
+def fields_of(request: Request) -> frozenset[str]:
+    """Everything that a request tells, by name: `user_data.madid`, `extinfo[]`, `?rdid`, `header:User-Agent`.
+
+    Lists are told by their items, and text that holds a JSON object by what is in it; the address's own
+    steps, which name the account, are not among them.
+    """
+    query = (f"?{name}" for name, _ in parse_qsl(urlsplit(request.url).query))
+    headers = (f"header:{name}" for name in request.headers)
+    body = request.json if request.form is None else request.form
+    return frozenset((*query, *headers, *_told(body, "")))
+
+
+def _told(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, str) and value.startswith("{"):
+        with suppress(msgspec.DecodeError):  # text may only look like it
+            value = msgspec.json.decode(value)
+    match value:
+        case dict():
+            for name, inner in value.items():
+                yield from _told(inner, f"{path}.{name}" if path else name)
+        case list() | tuple():
+            for inner in value:
+                yield from _told(inner, f"{path}[]")
+        case None:
+            pass
+        case _:
+            yield path
+
+
 class Response(Struct, frozen=True, kw_only=True):
     """The platform's answer: header names in lower case."""
 
@@ -185,18 +236,47 @@ class Response(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
 
 
+class Trial(Struct, frozen=True, kw_only=True):
+    """What a test event is at a platform, and what a person should then see of it.
+
+    `way`: `marked`, the platform shows test events apart from real ones; `dry_run`, it checks the event and
+    keeps nothing; `none`, it has no such mode, and `instead` says what to do. `look` is the place in the
+    platform's own console, `sees` what should stand there. `may_count`: the platform does not promise to keep
+    it out of its figures. `code`: what the platform's code for tests is called and where it is found; `None`
+    where it asks for none.
+    """
+
+    way: Literal["marked", "dry_run", "none"]
+    look: str = ""
+    sees: str = ""
+    may_count: bool = False
+    code: str | None = None
+    instead: str = ""
+
+
 class Destination(Protocol):
-    """What a destination file is, seen as a type. What only some platforms need is looked for by name:
+    """What a destination file is, seen as a type.
+
+    `FIELDS` is the firewall, by the names of `fields_of`: the exam proves over any delivery there can be that
+    no request tells anything else, so that nothing has to be looked at while sending. What only some
+    platforms need is looked for by name:
 
     `lane(delivery, settings) -> str | None`: deliveries of one lane are sent one after the other, in the
     order they occurred; `None` where this one needs no order.
     `ask(handle, settings) -> Request`: asks for the verdict on a request that ended as `Pending`.
     `verdict(response, count) -> Sequence[Outcome]`: the answer to that, one outcome for each delivery of
     the request; `Pending` again where the platform still works on it.
+    `trial(settings) -> Trial`: what a test event is here.
+    `trial_request(items, settings, code) -> Request`: the request of a test event, unless there is no such
+    mode; `code` is the platform's code for tests where `Trial.code` asks for one, else empty.
+    `validation_request(items, settings) -> Request`: asks the platform to check and keep nothing.
+    `problems_found(response) -> tuple[str, ...] | None`: the answer to that, a line a problem; `None` where
+    it tells nothing.
     """
 
     Settings: type[Any]
     SPEC: Spec
+    FIELDS: frozenset[str]
     problem_with_name: Callable[[str], str | None]
     encode: Callable[[Delivery, Any], Item | Skip]
     request: Callable[[Sequence[Item], Any], Request]
@@ -206,10 +286,12 @@ class Destination(Protocol):
 def hosts_of(spec: Spec, settings: Any) -> tuple[str, ...]:
     """The hosts a request may go to: the platform's, or the one of the `url` in the settings.
 
-    None where requests stay in the house.
+    None where requests stay in the house; those of its `brokers` where they are messages.
     """
     if spec.transport == "shelf":
         return ()
+    if spec.transport == "topic":
+        return tuple(urlsplit(f"//{broker}").hostname or "" for broker in settings.brokers)
     return spec.hosts or (urlsplit(settings.url).hostname or "",)
 
 

@@ -21,6 +21,7 @@ from lendsignal.destination.spec import (
     Request,
     Response,
     Spec,
+    Trial,
     WebhookAuth,
     by_status,
     present,
@@ -125,6 +126,15 @@ SPEC = Spec(
     out_of_order="send",
 )
 
+FIELDS = frozenset(
+    "app app_version brand bundle consent.ad_personalization consent.ad_user_data "
+    "consent.gdpr_applies country currency id ids.adjust_adid ids.android_id ids.appsflyer_id "
+    "ids.branch_identity ids.firebase_app_instance_id ids.gaid ids.idfa ids.idfv "
+    "ids.kochava_device_id ids.meta_anon_id ids.oaid ids.singular_sdid ip model occurred_at "
+    "os_version platform type user_id value".split()
+)
+"""All that may leave for this platform, as `fields_of` names it; the secret joins last."""
+
 FACTS: Mapping[str, Sequence[str]] = {
     **dict.fromkeys(
         "type id occurred_at occurred_at_seconds occurred_at_ms user_id brand app platform bundle country "
@@ -161,7 +171,7 @@ def encode(delivery: Delivery, settings: Settings) -> Item | Skip:
 
     With a template: `{"id", "body"}`, where the body is what leaves the house.
     """
-    facts = _facts(delivery)
+    facts = document(delivery)
     if settings.template is None:
         return facts
     milliseconds = (delivery.occurred_at - _EPOCH) // timedelta(milliseconds=1)
@@ -195,6 +205,23 @@ def request(items: Sequence[Item], settings: Settings) -> Request:
     return Request(method="POST", url=settings.url, json=body, key=item["id"])
 
 
+def trial(settings: Settings) -> Trial:
+    """A test event carries the header `lendsignal-test: true`, whatever its body looks like."""
+    return Trial(
+        way="marked",
+        look=f"the log of {urlsplit(settings.url).hostname}",
+        sees="one POST with the header lendsignal-test: true, its body as every other, and a signature that "
+        "your receiver finds right",
+        may_count=True,
+    )
+
+
+def trial_request(items: Sequence[Item], settings: Settings, code: str) -> Request:
+    """The same with a header that tells it apart; the signature covers the body as ever."""
+    made = request(items, settings)
+    return msgspec.structs.replace(made, headers={**made.headers, "lendsignal-test": "true"})
+
+
 def classify(response: Response, count: int) -> Sequence[Outcome]:
     """By status. A moved, missing or gone endpoint waits for a person; 409 says that the id is known."""
     if response.status == 409:
@@ -202,8 +229,8 @@ def classify(response: Response, count: int) -> Sequence[Outcome]:
     return [_SET_UP.get(response.status) or by_status(response)] * count
 
 
-def _facts(delivery: Delivery) -> dict[str, Any]:
-    """The body without a template, and what placeholders stand for."""
+def document(delivery: Delivery) -> dict[str, Any]:
+    """The body without a template, and what placeholders stand for; a Kafka message has the same."""
     device, app, value, consent = delivery.device, delivery.app, delivery.value, delivery.consent
     ids = {}
     for kind, field in _IDS:

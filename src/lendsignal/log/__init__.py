@@ -11,8 +11,10 @@ from lendsignal.log.deliveries import (
     Stop,
     open_deliveries,
 )
+from lendsignal.log.feeds import FeedCounts, Feeds, open_feeds
 from lendsignal.log.folder import Bell, DataFolder, Ringer, RoleLock
-from lendsignal.log.log import Attribution, Decided, Fact, Log, Quarantined, open_log
+from lendsignal.log.keys import ID_LENGTH, ApiKey, Keys, KeyUse, open_keys
+from lendsignal.log.log import Decided, Fact, Log, open_log
 from lendsignal.log.orders import (
     EVERY,
     Again,
@@ -24,16 +26,20 @@ from lendsignal.log.orders import (
     Orders,
     open_orders,
 )
+from lendsignal.log.pulls import Pulls, PullState, open_pulls
 from lendsignal.log.pulse import Pulse, seconds_since_beat
+from lendsignal.log.quarantine import STATES, Kind, Mended, Quarantine, Quarantined, Wanted
 from lendsignal.log.relay import Acknowledged, Offer, Shelf, open_shelf
 from lendsignal.log.sqlite import damage
 from lendsignal.log.whole import refuse_damage
 
 __all__ = [
     "EVERY",
+    "ID_LENGTH",
+    "STATES",
     "Acknowledged",
     "Again",
-    "Attribution",
+    "ApiKey",
     "Bell",
     "Cancel",
     "Changes",
@@ -42,16 +48,25 @@ __all__ = [
     "Decided",
     "Deliveries",
     "Fact",
+    "FeedCounts",
+    "Feeds",
     "Given",
     "Halt",
+    "KeyUse",
+    "Keys",
+    "Kind",
     "LetGo",
     "Log",
+    "Mended",
     "Offer",
     "Open",
     "Order",
     "Orders",
     "Pause",
+    "PullState",
+    "Pulls",
     "Pulse",
+    "Quarantine",
     "Quarantined",
     "Receipt",
     "Ringer",
@@ -59,10 +74,14 @@ __all__ = [
     "Shelf",
     "Stage",
     "Stop",
+    "Wanted",
     "damage",
     "open_deliveries",
+    "open_feeds",
+    "open_keys",
     "open_log",
     "open_orders",
+    "open_pulls",
     "open_shelf",
     "refuse_damage",
     "seconds_since_beat",

@@ -162,7 +162,8 @@ class Receipt(Struct, frozen=True, array_like=True):
     """What came of one try, or of none: `what` is accepted, dead, skipped, cancelled, retry, paused or held.
 
     Times are microseconds since 1970, 0 where the request never left. `status` is the HTTP status, 0 for
-    no answer. `answer` is the beginning of the platform's answer.
+    no answer. `answer` is the beginning of the platform's answer. `stamp_us` is the moment it was sent as,
+    where that was not its own.
     """
 
     id: int
@@ -175,6 +176,7 @@ class Receipt(Struct, frozen=True, array_like=True):
     status: int = 0
     answer: bytes = b""
     bound: int = 0
+    stamp_us: int = 0
 
 
 class Dead(Struct, frozen=True):

@@ -35,6 +35,18 @@ class DataFolder:
     def relay(self) -> Path:
         return self.path / "relay.sqlite"
 
+    @property
+    def feeds(self) -> Path:
+        return self.path / "feeds.sqlite"
+
+    @property
+    def pulls(self) -> Path:
+        return self.path / "pulls.sqlite"
+
+    @property
+    def keys(self) -> Path:
+        return self.path / "keys.sqlite"
+
     def pulse(self, role: str) -> Path:
         """By which others see that the loop of that role turns."""
         return self.path / f"{role}.pulse"

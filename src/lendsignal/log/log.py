@@ -16,6 +16,7 @@ import apsw
 import msgspec
 from msgspec import Struct
 
+from lendsignal.derive import CutTable
 from lendsignal.errors import LogError
 from lendsignal.log.packing import (
     KeptRecords,
@@ -31,6 +32,8 @@ from lendsignal.log.packing import (
     state_of,
 )
 from lendsignal.log.parts import Parts
+from lendsignal.log.quarantine import SCHEMA as QUARANTINE
+from lendsignal.log.quarantine import STATES, Quarantine, Quarantined, Wanted
 from lendsignal.log.sqlite import Guard, connect, row, rows, transaction
 from lendsignal.model import Event
 from lendsignal.plan import (
@@ -86,30 +89,16 @@ create table if not exists tally (
     n integer not null,
     primary key (what, name)
 ) without rowid;
-create table if not exists quarantine (
-    id integer primary key,
-    received_us integer not null,
-    source text not null,
-    field text not null,
-    rule text not null,
-    body blob not null                  -- what was sent, contacts masked
-);
 create table if not exists imported (
     file text primary key,              -- hash of the file's content and of its map
     name text not null,
     rows integer not null,              -- rows that are durable
     done integer not null
 ) without rowid;
-create table if not exists attribution (
-    app text not null,
-    id text not null,                   -- the MMP's id of the installation
-    install_us integer,
-    media_source text,
-    campaign text,
-    retargeting integer,
-    primary key (app, id)
-) without rowid;
 """
+SCHEMA += QUARANTINE
+
+EVERY_REFUSAL = Wanted(states=STATES)
 
 PLACES_AT_HAND = 65_536
 """People whose state's place is remembered; another's is looked up."""
@@ -117,6 +106,7 @@ PLACES_AT_HAND = 65_536
 _event = msgspec.msgpack.Decoder(Event).decode
 _mark = msgspec.msgpack.Decoder(int).decode
 _source = msgspec.msgpack.Decoder(PolicySource).decode
+_cut_table = msgspec.msgpack.Decoder(CutTable).decode
 
 
 class Fact(Struct, frozen=True, gc=False):
@@ -129,7 +119,8 @@ class Fact(Struct, frozen=True, gc=False):
 class Decided(Struct, frozen=True, kw_only=True):
     """What one batch of events came to. It is kept whole or not at all.
 
-    `after` is the last event decided before, `position` the last of the batch.
+    `after` is the last event decided before, `position` the last of the batch. `policy` and `cuts` are the
+    versions that came into force with it.
     """
 
     after: int
@@ -140,31 +131,7 @@ class Decided(Struct, frozen=True, kw_only=True):
     timers: Sequence[tuple[str, Timer]]
     tally: Mapping[tuple[str, str], int]
     policy: str | None = None
-
-
-class Quarantined(Struct, frozen=True, kw_only=True):
-    """What was refused at the door: field and rule say why; `body` has contacts masked."""
-
-    received_us: int
-    source: str
-    field: str
-    rule: str
-    body: bytes
-    id: int | None = None
-
-
-class Attribution(Struct, frozen=True, kw_only=True):
-    """Where an installation came from, as the MMP says: `id` is any install-scoped id of it in `app`.
-
-    `install_us` is the moment of the installation in microseconds since 1970, `None` where not told.
-    """
-
-    app: str
-    id: str
-    install_us: int | None = None
-    media_source: str | None = None
-    campaign: str | None = None
-    retargeting: bool = False
+    cuts: str | None = None
 
 
 class Log:
@@ -174,6 +141,7 @@ class Log:
         self._db = connection
         self._lock = Guard(connection)
         self._parts = Parts(connection)
+        self.quarantine = Quarantine(connection, self._lock, self.append)
         self._states: dict[str, int] = {}
 
     # appending
@@ -206,11 +174,7 @@ class Log:
 
     def refuse(self, refused: Sequence[Quarantined]) -> None:
         """Keeps what the door refused, durably."""
-        with self._lock, transaction(self._db):
-            self._db.executemany(
-                "insert into quarantine (received_us, source, field, rule, body) values (?, ?, ?, ?, ?)",
-                [(one.received_us, one.source, one.field, one.rule, one.body) for one in refused],
-            )
+        self.quarantine.add(refused)
 
     # reading
 
@@ -308,16 +272,7 @@ class Log:
 
     def quarantined(self, limit: int = 100) -> list[Quarantined]:
         """The youngest refusals first."""
-        with self._lock:
-            found = rows(
-                self._db,
-                "select id, received_us, source, field, rule, body from quarantine order by id desc limit ?",
-                (limit,),
-            )
-        return [
-            Quarantined(id=id_, received_us=at, source=source, field=field, rule=rule, body=body)
-            for id_, at, source, field, rule, body in found
-        ]
+        return self.quarantine.find(EVERY_REFUSAL, limit)
 
     def refusals(self) -> dict[tuple[str, str], int]:
         """How many events were refused, by field and rule."""
@@ -393,6 +348,8 @@ class Log:
         )
         if decided.policy is not None:
             self._db.execute("insert or replace into note values ('policy', ?)", (decided.policy.encode(),))
+        if decided.cuts is not None:
+            self._db.execute("insert or replace into note values ('cuts', ?)", (decided.cuts.encode(),))
 
     def _kept_states(self, keys: Iterable[str]) -> dict[str, KeptState]:
         """The states as they are kept; where each stands is remembered for the commit."""
@@ -474,35 +431,6 @@ class Log:
                 for what, name, n in self._db.execute("select what, name, n from tally where n <> 0")
             }
 
-    # attribution
-
-    def attribute(self, installations: Iterable[Attribution]) -> None:
-        """Keeps where installations came from, durably; what was known of the same app and id is replaced."""
-        with self._lock, transaction(self._db):
-            self._db.executemany(
-                "insert or replace into attribution values (?, ?, ?, ?, ?, ?)",
-                [
-                    (one.app, one.id, one.install_us, one.media_source, one.campaign, int(one.retargeting))
-                    for one in installations
-                ],
-            )
-
-    def attributions(self) -> list[Attribution]:
-        """Every installation whose origin is known, by app and id."""
-        with self._lock:
-            found = rows(self._db, "select * from attribution order by app, id")
-        return [
-            Attribution(
-                app=app,
-                id=id_,
-                install_us=install_us,
-                media_source=media_source,
-                campaign=campaign,
-                retargeting=bool(retargeting),
-            )
-            for app, id_, install_us, media_source, campaign, retargeting in found
-        ]
-
     # who works here
 
     def note_sender(self, mark: int) -> None:
@@ -536,6 +464,34 @@ class Log:
         with self._lock:
             found = row(self._db, "select body from note where name = ?", (f"policy {version}",))
         return None if found is None else _source(found[0])
+
+    # tiers
+
+    def cuts(self) -> str | None:
+        """The version of the tiers' cuts that the last decided event was decided by."""
+        with self._lock:
+            found = row(self._db, "select body from note where name = 'cuts'")
+        return None if found is None else bytes(found[0]).decode()
+
+    def keep_cuts(self, table: CutTable, events: Sequence[Event]) -> None:
+        """Keeps a table of cuts and the events that put it into force, together."""
+        with self._lock, transaction(self._db):
+            self._db.execute(
+                "insert or ignore into note values (?, ?)", (f"cuts {table.version}", encode(table))
+            )
+            self.append(events)
+
+    def cut_table(self, version: str) -> CutTable | None:
+        """The cuts of that version."""
+        with self._lock:
+            found = row(self._db, "select body from note where name = ?", (f"cuts {version}",))
+        return None if found is None else _cut_table(found[0])
+
+    def cut_tables(self) -> list[CutTable]:
+        """Every table of cuts there ever was, oldest first."""
+        with self._lock:
+            found = rows(self._db, "select body from note where name glob 'cuts *'")
+        return sorted((_cut_table(body) for (body,) in found), key=lambda table: table.made_us)
 
     def close(self) -> None:
         with self._lock:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from lendsignal.derive import Ledger
-from lendsignal.model import Consent, Contact, Conversion, Origin, SkipReason
+from lendsignal.model import Consent, Contact, Conversion, Money, Origin, SkipReason
 from lendsignal.plan import Entry, Known, Opened, Penned, Planned, Rebound, Record, Seen, UserState, Withdrawn
 from lendsignal.resolve import Binding, Mark, Snapshot, Touches
 
@@ -37,6 +37,7 @@ class KeptState(Struct, frozen=True, array_like=True, gc=False):
     test: bool
     forgotten_us: int
     consent_us: int
+    person: str | None = None
 
 
 class KeptPart(Struct, frozen=True, array_like=True, gc=False):
@@ -75,6 +76,7 @@ class KeptPlanned(Struct, frozen=True, array_like=True, tag=0, gc=False):
     entries: tuple[Entry, ...]
     predicted: bool
     tier_version: str | None
+    value: Money | None = None
 
 
 class KeptRebound(Struct, frozen=True, array_like=True, tag=1, gc=False):
@@ -141,6 +143,7 @@ def pack_state(state: UserState, number_of: NumberOf) -> bytes:
             state.test,
             state.forgotten_us,
             state.consent_us,
+            state.person,
         )
     )
 
@@ -165,6 +168,7 @@ def state_of(kept: KeptState, part_at: PartAt) -> UserState:
         kept.test,
         kept.forgotten_us,
         kept.consent_us,
+        kept.person,
     )
 
 
@@ -189,6 +193,7 @@ def pack_records(records: Sequence[Record], number_of: NumberOf) -> bytes:
             record.entries,
             conversion.predicted,
             conversion.tier_version,
+            conversion.value,
         )
         kept.append(planned if isinstance(record, Planned) else KeptRebound(record.record, planned))
     return encode(KeptRecords(origins, [_kept_known(one, number_of) for one in known], kept))
@@ -233,6 +238,7 @@ def records_of(kept: KeptRecords, part_at: PartAt) -> list[Record]:
             planned.history,
             planned.predicted,
             planned.tier_version,
+            planned.value,
         )
         if isinstance(one, KeptPlanned):
             found.append(Planned(conversion, known[planned.known], planned.entries))

@@ -21,7 +21,7 @@ def refuse_damage(folder: DataFolder, *, sends: bool = True) -> None:
 
     `sends`: a sender is about to work here; from then on deliveries that are missing have been lost.
     """
-    for path in (folder.log, folder.deliveries, folder.orders, folder.relay):
+    for path in (folder.log, folder.deliveries, folder.orders, folder.relay, folder.feeds, folder.keys):
         if path.exists() and not os.access(path, os.R_OK | os.W_OK):
             raise LogError(f"{path} may not be read and written by this user; {GUIDE}")
         wrong = None if is_lost(path) else damage(path, LOOK_SECONDS)

@@ -17,7 +17,8 @@ class Origin(Struct, frozen=True, array_like=True, gc=False):
     """What an event gives to every conversion that is derived from it. Times are microseconds since 1970.
 
     `occurred_us` is what platforms are told, `binds_us` the moment whose device counts: they are apart
-    where only the day is known. `amount` is the principal or the payment, `fee` what the lender earns on it.
+    where only the day is known. `amount` is the principal or the payment, `fee` what the lender earns on it,
+    `predicted` what the lender's own model says of the user.
     """
 
     brand: str
@@ -35,6 +36,7 @@ class Origin(Struct, frozen=True, array_like=True, gc=False):
     amount: Money | None = None
     fee: Money | None = None
     test: bool = False
+    predicted: Money | None = None
 
 
 class Conversion(Struct, frozen=True, array_like=True, gc=False):
@@ -43,6 +45,7 @@ class Conversion(Struct, frozen=True, array_like=True, gc=False):
     `id` is a hash of what it is, so a retry, a replay or a second server makes the same id.
     `certain` is false where the history does not tell whether a first really is the first.
     `origin` is shared by the conversions of one event; its facts can be asked of each of them.
+    `value` is what a conversion of the lender's own is worth by its own rule.
     """
 
     id: str
@@ -52,6 +55,7 @@ class Conversion(Struct, frozen=True, array_like=True, gc=False):
     history: bool = False
     predicted: bool = False
     tier_version: str | None = None
+    value: Money | None = None
 
     @property
     def brand(self) -> str:
@@ -118,7 +122,8 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """One conversion on its way to one destination: all that a destination's `encode` may look at.
 
     `id` is the conversion's id; `name` and `value` are those of the route, frozen when it was planned;
-    `device` is one login snapshot, frozen at the first claim. Only what the firewall allows is here.
+    `device` is one login snapshot, frozen at the first claim, `seen_us` when that login was (microseconds
+    since 1970; `None`: not known). Only what the firewall allows is here.
     """
 
     id: str
@@ -130,6 +135,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     value: Money | None = None
     contact: Contact | None = None
     consent: Consent | None = None
+    seen_us: int | None = None
 
 
 def conversion_id(portfolio: str, person: str, about: str, name: str) -> str:

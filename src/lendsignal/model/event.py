@@ -37,6 +37,7 @@ class EventType(StrEnum):
     CONSENT_CHANGED = "consent_changed"
     POLICY_CHANGED = "lendsignal.policy_changed"
     PEN_EXPIRED = "lendsignal.pen_expired"
+    TIERS_CUT = "lendsignal.tiers_cut"
 
 
 KEY_FIELD: Mapping[str, str] = {

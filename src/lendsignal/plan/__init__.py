@@ -1,7 +1,8 @@
 """Which conversion goes where."""
 
-from lendsignal.plan.decide import Decision, Timer, Verdict, decide, is_not_routed, reopened
+from lendsignal.plan.decide import Decision, Timer, Verdict, decide, is_not_routed, people_of, reopened
 from lendsignal.plan.policy import (
+    People,
     Policy,
     PolicySource,
     Step,
@@ -10,6 +11,7 @@ from lendsignal.plan.policy import (
     double_counting,
     known_conversions,
     version_of,
+    with_cuts,
 )
 from lendsignal.plan.records import (
     RECORDS_PER_EVENT,
@@ -25,8 +27,9 @@ from lendsignal.plan.records import (
     record_id,
     record_of,
 )
-from lendsignal.plan.settings import RouteSettings, ValueRule
-from lendsignal.plan.state import Opened, Penned, Seen, UserState
+from lendsignal.plan.settings import RouteSettings, ValueRule, ValueSettings
+from lendsignal.plan.state import Opened, Penned, Seen, UserState, person_state_key
+from lendsignal.plan.value import value_of
 
 __all__ = [
     "RECORDS_PER_EVENT",
@@ -35,6 +38,7 @@ __all__ = [
     "Known",
     "Opened",
     "Penned",
+    "People",
     "Placed",
     "Planned",
     "Policy",
@@ -48,6 +52,7 @@ __all__ = [
     "Timer",
     "UserState",
     "ValueRule",
+    "ValueSettings",
     "Verdict",
     "Withdrawn",
     "compile_policy",
@@ -57,8 +62,12 @@ __all__ = [
     "event_of",
     "is_not_routed",
     "known_conversions",
+    "people_of",
+    "person_state_key",
     "record_id",
     "record_of",
     "reopened",
+    "value_of",
     "version_of",
+    "with_cuts",
 ]

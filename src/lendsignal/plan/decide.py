@@ -5,7 +5,6 @@ it is in `lendsignal.decide`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from enum import StrEnum
 from hashlib import blake2b
 from zlib import crc32
@@ -14,23 +13,34 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lendsignal.derive import derive
+from lendsignal.derive import (
+    Expression,
+    Facts,
+    Others,
+    derive,
+    is_tier,
+    made_certain,
+    others_of,
+    with_user,
+    within_person,
+    without_user,
+)
 from lendsignal.model import (
     ONCE_PER_KEY,
     Consent,
     Conversion,
     Event,
-    Money,
-    Origin,
     SkipReason,
     is_touch,
     key_of,
     to_us,
 )
 from lendsignal.model.moment import EPOCH, MICROSECOND
+from lendsignal.model.rates import Rates
 from lendsignal.plan.policy import Policy, Step
 from lendsignal.plan.records import Entry, Known, Planned, Rebound, Record, Withdrawn, record_id
-from lendsignal.plan.state import OPEN, PENNED, RECENT, Opened, Penned, Seen, UserState
+from lendsignal.plan.state import OPEN, PENNED, RECENT, Opened, Penned, Seen, UserState, person_state_key
+from lendsignal.plan.value import value_of
 from lendsignal.resolve import Binding, Snapshot, Touches, device_at, existed_at, first_install, with_touch
 
 OPEN_FOR_US = 14 * 86_400_000_000
@@ -45,10 +55,6 @@ CLOCK_FLAGS = frozenset(("clock_ahead", "clock_corrected"))
 
 TAKES_BACK = frozenset(("disbursement_reversed", "loan_cancelled", "repayment_reversed", "consent_changed"))
 """Types of which what is planned or waits may have to be taken back."""
-
-PER_EVENT = frozenset({"registration", "application", "credit", "disbursement", "repeat_loan", "repayment"})
-"""Conversions that a revision of their event never fires again, tiers beside them; the others fire once
-by themselves."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -75,12 +81,16 @@ class Timer(Struct, frozen=True, gc=False):
 
 
 class Decision(Struct, frozen=True, gc=False):
-    """What follows from one event. Without records and timers the event changed the state at most."""
+    """What follows from one event. Without records and timers the event changed the state at most.
+
+    `people` are the states of the user's person that changed with it.
+    """
 
     state: UserState
     verdict: Verdict
     records: tuple[tuple[int, Record], ...] = ()
     timers: tuple[Timer, ...] = ()
+    people: tuple[UserState, ...] = ()
 
 
 def decide(
@@ -89,17 +99,21 @@ def decide(
     event: Event,
     policy: Policy,
     opened: Mapping[int, Planned] | None = None,
+    people: Mapping[str, UserState] | None = None,
 ) -> Decision:
     """The state after one event and the records that follow from it, the same in every replay.
 
     `opened` holds the planned records that `reopened` named for this event; they are only needed for a
-    touch that came late. A duplicate or a conflicting repeat changes nothing.
+    touch that came late. `people` holds the states that `people_of` named. A duplicate or a conflicting
+    repeat changes nothing.
     """
     at, now = to_us(event.occurred_at), to_us(event.received_at)
     weighed = _weighed(state, event, at)
     if weighed.verdict is not TAKEN:
         return Decision(state, weighed.verdict)
-    state = _noted(weighed.state, event, at)
+    before, state = state, _noted(weighed.state, event, at)
+    if policy.test and not state.test and state.key in policy.test:
+        state = replace(state, test=True)
     found: list[Record] = []
     timers: Sequence[Timer] = ()
     if is_touch(event):
@@ -116,16 +130,23 @@ def decide(
     elif event.type == "lendsignal.pen_expired":
         state, expired = _expired(state, at, policy, now)
         found += expired
-    ledger, conversions = derive(state.ledger, event, policy.derive, (at, now))
+    ledger, conversions = derive(state.ledger, event, policy.rules, (at, now), state.touches)
     if ledger is not state.ledger:
         state = replace(state, ledger=ledger)
+    if policy.test_rule is not None and not state.test and _is_test(state, event, policy.test_rule, at):
+        state = replace(state, test=True)
+    changed: tuple[UserState, ...] = ()
+    if state.person is not None:
+        changed = _united(before, state, people or {})
+    if conversions and (state.person is not None or policy.across_brands or policy.history_is_whole):
+        conversions = _settled(state, conversions, people or {}, policy)
     if conversions:
         state, fresh, timers = _planned(state, weighed, conversions, event.test, policy, now)
         found += fresh
     if not found and not state.opened:
-        return Decision(state, TAKEN, (), tuple(timers))
+        return Decision(state, TAKEN, (), tuple(timers), changed)
     records = tuple(enumerate(found, record_id(sequence, 0)))
-    return Decision(_opened(state, records, policy, now), TAKEN, records, tuple(timers))
+    return Decision(_opened(state, records, policy, now), TAKEN, records, tuple(timers), changed)
 
 
 def reopened(state: UserState, event: Event) -> Sequence[int]:
@@ -134,6 +155,13 @@ def reopened(state: UserState, event: Event) -> Sequence[int]:
         return ()
     at = to_us(event.occurred_at)
     return [one.record for one in state.opened if at <= one.binds_us]
+
+
+def people_of(state: UserState, event: Event) -> Sequence[str]:
+    """The keys of the states that the user shares with others of the person: `decide` wants these."""
+    if event.person_id is None and state.person is None:
+        return ()
+    return [person_state_key(one) for one in (state.person, event.person_id) if one is not None]
 
 
 def is_not_routed(planned: Planned) -> bool:
@@ -155,7 +183,9 @@ def _weighed(state: UserState, event: Event, at: int) -> _Weighed:
     content = _content(event)
     key = key_of(event) if event.type in ONCE_PER_KEY else None
     if key is not None:
-        name = _hash64(f"{event.type}\x1f{key}".encode())
+        # A fact that was told for analytics may still come to be optimised for: each has its own memory.
+        told = "" if event.purpose == "optimisation" else f"\x1f{event.purpose}"
+        name = _hash64(f"{event.type}\x1f{key}{told}".encode())
         remembered = {**state.seen, name: Seen(event.revision, content, at)}
         seen = state.seen.get(name)
         if seen is None:
@@ -187,7 +217,8 @@ def _repeated(event: Event, content: int, at: int, earlier: Seen) -> Verdict:
 def _noted(state: UserState, event: Event, at: int) -> UserState:
     """Consent as it was changed last, by the time it occurred; contact and test mark as they come in."""
     changes = event.type == "consent_changed" and event.consent is not None and at >= state.consent_us
-    if not changes and event.contact is None and event.test <= state.test:
+    linked = event.person_id is not None and event.person_id != state.person
+    if not changes and not linked and event.contact is None and event.test <= state.test:
         return state
     return replace(
         state,
@@ -195,7 +226,45 @@ def _noted(state: UserState, event: Event, at: int) -> UserState:
         consent_us=at if changes else state.consent_us,
         contact=event.contact or state.contact,
         test=state.test or event.test,
+        person=event.person_id or state.person,
     )
+
+
+def _united(before: UserState, state: UserState, people: Mapping[str, UserState]) -> tuple[UserState, ...]:
+    """The person's state with what this user had first; a user who turned out to be somebody else leaves."""
+    changed: list[UserState] = []
+    assert state.person is not None
+    key = person_state_key(state.person)
+    if before.person is not None and before.person != state.person:
+        left = people.get(person_state_key(before.person))
+        if left is not None:
+            changed.append(replace(left, ledger=without_user(left.ledger, state.key)))
+    known = people.get(key) or UserState(key)
+    ledger = with_user(known.ledger, state.key, state.ledger)
+    if ledger is not known.ledger:
+        changed.append(replace(known, ledger=ledger))
+    return tuple(changed)
+
+
+def _settled(
+    state: UserState, conversions: list[Conversion], people: Mapping[str, UserState], policy: Policy
+) -> list[Conversion]:
+    """What is first by the user's own history, as it is with all the person's users in scope.
+
+    Over several brands nobody but the lender can say that a user of one was never another's, for an old
+    borrower of another brand may not have been heard of yet.
+    """
+    rules, whole = policy.derive, policy.history_is_whole
+    if state.person is not None or (policy.across_brands and not whole):
+        others = Others(whole=True)
+        if state.person is not None:
+            person = people.get(person_state_key(state.person))
+            if person is not None:
+                others = others_of(person.ledger, state.key, across=policy.across_brands)
+        if policy.across_brands:
+            others = Others(others.had, whole)
+        conversions = within_person(conversions, others, rules.portfolio, per_grant=rules.tiers.per_grant)
+    return made_certain(conversions) if whole else conversions
 
 
 def _touched(
@@ -319,10 +388,10 @@ def _planned(
     for conversion in conversions:
         name = conversion.name
         if weighed.revises or test or state.test:
-            is_tier = name.startswith("credit_top")
-            if weighed.revises and (is_tier or name in PER_EVENT):
+            tier = is_tier(name)
+            if weighed.revises and (tier or name in policy.per_event):
                 continue
-            if is_tier and (state.test or test):
+            if tier and (state.test or test):
                 continue
         if not weighed.remembers:
             conversion = replace(conversion, history=True)
@@ -378,10 +447,10 @@ def _entries(state: UserState, conversion: Conversion, app: str, policy: Policy)
     steps = policy.steps.get((app, conversion.name))
     if steps is None:
         return ()
-    return tuple([_entry(step, state, conversion) for step in steps])
+    return tuple([_entry(step, state, conversion, policy.rates) for step in steps])
 
 
-def _entry(step: Step, state: UserState, conversion: Conversion) -> Entry:
+def _entry(step: Step, state: UserState, conversion: Conversion, rates: Rates) -> Entry:
     origin = conversion.origin
     test = state.test or origin.test
     skip: SkipReason | None = None
@@ -393,22 +462,20 @@ def _entry(step: Step, state: UserState, conversion: Conversion) -> Entry:
         skip = SkipReason.NO_CONSENT
     if step.rule is None:
         return Entry(step.destination, step.kind, step.name, None, step.settle_us, skip)
-    value = None if test else _value(step, origin)
+    value = None if test else value_of(step.rule, conversion, step.currency, rates)
     return Entry(step.destination, step.kind, step.name, value, step.settle_us, skip, value is None)
 
 
-def _value(step: Step, origin: Origin) -> Money | None:
-    """What the route says the conversion is worth; `None` where there is nothing to say or no gain."""
-    match step.rule:
-        case "principal":
-            money = origin.amount
-        case "fee":
-            money = origin.fee
-        case float() | int() as fixed:
-            return Money(_decimal(fixed), step.currency) if step.currency else None
-        case _:
-            return None
-    return money if money is not None and money.amount > 0 else None
+def _is_test(state: UserState, event: Event, rule: Expression, at: int) -> bool:
+    """Whether the lender's rule says that this is no customer. Once said of somebody, it stays."""
+    if rule.types is not None and event.type not in rule.types:
+        return False
+
+    def snapshot() -> Snapshot | None:
+        binding = device_at(state.touches, at)
+        return None if binding is None else binding.snapshot
+
+    return rule.holds(Facts(event, state.ledger, snapshot))
 
 
 def _allows(consent: Consent | None, default: bool | None) -> bool:
@@ -463,7 +530,3 @@ def _content(event: Event) -> int:
 
 def _hash64(data: bytes) -> int:
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "big", signed=True)
-
-
-def _decimal(fixed: float) -> Decimal:
-    return Decimal(repr(fixed))

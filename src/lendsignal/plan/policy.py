@@ -6,8 +6,20 @@ from hashlib import blake2b
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from lendsignal.derive import BUILT_IN, DerivePolicy
+from lendsignal.derive import (
+    BUILT_IN,
+    CutTable,
+    DerivePolicy,
+    Expression,
+    Rules,
+    compiled,
+    is_tier,
+    rules_of,
+    with_table,
+)
+from lendsignal.model.rates import Rate, Rates
 from lendsignal.plan.settings import RouteSettings, ValueRule
 from lendsignal.resolve import ResolveSettings
 
@@ -44,6 +56,13 @@ class Step(Struct, frozen=True, array_like=True):
     unasked: bool
 
 
+class People(Struct, frozen=True, kw_only=True):
+    """Who is no customer: `test` are person keys (`brand:user_id`), `test_rule` an expression in CEL."""
+
+    test: frozenset[str] = frozenset()
+    test_rule: str | None = None
+
+
 class PolicySource(Struct, frozen=True, kw_only=True):
     """A policy as the log keeps it: plain data, from which `compile_policy` always makes the same policy.
 
@@ -56,20 +75,33 @@ class PolicySource(Struct, frozen=True, kw_only=True):
     routes: tuple[RouteSettings, ...]
     targets: Mapping[str, Target]
     consent_default: Mapping[str, bool] = {}
+    people: People = People()
+    rates: tuple[Rate, ...] = ()
+    rates_good_for: timedelta = timedelta(days=7)
 
 
 class Policy(Struct, frozen=True, kw_only=True):
     """Everything decisions depend on beside the state and the event.
 
     `steps` lists what a conversion is sent as, by the app it is bound to; `routed` the (brand, conversion)
-    pairs that some route takes.
+    pairs that some route takes. `per_event` are the conversions that a revision of their event never fires
+    again, tiers beside them. `test` is who is no customer, `test_rule` how others are found out.
+    `across_brands`: a loan with one brand is no first after one with another. `history_is_whole`: who has no
+    loan in the log had none.
     """
 
     version: str
     derive: DerivePolicy
+    rules: Rules
     resolve: ResolveSettings
     steps: Mapping[tuple[str, str], tuple[Step, ...]]
     routed: frozenset[tuple[str, str]]
+    rates: Rates
+    per_event: frozenset[str]
+    test: frozenset[str] = frozenset()
+    test_rule: Expression | None = None
+    across_brands: bool = False
+    history_is_whole: bool = False
 
 
 def version_of(source: PolicySource) -> str:
@@ -78,7 +110,10 @@ def version_of(source: PolicySource) -> str:
 
 
 def compile_policy(source: PolicySource) -> Policy:
-    """The policy that routes and targets make together; `double_counting` has found nothing in them."""
+    """The policy that routes and targets make together; `double_counting` has found nothing in them.
+
+    Raises `InputError` where an expression cannot be compiled: `check` has refused it before.
+    """
     steps: dict[tuple[str, str], list[Step]] = {}
     for route in source.routes:
         target = source.targets[route.to]
@@ -100,11 +135,30 @@ def compile_policy(source: PolicySource) -> Policy:
     return Policy(
         version=version_of(source),
         derive=source.derive,
+        rules=rules_of(source.derive),
         resolve=source.resolve,
         steps={key: tuple(found) for key, found in steps.items()},
         routed=frozenset((brands[app], conversion) for app, conversion in steps),
+        rates=Rates(source.rates, source.rates_good_for),
+        per_event=PER_EVENT
+        | {name for name, custom in source.derive.custom.items() if custom.once_per == "event"},
+        test=source.people.test,
+        test_rule=None if source.people.test_rule is None else compiled(source.people.test_rule, "bool"),
+        across_brands=source.derive.across_brands,
+        history_is_whole=source.derive.history == "whole",
     )
 
+
+def with_cuts(source: PolicySource, table: CutTable | None) -> PolicySource:
+    """The policy with the cuts of a table, where its tiers are cut out of the lender's own grants."""
+    tiers = with_table(source.derive.tiers, table)
+    if tiers is source.derive.tiers:
+        return source
+    return replace(source, derive=replace(source.derive, tiers=tiers))
+
+
+PER_EVENT = frozenset({"registration", "application", "credit", "disbursement", "repeat_loan", "repayment"})
+"""Built-in conversions that fire with every event of their kind; the others fire once by themselves."""
 
 FIRSTS = frozenset({"registration", "application", "first_application", "first_credit", "first_loan"})
 
@@ -188,10 +242,9 @@ def _same_money(one: str, other: str) -> bool:
     if "repeat_loan" not in pair:
         return True
     (rest,) = pair - {"repeat_loan"}
-    return rest not in FIRSTS and not rest.startswith("credit_top")
+    return rest not in FIRSTS and not is_tier(rest)
 
 
 def known_conversions(derive: DerivePolicy) -> list[str]:
-    """Every conversion a route may name, tiers of the cut table included."""
-    tiers = [f"credit_top{share}" for share in sorted({cut.share for cut in derive.tiers.cuts})]
-    return [*BUILT_IN, *tiers]
+    """Every conversion a route may name, tiers and the lender's own included."""
+    return [*BUILT_IN, *derive.tiers.names(), *derive.custom]

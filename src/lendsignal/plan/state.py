@@ -49,6 +49,8 @@ class Opened(Struct, frozen=True, array_like=True, gc=False):
 class UserState(Struct, frozen=True, array_like=True, gc=False):
     """All that decisions know of one user. Events older than `forgotten_us` may be forgotten repeats.
 
+    `person` is the `person_id` that the user was last said to be. What a person's users share is a state of
+    its own, under `person_state_key`, of which only the ledger is used (`derive.person`).
     `seen` are business facts, `recent` events without a business key, oldest first; both by a hash of what
     names them. `consent` is the one that occurred latest, at `consent_us`.
     """
@@ -65,3 +67,9 @@ class UserState(Struct, frozen=True, array_like=True, gc=False):
     test: bool = False
     forgotten_us: int = 0
     consent_us: int = 0
+    person: str | None = None
+
+
+def person_state_key(person_id: str) -> str:
+    """The key of the state that a person's users share; no user has it, for every brand has a name."""
+    return f":{person_id}"

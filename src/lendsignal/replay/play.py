@@ -32,6 +32,10 @@ class Player:
         self.sent = 0
         self.refused = 0
 
+    def close(self) -> None:
+        """Ends the connection."""
+        self._connection.close()
+
     def play(self, events: Sequence[Mapping[str, Any]], until_us: int) -> None:
         """Sends events that arrive by `until_us`, moves the clock there, and waits until all is done.
 

@@ -1,29 +1,38 @@
 """What the record says: funnels, first install against last login, deliveries, one event's life."""
 
+from lendsignal.report.attribution import AttributionReport, attribution
 from lendsignal.report.bindings import Bindings, bindings
+from lendsignal.report.coverage import Coverage, coverage
 from lendsignal.report.delivery import DeliveryReport, delivery
 from lendsignal.report.explain import Render, explain
 from lendsignal.report.funnel import Funnel, funnel
 from lendsignal.report.layout import Column, Report, Table
 from lendsignal.report.life import Explanation
 from lendsignal.report.reports import Reports, all_reports
+from lendsignal.report.spend import SpendReport, spend
 from lendsignal.report.tables import Tables, load
 
 __all__ = [
+    "AttributionReport",
     "Bindings",
     "Column",
+    "Coverage",
     "DeliveryReport",
     "Explanation",
     "Funnel",
     "Render",
     "Report",
     "Reports",
+    "SpendReport",
     "Table",
     "Tables",
     "all_reports",
+    "attribution",
     "bindings",
+    "coverage",
     "delivery",
     "explain",
     "funnel",
     "load",
+    "spend",
 ]

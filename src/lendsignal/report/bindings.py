@@ -38,6 +38,8 @@ select c.seq, c.type, c.key, c.amount, c.currency, v.event_id is not null as is_
 from counted c join bound b using (seq)
 left join installation l on l.number = coalesce(b.last_login, b.held)
 left join installation f on f.number = coalesce(b.first_install, b.held)
+asof left join origin lo on lo.installation = l.number and c.at_us >= lo.from_us
+asof left join origin fo on fo.installation = f.number and c.at_us >= fo.from_us
 left join (
     select distinct user, event_id from conversion where name = 'first_loan' and certain
 ) v on v.user = c.user and v.event_id = c.event_id
@@ -76,7 +78,7 @@ def bindings(tables: Tables, *, label: Label | None = None) -> Bindings:
     `label` splits the rows of the first table further, by event type and business key.
     """
     source = SLICE_OF["media_source"]
-    laid = LAID.format(last=source.format(i="l"), first=source.format(i="f"))
+    laid = LAID.format(last=source.format(i="l", o="lo"), first=source.format(i="f", o="fo"))
     tables.db.execute(laid, {"types": LOAN_EVENTS})
     return Bindings(
         title="First install against last login",

@@ -83,7 +83,13 @@ class Render(Protocol):
     """What makes the request of a delivery again, as its destination would, without its secret."""
 
     def __call__(
-        self, delivery: int, record: Planned | Rebound, entry: Entry, binding: Binding | None, /
+        self,
+        delivery: int,
+        record: Planned | Rebound,
+        entry: Entry,
+        binding: Binding | None,
+        stamp_us: int,
+        /,
     ) -> Request | Skip | None: ...
 
 
@@ -466,14 +472,15 @@ class _Story:
         receipts: Sequence[Receipt],
         row: Open | None,
     ) -> dict[str, Any] | None:
-        """The request as it goes, or went: for the device that was bound when it left."""
+        """The request as it goes, or went: for the device and at the moment that counted when it left."""
         render = self._outlets.get(entry.destination)
         if render is None:
             return None
         bound = row.bound if row is not None else receipts[-1].bound if receipts else 0
         holding = self._records.get(bound)
         binding = holding.binding if isinstance(holding, Rebound) else record.binding
-        made = render(name, record, entry, binding)
+        stamp_us = row.stamp_us if row is not None else receipts[-1].stamp_us if receipts else 0
+        made = render(name, record, entry, binding, stamp_us)
         match made:
             case None:
                 return None

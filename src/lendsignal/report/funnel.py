@@ -8,7 +8,7 @@ from lendsignal.report.layout import MONEY, SHARE, Cell, Report, Table, columns,
 from lendsignal.report.rates import THIN, Rate
 from lendsignal.report.tables import Tables
 
-Slice: TypeAlias = Literal["media_source", "campaign", "app"]
+Slice: TypeAlias = Literal["channel", "media_source", "campaign", "app"]
 """What a report may be sliced by: all of them are facts of the installation an event is bound to."""
 
 Rule: TypeAlias = Literal["last_login", "first_install"]
@@ -30,15 +30,18 @@ NO_TOUCH = "(no touch)"
 NOT_ATTRIBUTED = "(not attributed)"
 
 SLICE_OF: Mapping[Slice, str] = {
+    "channel": f"case when {{i}}.number is null then '{NO_TOUCH}'"
+    f" else coalesce(nullif({{o}}.channel, ''), '{NOT_ATTRIBUTED}') end",
     "media_source": f"case when {{i}}.number is null then '{NO_TOUCH}'"
-    f" else coalesce(nullif({{i}}.media_source, ''), '{NOT_ATTRIBUTED}') end",
+    f" else coalesce(nullif({{o}}.media_source, ''), nullif({{o}}.channel, ''), '{NOT_ATTRIBUTED}') end",
     "campaign": f"case when {{i}}.number is null then '{NO_TOUCH}'"
-    f" when coalesce({{i}}.media_source, '') = '' then '{NOT_ATTRIBUTED}'"
-    " when coalesce({i}.campaign, '') = '' then {i}.media_source"
-    " else {i}.media_source || ' / ' || {i}.campaign end",
+    f" when coalesce({{o}}.media_source, '') = '' then '{NOT_ATTRIBUTED}'"
+    " when coalesce({o}.campaign, '') = '' then {o}.media_source"
+    " else {o}.media_source || ' / ' || {o}.campaign end",
     "app": f"coalesce(nullif({{i}}.app, ''), nullif(c.app, ''), '{NO_TOUCH}')",
 }
-"""SQL of what an event is counted under: `{i}` is the installation it is bound to, `c` the event."""
+"""SQL of what an event is counted under: `{i}` is the installation it is bound to, `{o}` where that came from
+by then, `c` the event."""
 
 STEPS = """
 create or replace temp table step_taken as
@@ -73,6 +76,7 @@ left join own o on o.user = c.user
 left join numbered n on n.user = c.user and n.loan_id = c.loan_id
 left join bound b on b.seq = c.seq
 left join installation i on i.number = coalesce(b.{rule}, b.held)
+asof left join origin o on o.installation = i.number and c.at_us >= o.from_us
 """
 
 
@@ -90,7 +94,7 @@ def funnel(tables: Tables, *, by: Slice | None = None, binding: Rule = "last_log
     this one, with a 95 % Wilson interval. Users marked as test, superseded revisions and reversed loans and
     payments are left out and counted in the notes.
     """
-    part = "''" if by is None else SLICE_OF[by].format(i="i")
+    part = "''" if by is None else SLICE_OF[by].format(i="i", o="o")
     tables.db.execute(STEPS.format(part=part, rule=binding), {"default_dpd": tables.default_dpd})
     return Funnel(
         title="Funnel" if by is None else f"Funnel by {by.replace('_', ' ')}, {binding.replace('_', ' ')}",
@@ -102,15 +106,21 @@ def funnel(tables: Tables, *, by: Slice | None = None, binding: Rule = "last_log
 
 
 def left_out(tables: Tables) -> tuple[str, ...]:
-    """What no report counts, in words, each only where there is any."""
+    """What a report of events counts beside the usual, and what none counts; each only where there is any."""
     not_taken = tables.rows(
         "select verdict, count(*) from event where verdict <> 'taken' and not test group by 1 order by 1"
     )
+    analytics = tables.number("select count(*) from counted where analytics and not superseded and not test")
     told = [
+        (
+            analytics,
+            "events told for analytics alone counted beside those told for optimisation;"
+            " they make no conversion and are never sent",
+        ),
         (tables.number("select count(*) from tester"), "test users left out"),
         *((n, f"events with the verdict {verdict} not counted") for verdict, n in not_taken),
         (
-            tables.number("select count(*) from counted where superseded and not test"),
+            tables.number("select count(*) from counted where superseded and not analytics and not test"),
             "events superseded by a higher revision not counted",
         ),
         (

@@ -46,6 +46,7 @@ class StoredEvent(Struct, frozen=True, gc=False):
     revision: int = 0
     test: bool = False
     history: bool = False
+    purpose: str = "optimisation"
     application_id: str | None = None
     grant_id: str | None = None
     loan_id: str | None = None

@@ -8,10 +8,13 @@ docs/reference/reports.md.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
+from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo
 
 import apsw
 import duckdb
@@ -22,7 +25,7 @@ from msgspec import Struct
 from lendsignal.clock import MICROSECOND, from_us, to_us
 from lendsignal.derive import DerivePolicy, binds_at
 from lendsignal.errors import Damaged
-from lendsignal.log import DataFolder, Deliveries, Log, Stage
+from lendsignal.log import DataFolder, Deliveries, Feeds, Log, Stage
 from lendsignal.log.deliveries import unpacked
 from lendsignal.log.sqlite import DAMAGE, connect, rows
 from lendsignal.model import ONCE_PER_KEY, TOUCH_TYPES, Event
@@ -48,17 +51,26 @@ create table event (
     seq bigint, type varchar, user varchar, event_id varchar, key varchar, loan_id varchar,
     at_us bigint, binds_us bigint, received_us bigint, app varchar, amount decimal(38, 8),
     currency varchar, fee decimal(38, 8), loan_number integer, dpd integer, revision integer,
-    verdict varchar, test boolean, history boolean);
+    verdict varchar, test boolean, history boolean, analytics boolean);
 create table touch (
     user varchar, at_us bigint, event_id varchar, received_us bigint, app varchar,
     own integer, installation integer, seen_us bigint, test boolean);
 create table tester (user varchar);
 create table installation (
-    number integer, id varchar, app varchar, device integer, shown boolean, install_us bigint,
-    media_source varchar, campaign varchar, retargeting boolean);
+    number integer, id varchar, app varchar, device integer, shown boolean);
 create table attribution (
-    app varchar, id varchar, install_us bigint, media_source varchar, campaign varchar,
-    retargeting boolean, installation integer);
+    feed varchar, mmp varchar, app varchar, id varchar, kind varchar, at_us bigint, day varchar,
+    channel varchar, media_source varchar, campaign varchar, campaign_id varchar, ad_set varchar,
+    ad_set_id varchar, ad varchar, ad_id varchar, installation integer);
+create table recorded (
+    feed varchar, mmp varchar, app varchar, id varchar, name varchar, at_us bigint, day varchar,
+    conversion varchar, amount decimal(38, 8), currency varchar, sent_by varchar, kind varchar,
+    is_primary boolean, channel varchar, media_source varchar, campaign varchar, campaign_id varchar,
+    copies bigint);
+create table spend (
+    feed varchar, account varchar, day varchar, channel varchar, media_source varchar, campaign varchar,
+    campaign_id varchar, ad_set varchar, ad_set_id varchar, ad varchar, ad_id varchar, country varchar,
+    currency varchar, amount decimal(38, 8), impressions bigint, clicks bigint);
 create table conversion (
     record bigint, id varchar, name varchar, user varchar, event_id varchar, event_type varchar,
     loan_id varchar, loan_number integer, at_us bigint, received_us bigint, planned_us bigint,
@@ -83,12 +95,27 @@ with reversal as (
         and type in ('disbursement_reversed', 'loan_cancelled', 'repayment_reversed')
     group by all
 ), standing as (
-    select *, type in (select unnest($once)) and key is not null
-        and seq <> max(seq) over (partition by user, type, coalesce(key, seq::varchar)) as superseded
+    -- of a fact that was told for both purposes the telling for optimisation stands
+    select *, seq - if(analytics, 4000000000000000000, 0) as weight, type in (select unnest($once))
+        and key is not null
+        and weight <> max(weight) over (partition by user, type, coalesce(key, seq::varchar)) as superseded
     from event where verdict = 'taken'
 )
-select s.*, coalesce(r.at_us >= s.at_us, false) as reversed
+select s.* exclude (weight), coalesce(r.at_us >= s.at_us, false) as reversed
 from standing s left join reversal r on r.user = s.user and r.type = s.type and r.key = s.key
+"""
+
+ORIGIN = """
+create table origin as
+with coming as (  -- a return to the same installation through an ad leaves its origin as it is
+    select *, row_number() over (partition by installation order by at_us, feed, kind, id) as place
+    from attribution where installation is not null and kind <> 're_engagement'
+)
+select installation, channel, media_source, campaign, campaign_id,
+    -- what happened before an MMP noticed belongs to the first origin all the same
+    case when place = 1 then -9223372036854775807 else at_us end as from_us
+from coming
+qualify row_number() over (partition by installation, from_us order by place desc) = 1
 """
 
 BOUND = """
@@ -166,7 +193,7 @@ _whole_event = msgspec.msgpack.Decoder(Event).decode
 
 _EVENT_COLUMNS = (
     "seq type user event_id key loan_id at_us binds_us received_us app amount currency fee loan_number dpd "
-    "revision verdict history"
+    "revision verdict history analytics"
 ).split()
 _CONVERSION_COLUMNS = (
     "record id name user event_id event_type loan_id loan_number at_us received_us planned_us certain test "
@@ -188,6 +215,8 @@ class Tables:
         """How long after an event a first touch still answers for it, by the policy in force."""
         self.default_dpd = DerivePolicy(portfolio="").default_dpd
         """Days past due from which a loan counts as lost, by the policy in force."""
+        self.zones: Mapping[str, ZoneInfo] = {}
+        """The time zone of each app, in which its days are counted; of one that is not known, UTC."""
         self.unread_records = 0
         """Records that the sender has not read yet: their deliveries are planned, and nothing more."""
         self.not_routed = 0
@@ -230,14 +259,15 @@ class Tables:
         self.close()
 
 
-def load(folder: DataFolder) -> Tables:
+def load(folder: DataFolder, *, recorded: bool = False) -> Tables:
     """The tables of a data folder as it stands; empty ones where it keeps nothing yet.
 
-    The deliveries are read first, so that whatever they speak of is in the log. Raises `LogError` where a
-    file is damaged.
+    What MMPs say they recorded is read where `recorded` says so: it is as much as the events, and few reports
+    look at it. The deliveries are read first, so that whatever they speak of is in the log. Raises `LogError`
+    where a file is damaged.
     """
     tables = Tables()
-    with reading(folder.deliveries) as sent, reading(folder.log) as logged:
+    with reading(folder.deliveries) as sent, reading(folder.log) as logged, reading(folder.feeds) as told:
         gathered = Installations()
         snapshots = Snapshots(gathered)
         position = 0
@@ -247,10 +277,14 @@ def load(folder: DataFolder) -> Tables:
             touches = _load_events(tables, logged, log.position(), policy, snapshots)
             conversions = _load_records(tables, logged, snapshots)
             _number(tables, gathered, touches, conversions)
-            _load_attribution(tables, logged, gathered)
             tables.not_routed = log.tally().get(("not_routed", ""), 0)
         if sent is not None:
             position = _load_sent(tables, sent)
+        if told is not None:
+            _load_feeds(tables, Feeds(told), gathered)
+            if recorded:
+                _load_recorded(tables, Feeds(told))
+    tables.db.execute(ORIGIN)
     tables.db.execute(COUNTED, {"once": sorted(ONCE_PER_KEY)})
     tables.db.execute(BOUND, {"settle": tables.settle_us, "pen_after": tables.pen_after_us})
     tables.db.execute(DELIVERY, {"position": position})
@@ -282,6 +316,7 @@ def _policy(tables: Tables, log: Log) -> DerivePolicy:
     source = None if version is None else log.policy_source(version)
     if source is None:
         return DerivePolicy(portfolio="")
+    tables.zones = {app.name: ZoneInfo(app.timezone) for app in source.derive.apps.values()}
     tables.settle_us = source.resolve.settle // MICROSECOND
     tables.pen_after_us = source.resolve.pen_after // MICROSECOND
     tables.default_dpd = source.derive.default_dpd
@@ -343,6 +378,7 @@ def _load_events(
                 event.revision,
                 verdict,
                 event.history,
+                event.purpose == "analytics",
             )
         )
         if len(arriving) == AT_ONCE:
@@ -548,28 +584,66 @@ def _touches_of(touches: _Touches, places: Sequence[int]) -> Touches:
     )
 
 
-def _load_attribution(tables: Tables, db: apsw.Connection, gathered: Installations) -> None:
-    """Fills `attribution`, and tells the installations where they came from."""
-    if not rows(db, "select 1 from sqlite_master where name = 'attribution'"):
-        return
-    found = Log(db).attributions()
-    tables.fill(
+_AD = "ad.channel ad.media_source ad.campaign ad.campaign_id"
+_WHOLE_AD = f"{_AD} ad.ad_set ad.ad_set_id ad.ad ad.ad_id"
+_ATTRIBUTED = f"feed mmp app id at_us {_WHOLE_AD}".split()
+_RECORDED = f"feed mmp app id name at_us conversion currency sent_by copies {_AD}".split()
+_SPENT = f"feed account country currency impressions clicks {_WHOLE_AD}".split()
+"""What is read of each noun of `model.attribution`, into columns of the last word's name."""
+
+
+def _load_feeds(tables: Tables, feeds: Feeds, gathered: Installations) -> None:
+    """Fills `attribution` and `spend`."""
+    attributed, spent = attrgetter(*_ATTRIBUTED), attrgetter(*_SPENT)
+    _fill_in_parts(
+        tables,
         "attribution",
-        app=[one.app for one in found],
-        id=[one.id for one in found],
-        install_us=_numbers([one.install_us for one in found]),
-        media_source=[one.media_source for one in found],
-        campaign=[one.campaign for one in found],
-        retargeting=[one.retargeting for one in found],
-        installation=_numbers([gathered.of(one.app, one.id) for one in found]),
+        [*_ATTRIBUTED, "kind", "day", "installation"],
+        (
+            (*attributed(one), one.kind.value, _day(tables, one.app, one.at_us), gathered.of(one.app, one.id))
+            for one in feeds.attributions()
+        ),
     )
-    tables.db.execute(
-        "update installation set install_us = a.install_us, media_source = a.media_source,"
-        " campaign = a.campaign, retargeting = a.retargeting"
-        " from (select * from attribution where installation is not null"
-        "   qualify row_number() over (partition by installation order by install_us desc, id) = 1) a"
-        " where a.installation = installation.number"
+    _fill_in_parts(
+        tables,
+        "spend",
+        [*_SPENT, "day", "amount"],
+        ((*spent(one), one.day.isoformat(), str(one.amount)) for one in feeds.spend()),
     )
+
+
+def _load_recorded(tables: Tables, feeds: Feeds) -> None:
+    """Fills `recorded`."""
+    recorded = attrgetter(*_RECORDED)
+    _fill_in_parts(
+        tables,
+        "recorded",
+        [*_RECORDED, "kind", "is_primary", "day", "amount"],
+        (
+            (
+                *recorded(one),
+                one.kind.value,
+                one.primary,
+                _day(tables, one.app, one.at_us),
+                None if one.amount is None else str(one.amount),
+            )
+            for one in feeds.recorded()
+        ),
+    )
+
+
+def _fill_in_parts(
+    tables: Tables, table: str, columns: Sequence[str], arriving: Iterator[tuple[Any, ...]]
+) -> None:
+    names = [column.rpartition(".")[2] for column in columns]
+    while part := list(islice(arriving, AT_ONCE)):
+        tables.fill_rows(table, names, part)
+
+
+def _day(tables: Tables, app: str, at_us: int) -> str:
+    """The app's own day; empty where the moment is not told."""
+    zone: tzinfo = tables.zones.get(app, UTC)
+    return from_us(at_us).astimezone(zone).date().isoformat() if at_us else ""
 
 
 def _load_sent(tables: Tables, db: apsw.Connection) -> int:

@@ -40,6 +40,9 @@ IDS: Mapping[str, tuple[str, Shape]] = {
 }
 """Parameter → our name and its form. MOCK-CHOICE for the forms: the documents show them by example."""
 
+SYSTEMS = one_of(*"android ios windows windows-phone macos linux tvos chromeos".split())
+"""MOCK-CHOICE: required, as the developer guide has it; the events page leaves it out of its list."""
+
 OTHERS: Mapping[str, Shape] = {
     "environment": one_of("production", "sandbox"),
     "ip_address": IPV4,
@@ -116,6 +119,8 @@ def first_problem(
         return 404, "Device not found", "device: no session of it is known"
     if settings.adjust_opted_out & set(ids.values()):
         return 451, "Device is opted out", "device: opted out"
+    if not SYSTEMS.fits(given.get("os_name")):
+        return 400, "Bad event state", f"os_name: must be {SYSTEMS.says}"
     for name, shape in OTHERS.items():
         if name in given and not shape.fits(given[name]):
             return 400, "Bad event state", f"{name}: must be {shape.says}"

@@ -39,6 +39,7 @@ from lendsignal.sandbox import (
     tiktok,
     webhook,
 )
+from lendsignal.sandbox.allowance import Allowance
 from lendsignal.sandbox.chaos import chaos
 from lendsignal.sandbox.fault import Fault, Faults, from_header
 from lendsignal.sandbox.memory import Memory
@@ -66,6 +67,7 @@ class Sandbox:
         self.memory = memory
         self.faults = faults
         self.latest = Latest()
+        self.allowance = Allowance()
         self.stand_ins: dict[str, tuple[Judge, Broken]] = {
             adjust.HOST: (partial(adjust.judge, self.latest), adjust.broken),
             **dict.fromkeys(appsflyer.HOSTS, (appsflyer.judge, appsflyer.broken)),
@@ -81,7 +83,7 @@ class Sandbox:
             google_ads.HOST: (partial(google_ads.judge, memory.has), google_ads.broken),
             google_app.HOST: (google_app.judge, google_app.broken),
             google_data_manager.HOST: (
-                partial(google_data_manager.judge, memory.has),
+                partial(google_data_manager.paced, self.allowance, memory.has),
                 google_data_manager.broken,
             ),
             **dict.fromkeys(settings.webhooks, (webhook.judge, webhook.broken)),
@@ -312,6 +314,7 @@ def inspection(sandbox: Sandbox) -> Starlette:
     async def reset(_: Request) -> Response:
         memory.reset()
         sandbox.latest.forget()
+        sandbox.allowance.forget()
         faults.play(())
         return as_json({"reset": True})
 

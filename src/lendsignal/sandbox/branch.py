@@ -58,7 +58,10 @@ USER: Mapping[str, Shape] = {
     **dict.fromkeys("os_version user_agent country language brand model app_version sdk".split(), TEXT),
     **dict.fromkeys("screen_dpi screen_height screen_width".split(), NUMBER),
     "ip": ADDRESS,
-    "advertising_ids": OBJECT,
+    "advertising_ids": Shape(
+        "an object of ids",
+        lambda value: isinstance(value, dict) and all(FILLED.fits(each) for each in value.values()),
+    ),
     **dict.fromkeys((*DMA, "limit_ad_tracking", "disable_ad_network_callouts"), FLAG),
 }
 EVENT: Mapping[str, Shape] = {

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from lendsignal.clock import to_us
+from lendsignal.sandbox.allowance import Allowance
 from lendsignal.sandbox.google import bearer, broken, envelope, snake
 from lendsignal.sandbox.settings import GoogleAccount, SandboxSettings
 from lendsignal.sandbox.shape import CURRENCY, FILLED, SHA256, Shape, is_number, is_whole, matching, one_of
@@ -28,6 +29,8 @@ INGEST, STATUS = "/v1/events:ingest", "/v1/requestStatus:retrieve"
 MAX_EVENTS, MAX_DESTINATIONS, MAX_IDENTIFIERS = 2000, 10, 10
 WINDOW_US = 90 * 86_400 * 1_000_000
 """MOCK-CHOICE: the longest click-through window; the action's own is not known here."""
+SOON_US = 300 * 1_000_000
+"""MOCK-CHOICE: how far ahead of our clock an event may lie; the page has no figure for it."""
 KEPT_US = 50 * 86_400 * 1_000_000
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
@@ -76,6 +79,22 @@ class Violation(Struct, frozen=True):
     reason: str
 
 
+def paced(allowance: Allowance, has: Has, asked: Asked, settings: SandboxSettings, now_us: int) -> Answer:
+    """What `judge` says, or 429 where the project has had its requests of this minute ("limits")."""
+    most = settings.google_per_minute
+    if most is None or asked.method != "POST" or allowance.takes(bearer(asked), now_us, most):
+        return judge(has, asked, settings, now_us)
+    refused = refuse(429, "", "quota: the project's requests of a minute are used up", now_us)
+    limit = {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": "RATE_LIMIT_EXCEEDED",
+        "domain": "googleapis.com",
+        "metadata": {"quota_limit": "IngestionRequestsPerMinutePerProject", "quota_limit_value": str(most)},
+    }
+    body = envelope(429, "Quota exceeded: requests per minute", [limit])
+    return msgspec.structs.replace(refused, body=body)
+
+
 def judge(has: Has, asked: Asked, settings: SandboxSettings, now_us: int) -> Answer:
     """What Google would answer at `now_us`: every event of a request is looked at later, or none is."""
     match asked.method, asked.path:
@@ -112,7 +131,7 @@ def ingested(has: Has, asked: Asked, settings: SandboxSettings, now_us: int) -> 
     references = {each.get("reference", "") for each in destinations}
     encoding = body.get("encoding")
     for index, event in enumerate(events):
-        wrong += event_problems(event, f"events[{index}]", encoding, references)
+        wrong += event_problems(event, f"events[{index}]", encoding, references, now_us)
     if wrong:
         first = _row_of(wrong[0])
         return refuse(400, account_id, said(wrong[0]), now_us, rows=count, violations=wrong, index=first,
@@ -294,13 +313,15 @@ def destination_problems(destination: dict[str, Any], account: GoogleAccount, wh
     return [Violation(f"{where}.product_destination_id", "INVALID_CONVERSION_ACTION_ID")]
 
 
-def event_problems(event: Any, where: str, encoding: Any, references: set[str]) -> list[Violation]:
+def event_problems(
+    event: Any, where: str, encoding: Any, references: set[str], now_us: int
+) -> list[Violation]:
     """Each rule of basic validation that an event breaks."""
     if not isinstance(event, dict):
         return [Violation(where, "INVALID_EVENT")]
     found = [Violation(f"{where}.{snake(key)[:40]}", "INVALID_ARGUMENT") for key in event.keys() - EVENT_KEYS]
     checks: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-        "eventTimestamp": (lambda value: moment_us(value) is not None, "EVENT_TIME_INVALID"),
+        "eventTimestamp": (lambda value: is_past(value, now_us), "EVENT_TIME_INVALID"),
         "eventSource": (SOURCES.fits, "INVALID_ENUM_VALUE"),
         "transactionId": (FILLED.fits, "INVALID_FORMAT"),
         "currency": (CURRENCY.fits, "INVALID_CURRENCY_CODE"),
@@ -369,6 +390,12 @@ def moment_us(text: Any) -> int | None:
         return to_us(datetime.fromisoformat(text).astimezone(UTC))
     except ValueError:
         return None
+
+
+def is_past(text: Any, now_us: int) -> bool:
+    """Whether it is a time, and none that lies ahead."""
+    moment = moment_us(text)
+    return moment is not None and moment <= now_us + SOON_US
 
 
 def take(event: dict[str, Any], account: str, now_us: int) -> Taken:

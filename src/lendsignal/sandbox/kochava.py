@@ -101,6 +101,9 @@ def first_problem(item: dict[str, Any]) -> str | None:
         each = data["device_ids"].get(name)
         if each is not None and (not UUID.fits(each) or each == ZERO_UUID):
             return f"device_ids.{name}: must be a UUID that names somebody"
+    for name in ("sum", "price"):  # MOCK-CHOICE: the page shows numbers and says nothing of text
+        if name in data.get("event_data", {}) and not is_number(data["event_data"][name]):
+            return f"event_data.{name}: must be a number"
     return None
 
 

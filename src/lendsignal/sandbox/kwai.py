@@ -115,6 +115,8 @@ def problems(found: dict[str, Any], shapes: Mapping[str, Shape], required: Any) 
     """Every required field that is missing, then every field that does not fit."""
     yield from (f"{key}: required" for key in required if key not in found)
     yield from misfits(found, shapes)
+    if found.keys() & {"value", "revenue"} and "currency" not in found:
+        yield "currency: required with an amount"
 
 
 def refuse(account: str, now_us: int, why: str, *, status: int = 200, item: Any = None) -> Answer:

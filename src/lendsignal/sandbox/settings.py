@@ -56,7 +56,8 @@ class SandboxSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, for
     `google_ads`: customer id → account, for the Google Ads and the Data Manager API. `google_clicks`: the
     click ids Google knows; when given, others are not found. `google_tokens`: client id, or e-mail of a
     service account → the access token it gets. `google_verdict_seconds`: how long a Data Manager request is
-    processed. `google_app`: link id → developer token.
+    processed. `google_per_minute`: how many Data Manager requests a minute a project has; 300 by Google's
+    page. `google_app`: link id → developer token.
     `latency_ms`: added to every answer. `chaos`: the seed of a mix of every fault, played from the start;
     `chaos_late_ms`: after how long its late answers come.
     """
@@ -87,6 +88,7 @@ class SandboxSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, for
     google_clicks: frozenset[str] | None = None
     google_tokens: dict[str, str] = {}
     google_verdict_seconds: float = 0
+    google_per_minute: int | None = None
     google_app: dict[str, str] = {}
     latency_ms: float = 0
     chaos: int | None = None

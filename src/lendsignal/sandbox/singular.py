@@ -112,6 +112,9 @@ def form_problem(given: Mapping[str, str]) -> str | None:
     for name in ("data_sharing_options", "global_properties"):
         if name in given and not isinstance(decoded(given[name].encode()), dict):
             return f"invalid argument: {name}"
+    shared = decoded(given.get("data_sharing_options", "{}").encode())
+    if not isinstance(shared.get("limit_data_sharing", False), bool):
+        return "invalid argument: data_sharing_options"
     return None
 
 

@@ -11,11 +11,14 @@ from lendsignal.settings.lines import toml_positions, with_lines
 from lendsignal.settings.notation import DURATION, duration, duration_text, key_path, toml_text
 from lendsignal.settings.reading import read
 from lendsignal.settings.reference import Field, describe, schema
+from lendsignal.settings.templates import Template, Unfolded, unfolded
 from lendsignal.settings.words import words
 
 __all__ = [
     "DURATION",
     "Field",
+    "Template",
+    "Unfolded",
     "describe",
     "duration",
     "duration_text",
@@ -24,6 +27,7 @@ __all__ = [
     "schema",
     "toml_positions",
     "toml_text",
+    "unfolded",
     "with_lines",
     "words",
 ]

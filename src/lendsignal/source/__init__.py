@@ -1,31 +1,74 @@
 """How events come in, and what is asked of them at the door."""
 
-from lendsignal.source.attribution import read_attribution
+from lendsignal.source.body import Held
 from lendsignal.source.door import Door
 from lendsignal.source.intake import Full, Intake
-from lendsignal.source.meters import SourceMeters
+from lendsignal.source.keys import Access, Keyring, access_of
+from lendsignal.source.kinds import Kit, PullPlan, feed_kinds
+from lendsignal.source.mending import Mender, Patch, kept_of, patched, shown_of, through_again
+from lendsignal.source.meters import SourceMeters, rule_word
 from lendsignal.source.openapi import event_schema, openapi
+from lendsignal.source.pull import Puller, PullMeters, PullSettings, pull_all
+from lendsignal.source.pulled import INNER_KEY, INNER_PATH, InnerDoor, IntoTheLog, OverTheDoor
 from lendsignal.source.reading import Reader, derived_id, masked, read_array, read_event, read_json, reader_of
 from lendsignal.source.relay import Relay, RelayDoor
-from lendsignal.source.settings import DoorSettings, SourceSettings
+from lendsignal.source.segment_door import SEGMENT_PATHS, SegmentDoor
+from lendsignal.source.settings import (
+    EVERY_SCOPE,
+    DoorSettings,
+    KeySettings,
+    SegmentSettings,
+    SourceSettings,
+)
+from lendsignal.source.watch import QuarantineMeters, QuarantineStanding, quarantine_standing
 
 __all__ = [
+    "EVERY_SCOPE",
+    "INNER_KEY",
+    "INNER_PATH",
+    "SEGMENT_PATHS",
+    "Access",
     "Door",
     "DoorSettings",
     "Full",
+    "Held",
+    "InnerDoor",
     "Intake",
+    "IntoTheLog",
+    "KeySettings",
+    "Keyring",
+    "Kit",
+    "Mender",
+    "OverTheDoor",
+    "Patch",
+    "PullMeters",
+    "PullPlan",
+    "PullSettings",
+    "Puller",
+    "QuarantineMeters",
+    "QuarantineStanding",
     "Reader",
     "Relay",
     "RelayDoor",
+    "SegmentDoor",
+    "SegmentSettings",
     "SourceMeters",
     "SourceSettings",
+    "access_of",
     "derived_id",
     "event_schema",
+    "feed_kinds",
+    "kept_of",
     "masked",
     "openapi",
+    "patched",
+    "pull_all",
+    "quarantine_standing",
     "read_array",
-    "read_attribution",
     "read_event",
     "read_json",
     "reader_of",
+    "rule_word",
+    "shown_of",
+    "through_again",
 ]

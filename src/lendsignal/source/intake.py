@@ -76,6 +76,11 @@ class Intake:
             self.damage = str(error)
             logger.error("no event is taken or decided until the log is repaired and the service restarted")
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so many wait that hardly anything is taken: known before a request's body is read."""
+        return self._count >= self._limit
+
     def submit(
         self,
         events: Sequence[Event],

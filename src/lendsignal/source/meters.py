@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from lendsignal.log import Quarantined
 from lendsignal.metrics import OTHER, QUICK, Meters, event_word
@@ -52,6 +52,29 @@ class SourceMeters(Meters):
             "source",
             "rule",
         )
+        self._unusable = self.counter(
+            "lendsignal_ids_unusable_total",
+            "Ids of devices, and contacts, that name nobody and were left out of events that were taken.",
+            "source",
+            "id",
+        )
+        self._turned_away = self.counter(
+            "lendsignal_door_turned_away_total",
+            "Requests turned away before any event was looked at; `source` is empty without a good key.",
+            "source",
+            "why",
+        )
+        self._passed = self.counter(
+            "lendsignal_segment_passed_over_total",
+            "Segment calls that are no event, by the configuration or for want of a user.",
+            "source",
+            "why",
+        )
+        self._keys_left = self.gauge(
+            "lendsignal_source_keys_left_seconds",
+            "Until the last API key of a source ends; absent where one never does.",
+            "source",
+        )
         self._waiting = self.gauge(
             "lendsignal_intake_waiting_events", "Events that wait to be written into the log."
         )
@@ -61,6 +84,8 @@ class SourceMeters(Meters):
         self._trouble = self.gauge(
             "lendsignal_disk_trouble", "1: the role could not write when it last tried.", "role"
         )
+        self.keys_left: Callable[[], Mapping[str, float]] = dict
+        """Seconds until the last key of each source ends."""
         self.waiting = 0
         self.trouble = False
 
@@ -70,14 +95,27 @@ class SourceMeters(Meters):
         if status == 202:
             self._durable.of().took(seconds)
 
+    def turned_away(self, source: str, why: str) -> None:
+        """One request that a key, a limit or its form stopped."""
+        self._turned_away.add(source, why)
+
+    def passed_over(self, source: str, why: str) -> None:
+        """One Segment call that was understood and is no event."""
+        self._passed.add(source, why)
+
     def written(self, events: Sequence[Event], refused: Sequence[Quarantined], seconds: float) -> None:
         """What one commit of the intake made durable."""
         for (source, kind), n in Counter((one.source, one.type) for one in events).items():
             self._taken.add(source, event_word(kind), n=n)
+        for event in events:
+            for flag in event.flags:
+                if flag.startswith("unusable_"):
+                    self._unusable.add(event.source, flag.removeprefix("unusable_"))
         for one in refused:
             self._refused.add(one.source, rule_word(one.rule))
         self._commits.of().took(seconds)
 
     def sample(self) -> None:
+        self._keys_left.stand({(source,): seconds for source, seconds in self.keys_left().items()})
         self._waiting.set(self.waiting)
         self._trouble.stand({("core",): float(self.trouble)})

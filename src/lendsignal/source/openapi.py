@@ -8,8 +8,10 @@ from msgspec import Meta, defstruct
 
 from lendsignal import __version__
 from lendsignal.model import KEY_FIELD, Event
+from lendsignal.source.feeds.paths import feed_paths
 from lendsignal.source.reading import AMOUNTS
 from lendsignal.source.relay import relay_paths
+from lendsignal.source.segment_door import segment_paths
 from lendsignal.source.settings import DoorSettings
 
 OURS = ("source", "flags", "contact", "history", "received_at")
@@ -58,7 +60,7 @@ def event_schema() -> dict[str, Any]:
 
 
 def openapi(settings: DoorSettings) -> dict[str, Any]:
-    """OpenAPI 3.1 for the event calls, the client relay and the health pages."""
+    """OpenAPI 3.1 for the event calls, Segment's and MMPs' calls, the client relay and the health pages."""
     event = event_schema()
     definitions = event.pop("$defs")
     event.pop("$schema")
@@ -68,7 +70,8 @@ def openapi(settings: DoorSettings) -> dict[str, Any]:
     problem = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     refusals = {
         "400": "the body cannot be read",
-        "401": "no API key, or an unknown one",
+        "401": "no API key, or one that is unknown or has ended",
+        "403": "the API key lacks the scope",
         "413": f"more than {settings.max_events} events or {settings.max_bytes} bytes",
         "415": "an encoding other than gzip",
         "422": "refused: field and rule say why; kept in quarantine",
@@ -116,11 +119,14 @@ def openapi(settings: DoorSettings) -> dict[str, Any]:
                             },
                         },
                         "401": {"description": refusals["401"], **problem},
+                        "403": {"description": refusals["403"], **problem},
                         "404": {"description": "unknown", **problem},
                     },
                 }
             },
             **relay_paths(problem),
+            **feed_paths(problem),
+            **segment_paths(),
             **{
                 path: {
                     "get": {
@@ -143,6 +149,7 @@ def openapi(settings: DoorSettings) -> dict[str, Any]:
             "schemas": schemas,
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer"},
+                "writeKey": {"type": "http", "scheme": "basic"},
                 "installation": {"type": "http", "scheme": "bearer", "bearerFormat": "relay token"},
             },
         },
@@ -165,6 +172,14 @@ ANSWERS: dict[str, Any] = {
             "event_id": _TEXT,
             "status": {"const": "accepted"},
             "flags": {"type": "array", "items": _TEXT},
+            "warnings": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["field", "rule"],
+                    "properties": {"field": _TEXT, "rule": _TEXT},
+                },
+            },
         },
     },
     "Refused": {

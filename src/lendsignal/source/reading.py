@@ -5,7 +5,7 @@ The door and the file import both come through `read_event`: there is one way to
 
 import json
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
@@ -16,7 +16,18 @@ import msgspec
 from msgspec import Struct
 
 from lendsignal.errors import InputError
-from lendsignal.model import KEY_FIELD, TOUCH_TYPES, App, Consent, Device, Event, Instalment, contact_of
+from lendsignal.model import (
+    KEY_FIELD,
+    TOUCH_TYPES,
+    App,
+    Consent,
+    Contact,
+    Device,
+    Event,
+    Instalment,
+    contact_of,
+)
+from lendsignal.source.ids import ZERO_RULE, Warned, odd_ids
 
 EARLIEST = datetime(2005, 1, 1, tzinfo=UTC)
 """Nothing of interest happened to a loan app before; 1970 is a missing time in disguise."""
@@ -117,25 +128,31 @@ def read_event(
     source: str = "",
     history: bool = False,
     ordinal: str = "",
+    contact: Contact | None = None,
+    flags: Sequence[str] = (),
+    warnings: list[Warned] | None = None,
 ) -> Event:
     """The event that a decoded JSON object is. `found` is used up.
 
-    `ordinal` makes derived ids of rows apart that are equal otherwise. Raises `InputError` with field
-    and rule; never with a value.
+    `ordinal` makes derived ids of rows apart that are equal otherwise. `contact` and `flags` are those of an
+    event that came in before and is mended. An id that names nobody is left out and flagged; what the
+    sender should mend goes into `warnings`. Raises `InputError` with field and rule; never with a value.
     """
     if not OURS.isdisjoint(found):
         raise InputError(
             next(field for field in ("source", "flags", "contact") if field in found), "is set by us"
         )
-    flags: list[str] = []
-    sent_at = _moment(found.pop("sent_at"), "sent_at") if "sent_at" in found else None
+    flags = list(flags)
+    if contact is not None:
+        found["contact"] = contact
+    sent_at = read_moment(found.pop("sent_at"), "sent_at") if "sent_at" in found else None
     if "email" in found or "phone" in found:
         contact, unusable = contact_of(_text(found, "email"), _text(found, "phone"))
         flags += [f"unusable_{name}" for name in unusable]
         if contact is not None:
             found["contact"] = contact
     if reader.sets_received_at and "received_at" in found:
-        received_at = _moment(found["received_at"], "received_at")
+        received_at = read_moment(found["received_at"], "received_at")
     elif "received_at" in found:
         raise InputError("received_at", "is set by us when the event arrives")
     found["received_at"] = received_at
@@ -146,9 +163,11 @@ def read_event(
         raise InputError("type", "names beginning with 'lendsignal.' are ours")
     if "occurred_at" not in found:
         raise InputError("occurred_at", "is needed: RFC 3339 with an offset, or epoch milliseconds")
-    occurred = _moment(found["occurred_at"], "occurred_at")
+    occurred = read_moment(found["occurred_at"], "occurred_at")
     found["occurred_at"] = _plausible(occurred, sent_at, received_at, kind, found, reader, flags)
     _where(found, kind, reader)
+    if "device" in found:
+        _without_odd_ids(found, reader, flags, warnings)
     if kind == "consent_changed" and not found.get("consent"):
         raise InputError("consent", "is needed for consent_changed")
     key = KEY_FIELD.get(kind)
@@ -175,12 +194,37 @@ def read_event(
     return event
 
 
+def _without_odd_ids(
+    found: dict[str, Any], reader: Reader, flags: list[str], warnings: list[Warned] | None
+) -> None:
+    """Leaves out of the device the ids that name nobody, and flags the event."""
+    device = found["device"]
+    if not isinstance(device, dict):
+        return
+    app = reader.apps.get(found.get("app") or "")
+    odd = odd_ids(device, None if app is None else app.platform)
+    if not odd:
+        return
+    bad = [kind for kind, rule in odd.items() if rule is not ZERO_RULE]
+    found["device"] = {name: value for name, value in device.items() if name not in bad}
+    flags += [f"unusable_{kind}" for kind in bad]
+    if warnings is not None:
+        warnings += [Warned(f"device.{kind}", rule) for kind, rule in odd.items()]
+
+
 def _refuse_amount(name: str, amount: Decimal) -> None:
     """Raises `InputError` for an amount that we do not keep."""
     if not (amount.is_finite() and 0 <= amount < LARGEST):
         raise InputError(name, "must be a number from 0 to 10^15; undo with a reversal, not a minus")
     if -int(amount.as_tuple().exponent) > DECIMALS:
         raise InputError(name, f"may have {DECIMALS} digits behind the point")
+
+
+def occurred_at_of(found: Mapping[str, Any]) -> datetime:
+    """When an event object says that it happened. Raises `InputError` where it does not."""
+    if "occurred_at" not in found:
+        raise InputError("occurred_at", "is needed: RFC 3339 with an offset, or epoch milliseconds")
+    return read_moment(found["occurred_at"], "occurred_at")
 
 
 def derived_id(kind: str, brand: str, key: str, occurred_at: datetime, ordinal: str = "") -> str:
@@ -202,7 +246,7 @@ def masked(raw: bytes, limit: int = 4096) -> bytes:
             return msgspec.json.encode(_shown(found, SHOWN))[:limit]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
-    text = _without_contacts(raw[: 4 * limit].decode("utf-8", "replace"))
+    text = without_contacts(raw[: 4 * limit].decode("utf-8", "replace"))
     return re.sub(r"\d", "#", text).encode()[:limit]
 
 
@@ -217,16 +261,22 @@ def _shown(found: object, known: Container[str]) -> object:
         }
     if isinstance(found, list):
         return [_shown(value, known) for value in found]
-    return _without_contacts(found[:256]) if isinstance(found, str) else found
+    return without_contacts(found[:256]) if isinstance(found, str) else found
 
 
 def _could_be_a_phone(field: str, value: object) -> bool:
     """Text of digits where neither an id nor an amount or a date belongs."""
-    digits = isinstance(value, str) and re.fullmatch(r"[\d\s()+-]{7,}", value)
-    return bool(digits) and not field.endswith("_id") and field not in (*AMOUNTS, "due_date")
+    named = field.endswith("_id") or field in (*AMOUNTS, "due_date")
+    return isinstance(value, str) and not named and looks_like_a_phone(value)
 
 
-def _without_contacts(text: str) -> str:
+def looks_like_a_phone(text: str) -> bool:
+    """Seven digits or more, with what stands between the digits of a phone number."""
+    return re.fullmatch(r"[\d\s()+-]{7,}", text) is not None
+
+
+def without_contacts(text: str) -> str:
+    """The text with whatever looks like an e-mail address or an international number blotted out."""
     text = re.sub(r"[^\s\"'<>,;:]+@[^\s\"'<>,;:]*", "[e-mail]", text)
     return re.sub(r"\+\d[\d\s().-]{5,}\d", "[phone]", text)
 
@@ -292,7 +342,7 @@ def _where(found: dict[str, Any], kind: str, reader: Reader) -> None:
         raise InputError("app", "is needed where the brand has several apps and a device is given")
 
 
-def _moment(value: object, field: str) -> datetime:
+def read_moment(value: object, field: str) -> datetime:
     """An aware UTC datetime from RFC 3339 text or epoch milliseconds."""
     if isinstance(value, datetime):
         return value if value.tzinfo is UTC else value.astimezone(UTC)

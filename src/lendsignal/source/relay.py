@@ -26,7 +26,9 @@ from lendsignal.destination.relay import address_of
 from lendsignal.errors import LogError
 from lendsignal.log import Shelf
 from lendsignal.model.event import Key
-from lendsignal.source.door import Problem
+from lendsignal.source import answers
+from lendsignal.source.answers import Problem
+from lendsignal.source.keys import Keyring
 
 BODY_LIMIT = 65_536
 """Bytes of a request's body."""
@@ -128,8 +130,8 @@ class Allowance:
 class RelayDoor:
     """Answers the back end and the apps.
 
-    `relays` and `secrets` are by name, and by the names that a relay had before. `keys` maps the SHA-256
-    of an API key to its source's name; `woken` is called when an app has acknowledged something.
+    `relays` and `secrets` are by name, and by the names that a relay had before. `keys` are the back ends'
+    API keys; `woken` is called when an app has acknowledged something.
     """
 
     def __init__(
@@ -139,7 +141,7 @@ class RelayDoor:
         shelf: Shelf,
         clock: Clock,
         *,
-        keys: Mapping[str, str],
+        keys: Keyring,
         woken: Callable[[], None],
         steady: Callable[[], float],
     ) -> None:
@@ -161,8 +163,7 @@ class RelayDoor:
 
     async def token(self, request: Request) -> Response:
         """A token for one user's installation, for a back end with an API key."""
-        if sha256(_bearer(request).encode()).hexdigest() not in self._keys:
-            raise Refusal(401, "unauthorised", "an API key is needed: Authorization: Bearer <key>")
+        self._admit(request)
         wanted = await _read(request, Wanted)
         relay = self._relay(wanted.relay)
         address = address_of(relay.brand, wanted.user_id, relay.kind, wanted.installation)
@@ -192,6 +193,14 @@ class RelayDoor:
         if n:
             self._woken()
         return _answer({"acknowledged": n})
+
+    def _admit(self, request: Request) -> None:
+        """The back end's API key must be good for this."""
+        try:
+            access = self._keys.admit(request.headers.get("authorization", "").encode("latin-1"), "relay")
+            self._keys.wait(access)
+        except answers.Refusal as no:
+            raise Refusal(no.status, no.title, no.detail, retry_after=no.retry_after) from None
 
     def _relay(self, name: str | None) -> Relay:
         """The relay of that name; without one the only one there is."""

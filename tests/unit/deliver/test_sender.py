@@ -1052,7 +1052,8 @@ def test_a_request_can_be_made_again_for_people_without_its_secret(tmp_path: Pat
     with platform(verdicts("accepted")) as played, Desk(tmp_path, acme(), sandbox=played.url) as desk:
         desk.tell(*borrower()).quiet()
         ((number, record),) = planned(desk, "disbursement")
-        made = rendered(desk.outlets["acme-ng"], APPS)(number * 64, record, record.entries[0], record.binding)
+        render = rendered(desk.outlets["acme-ng"], APPS)
+        made = render(number * 64, record, record.entries[0], record.binding, 0)
 
         assert isinstance(made, Request)
         assert json.loads(played.came[0].body) == made.json

@@ -14,8 +14,8 @@ from tests.acme import us
 from tests.desk import Desk, acme, borrower, borrowers, verdicts
 from tests.scripted import Act, Came, hangs, platform, says
 
-from lendsignal.deliver.tokens import JWT_BEARER, URL, problem_with_credentials
-from lendsignal.destination.spec import GoogleAuth
+from lendsignal.deliver.tokens import JWT_BEARER, URL, is_refresh_token, problem_with_credentials
+from lendsignal.destination.spec import Bearer, GoogleAuth
 from lendsignal.log import Pause, Stop
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -145,6 +145,37 @@ def test_credentials_that_google_refuses_pause_the_destination_and_nothing_left(
         assert desk.store.paused() == {"acme-ng": Pause(us(0), Stop.PLATFORM, "bad_credentials")}
         assert [came.target for came in played.came] == ["/oauth2.googleapis.com/token"]
         assert [one.first_us for one in desk.open()] == [0]
+
+
+def test_a_refresh_token_that_ended_is_told_apart_from_wrong_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACME_TOKEN", PERSON)
+    # RFC 6749, 5.2: the refresh token is invalid, expired or revoked; the client is another matter.
+    answers = {"invalid_grant": "refresh_token_ended", "invalid_client": "bad_credentials"}
+    for number, (error, reason) in enumerate(answers.items()):
+        refused = says(400, json.dumps({"error": error}).encode())
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with platform(refused) as played, Desk(folder, google(), sandbox=played.url) as desk:
+            desk.tell(*borrower()).until(desk.store.paused)
+
+            assert desk.store.paused()["acme-ng"].reason == reason
+
+
+@pytest.mark.parametrize(
+    ("auth", "text", "is_one"),
+    [
+        (AUTH, PERSON, True),
+        (AUTH, SERVICE_ACCOUNT, False),
+        (AUTH, "not JSON", False),
+        (AUTH, "[]", False),
+        (AUTH, None, False),
+        (Bearer("token"), PERSON, False),
+    ],
+)
+def test_a_refresh_token_is_known_by_its_type(auth: Any, text: str | None, is_one: bool) -> None:
+    assert is_refresh_token(auth, {"token": text}) is is_one
 
 
 def test_a_token_endpoint_that_hangs_holds_up_nobody_else(tmp_path: Path) -> None:

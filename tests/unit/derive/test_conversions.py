@@ -17,6 +17,7 @@ from lendsignal.derive import (
     Tiers,
     binds_at,
     derive,
+    rules_of,
 )
 from lendsignal.model import Conversion, Event, Instalment, Money, Origin, conversion_id
 
@@ -31,7 +32,7 @@ def conversions(*events: Event, policy: DerivePolicy = POLICY) -> list[Conversio
     ledger = Ledger()
     found: list[Conversion] = []
     for one in events:
-        ledger, some = derive(ledger, one, policy)
+        ledger, some = derive(ledger, one, rules_of(policy))
         found += some
     return found
 
@@ -261,6 +262,39 @@ def test_analytics_events_change_the_ledger_and_make_no_conversion() -> None:
     found = names(REGISTERED, loan(0, "L1", purpose="analytics"), loan(5, "L2"))
 
     assert found == ["registration", "disbursement", "repeat_loan"]
+
+
+@pytest.mark.parametrize("first", [1, None])
+def test_a_fact_told_for_analytics_still_makes_its_conversions_when_told_for_optimisation(
+    first: int | None,
+) -> None:
+    facts = (
+        event("applied", 1, application_id="A1"),
+        granted("G1"),
+        loan(2, "L1", loan_number=first),
+        repaid("P1", outstanding=Decimal(0)),
+    )
+    for_analytics = [msgspec.structs.replace(one, purpose="analytics") for one in facts]
+    both = [one for pair in zip(for_analytics, facts, strict=True) for one in pair]
+
+    assert names(REGISTERED, *for_analytics, *facts) == names(REGISTERED, *both) == names(REGISTERED, *facts)
+
+
+def test_what_analytics_told_of_first_is_nobody_elses_first() -> None:
+    told = [
+        event("applied", 1, application_id="A1", purpose="analytics"),
+        granted("G1", purpose="analytics"),
+        loan(2, "L1", purpose="analytics"),
+    ]
+    later = [event("applied", 3, application_id="A2"), granted("G2"), loan(4, "L2")]
+
+    assert names(REGISTERED, *told, *later) == [
+        "registration",
+        "application",
+        "credit",
+        "disbursement",
+        "repeat_loan",
+    ]
 
 
 def test_a_conversion_carries_what_it_is_about() -> None:

@@ -194,7 +194,7 @@ def test_ios_needs_a_yes_and_android_only_the_absence_of_a_no(
 
 def test_a_loss_is_not_told_and_an_event_without_value_has_no_currency() -> None:
     for value in (None, Money(Decimal(-5), "PHP")):
-        assert set(event_of(delivery(value=value))["custom_data"]) == {"order_id"}
+        assert set(event_of(delivery(name="ev_fl", value=value))["custom_data"]) == {"order_id"}
 
 
 def test_a_private_address_locates_nobody_and_is_left_out() -> None:

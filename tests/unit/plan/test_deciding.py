@@ -27,7 +27,7 @@ from tests.acme import (
 )
 
 from lendsignal.derive import Cut, Tiers
-from lendsignal.model import Consent, Contact, Device, Money, SkipReason
+from lendsignal.model import KEY_FIELD, Consent, Contact, Device, Money, SkipReason
 from lendsignal.plan import Planned, Policy, Timer, Verdict, compile_policy, is_not_routed, record_id
 from lendsignal.plan.state import OPEN, PENNED, RECENT
 
@@ -73,6 +73,25 @@ def test_the_same_loan_told_differently_is_a_conflict_and_changes_nothing(change
 
     assert after.verdicts[-1] is CONFLICT
     assert after.state == told(login(-5, "a"), one).state
+
+
+def test_a_loan_told_for_analytics_first_is_still_planned_when_it_is_told_for_optimisation() -> None:
+    one = loan(0)
+    for_analytics = again(one, event_id="seen", purpose="analytics")
+    after = told(login(-5, "a"), for_analytics, again(for_analytics, event_id="seen-2"), one)
+
+    assert after.verdicts == [TAKEN, TAKEN, DUPLICATE, TAKEN]
+    alone = told(login(-5, "a"), one)
+    assert [one.conversion for one in after.planned()] == [one.conversion for one in alone.planned()]
+    assert told(login(-5, "a"), one, for_analytics).records == told(login(-5, "a"), one).records
+
+
+@pytest.mark.parametrize("kind", sorted({*KEY_FIELD, "registered", "logged_in", "app_opened", "quiz_done"}))
+def test_nothing_told_for_analytics_is_planned_whatever_it_is(kind: str) -> None:
+    keys: dict[str, Any] = {field: f"k-{field}" for field in set(KEY_FIELD.values())}
+    one = event(kind, 0, purpose="analytics", score=800.0, dpd=90, **keys)
+
+    assert told(login(-5, "a"), one).records == {}
 
 
 def test_a_repeat_whose_time_the_door_pulled_back_less_is_still_a_duplicate() -> None:

@@ -7,9 +7,19 @@ from typing import Any
 from tests.acme import source, us
 
 from lendsignal.decide import Decider
-from lendsignal.log import Changes, DataFolder, Dead, Open, Receipt, Stage, open_deliveries, open_log
-from lendsignal.log.log import Attribution
+from lendsignal.log import (
+    Changes,
+    DataFolder,
+    Dead,
+    Open,
+    Receipt,
+    Stage,
+    open_deliveries,
+    open_feeds,
+    open_log,
+)
 from lendsignal.model import Event
+from lendsignal.model.attribution import Ad, Attribution, Recorded
 from lendsignal.plan import Entry, Planned, PolicySource, delivery_id
 from lendsignal.report import Tables, load
 
@@ -48,10 +58,25 @@ class Kept:
 
     def attribute(self, *installations: tuple[str, str, str, str]) -> "Kept":
         """(app, id, media source, campaign) of installations."""
-        self.log.attribute(
-            Attribution(app=app, id=name, media_source=media_source, campaign=campaign)
-            for app, name, media_source, campaign in installations
+        return self.feed(
+            *(
+                Attribution(
+                    feed="mmp",
+                    mmp="appsflyer",
+                    app=app,
+                    id=name,
+                    told_us=us(0),
+                    ad=Ad(media_source=media_source, channel=media_source.lower(), campaign=campaign),
+                )
+                for app, name, media_source, campaign in installations
+            )
         )
+
+    def feed(self, *facts: Attribution | Recorded) -> "Kept":
+        """What MMPs said."""
+        feeds = open_feeds(self.folder.feeds)
+        feeds.take(facts)
+        feeds.close()
         return self
 
     def planned(self) -> list[tuple[int, int, Planned, Entry]]:

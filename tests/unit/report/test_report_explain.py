@@ -178,7 +178,9 @@ def test_an_answer_cannot_move_the_cursor_of_a_terminal(kept: Kept) -> None:
     assert one.deliveries[0].attempts[-1].answer == " [2Jok  \ufffd"
 
 
-def render(delivery: int, record: Planned | Rebound, entry: Entry, binding: Binding | None) -> Request | Skip:
+def render(
+    delivery: int, record: Planned | Rebound, entry: Entry, binding: Binding | None, stamp_us: int
+) -> Request | Skip:
     """A destination that sends the hashed e-mail and the device."""
     if entry.name == "ev_f":
         return Skip(SkipReason.NO_DEVICE_ID)

@@ -212,6 +212,24 @@ def test_what_is_not_known_of_an_installation_is_said(tmp_path: Path, by: Slice,
     assert {one[by] for one in reported(kept, by).steps.records()} == parts
 
 
+def test_what_is_told_for_analytics_counts_once_with_the_rest_and_is_said(tmp_path: Path) -> None:
+    kept = Kept(tmp_path).tell(
+        loan(1, "L1"),
+        loan(1, "L1", event_id="seen", purpose="analytics", amount=Decimal(7)),
+        loan(2, "L2", purpose="analytics", amount=Decimal(40000)),
+        event("quiz_done", 3, purpose="analytics"),
+    )
+    report = reported(kept)
+
+    assert counts(report, "all")["disbursed"] == (1, 2)
+    paid_out: list[Any] = [row["amount"] for row in report.money.records()]
+    assert sum(paid_out) == 65000
+    assert report.notes == (
+        "2 events told for analytics alone counted beside those told for optimisation;"
+        " they make no conversion and are never sent.",
+    )
+
+
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     kept = Kept(tmp_path).tell(
         loan(1, test=True),

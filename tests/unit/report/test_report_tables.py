@@ -164,17 +164,11 @@ def test_attribution_reaches_the_installation_by_any_of_its_ids(tmp_path: Path) 
     )
     kept.attribute(("acme-ng", "af-1", "Facebook Ads", "fb_1"), ("acme-ng", "af-9", "organic", ""))
     with kept.tables() as tables:
-        found = tables.rows("select id, media_source, campaign from installation")
+        found = tables.rows(
+            "select i.id, media_source, campaign from installation i join origin on installation = number"
+        )
 
     assert found == [("fb-1", "Facebook Ads", "fb_1")]
-
-
-def test_what_is_told_of_an_installation_later_replaces_what_was_told_before(tmp_path: Path) -> None:
-    kept = Kept(tmp_path).attribute(("acme-ng", "af-1", "organic", ""))
-    kept.attribute(("acme-ng", "af-1", "Facebook Ads", "fb_1"))
-
-    (found,) = kept.log.attributions()
-    assert (found.media_source, found.campaign, found.retargeting) == ("Facebook Ads", "fb_1", False)
 
 
 def test_every_delivery_ends_as_the_sender_says(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from lendsignal.clock import to_us
 from lendsignal.sandbox import Answer, Asked, GoogleAccount, Memory, SandboxSettings
-from lendsignal.sandbox.google_data_manager import HOST, judge
+from lendsignal.sandbox.allowance import Allowance
+from lendsignal.sandbox.google_data_manager import HOST, judge, paced
 
 NOW = to_us(datetime(2026, 11, 22, 10, tzinfo=UTC))
 DAY = 86_400_000_000
@@ -245,6 +246,29 @@ def test_a_verdict_is_kept_for_fifty_days_and_an_unknown_request_has_none() -> N
     assert status(handle, NOW + 50 * DAY).status == 200
     assert reasons(status(handle, NOW + 50 * DAY + 1)) == [("request_id", "REQUEST_TOO_OLD")]
     assert reasons(status("nonsense")) == [("request_id", "INVALID_REQUEST_ID")]
+
+
+def test_a_project_has_its_requests_of_a_minute_and_then_gets_429_until_they_are_over() -> None:
+    limited = SandboxSettings(google_ads={"4445556666": ACCOUNT}, google_per_minute=3)
+    allowance, memory = Allowance(), Memory()
+
+    def asks(now_us: int, number: int) -> Answer:
+        asked = Asked(
+            host=HOST,
+            method="POST",
+            path="/v1/events:ingest",
+            headers={"content-type": "application/json", "authorization": "Bearer tok-1"},
+            body=json.dumps(changed(transactionId=f"t{number}")).encode(),
+        )
+        return paced(allowance, memory.has, asked, limited, now_us)
+
+    taken = [asks(NOW + second * 1_000_000, second) for second in range(3)]
+    over = asks(NOW + 59_999_999, 3)
+    later = asks(NOW + 60_000_000, 4)
+    memory.close()
+
+    assert [len(answer.taken) for answer in (*taken, over, later)] == [1, 1, 1, 0, 1]
+    assert (over.status, json.loads(over.body)["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
 
 
 def test_each_destination_takes_the_events_that_name_it() -> None:

@@ -13,6 +13,7 @@ from lendsignal.sandbox.order import Latest
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 EVENT = {
     "s2s": "1",
+    "os_name": "android",
     "app_token": "4w565xzmb54d",
     "event_token": "f0ob4r",
     "gps_adid": "660e1d86-6796-463a-be86-897993136018",

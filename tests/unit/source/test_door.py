@@ -24,7 +24,7 @@ from lendsignal.decide import Decider
 from lendsignal.errors import LogError
 from lendsignal.log import Log, open_log
 from lendsignal.model import Event
-from lendsignal.source import Door, DoorSettings, Intake, reader_of
+from lendsignal.source import Door, DoorSettings, Intake, Keyring, SourceSettings, access_of, reader_of
 
 KEY = "lk_test_9f2c"
 READER = reader_of(APPS, source().resolve.clock_ahead)
@@ -52,11 +52,12 @@ class Answer(NamedTuple):
 class House:
     """A door with its intake, decider and log; `ask` speaks ASGI to it."""
 
-    def __init__(self, folder: Path, settings: DoorSettings = LIMITS) -> None:
+    def __init__(self, folder: Path, settings: DoorSettings = LIMITS, **keys_may: Any) -> None:
         self.log: Log = open_log(folder / "log.sqlite")
         self.decider = Decider(self.log, source(), Clock(), lambda: None)
         self.intake = Intake(self.log, self.decider.turn, limit=settings.queue)
-        keys = {sha256(KEY.encode()).hexdigest(): "crm"}
+        digest = sha256(KEY.encode()).hexdigest()
+        keys = Keyring({digest: access_of("crm", SourceSettings(**keys_may), digest)}, Clock(), lambda: 0.0)
         self.door = Door(settings, READER, self.intake, self.log, Clock(), keys)
 
     async def ask_async(
@@ -388,6 +389,85 @@ def test_after_stopping_nothing_more_is_taken(tmp_path: Path) -> None:
     assert house.ask(applied("A1")).status == 429
     assert house.ask(b"[1").status == 429
     house.log.close()
+
+
+# what a key may
+
+
+def test_a_key_that_may_only_send_cannot_ask(tmp_path: Path) -> None:
+    house = House(tmp_path, scopes=("events",))
+    house.intake.start()
+    sent, asked = house.ask(applied("A1")), house.ask(method="GET", path="/v1/events/e-A1")
+    house.intake.stop()
+    house.log.close()
+
+    assert (sent.status, asked.status) == (202, 403)
+    assert asked.body["detail"] == "this API key lacks the scope 'read'"
+
+
+def test_a_key_that_may_only_ask_cannot_send(tmp_path: Path) -> None:
+    house = House(tmp_path, scopes=("read",))
+    sent, asked = house.ask(applied("A1")), house.ask(method="GET", path="/v1/events/e-A1")
+    house.log.close()
+
+    assert (sent.status, asked.status) == (403, 404)
+
+
+def test_a_key_may_send_so_many_events_a_second_and_no_more_bytes_than_its_own(tmp_path: Path) -> None:
+    house = House(tmp_path, per_second=2, burst=4, max_bytes=2_048)
+    house.intake.start()
+    large = house.ask(b" " * 2_049)
+    first = house.ask([applied(f"A{n}") for n in range(5)])
+    second = house.ask(applied("A6"))
+    house.intake.stop()
+    house.log.close()
+
+    assert large.status == 413
+    assert first.status == 202
+    # One too many and one more to come, at 2 a second.
+    assert (second.status, second.headers["retry-after"]) == (429, "1")
+    assert first.body["accepted"] == 5
+
+
+def test_a_full_queue_is_known_before_a_body_is_read(tmp_path: Path) -> None:
+    house = House(tmp_path, DoorSettings(max_events=10, queue=2))
+
+    async def story() -> Answer:
+        waiting = asyncio.create_task(house.ask_async(json.dumps([applied("A1"), applied("A2")]).encode()))
+        await asyncio.wait([waiting], timeout=0.05)
+        # No part of the body is there: whoever waited for one would be told that the sender left.
+        turned_away = await house.ask_async([])
+        house.intake.start()
+        await waiting
+        return turned_away
+
+    answer = asyncio.run(story())
+    house.intake.stop()
+    house.log.close()
+
+    assert (answer.status, answer.headers["retry-after"]) == (429, "1")
+
+
+def test_bodies_together_hold_no_more_than_allowed(tmp_path: Path) -> None:
+    house = House(tmp_path, DoorSettings(max_held_bytes=1_024, max_bytes=100_000))
+
+    async def story() -> list[Answer]:
+        bodies = [json.dumps(applied(f"A{n}", product="p" * 120)).encode() for n in range(9)]
+        waiting = [asyncio.create_task(house.ask_async(body)) for body in bodies]
+        await asyncio.wait(waiting, timeout=0.05)
+        house.intake.start()
+        return [await one for one in waiting]
+
+    answers = asyncio.run(story())
+    size = len(json.dumps(applied("A1", product="p" * 120)))
+    after = house.ask(applied("A99", properties={"x": "y" * 1_000}))
+    house.intake.stop()
+    house.log.close()
+
+    statuses = [answer.status for answer in answers]
+    assert statuses.count(202) == 1_024 // size
+    assert statuses.count(429) == 9 - 1_024 // size
+    assert after.status == 202
 
 
 # asking what became of it

@@ -470,8 +470,10 @@ brand = "acme"
 as_is = true
 """
     path = tmp_path / "touches.jsonl"
+    gaid = "7c1f2f0e-3b52-4d0a-9a63-0f5a3c9d2b11"
     path.write_text(
-        '{"type":"logged_in","user_id":"u1","occurred_at":"2026-03-01T08:00:00+01:00","device":{"gaid":"g1"}}\n'
+        '{"type":"logged_in","user_id":"u1","occurred_at":"2026-03-01T08:00:00+01:00",'
+        f'"device":{{"gaid":"{gaid}"}}}}\n'
         '{"type":"logged_in","user_id":"u1","occurred_at":"2026-03-01T08:00:00"}\n'
     )
 
@@ -480,7 +482,7 @@ as_is = true
     (event,) = in_log(log)
     assert event.occurred_at == datetime(2026, 3, 1, 7, tzinfo=UTC)
     assert event.device is not None
-    assert event.device.gaid == "g1"
+    assert event.device.gaid == gaid
     assert event.app == "acme-ng"
     assert found.refused == 1
     assert log.refusals() == {("occurred_at", "has no offset: write Z or +07:00 behind it"): 1}

@@ -32,7 +32,7 @@ LOGIN: dict[str, Any] = {
     "user_id": "u1",
     "app": "acme-ng",
     "occurred_at": "2026-03-10T08:59:00Z",
-    "device": {"gaid": "g-1"},
+    "device": {"gaid": "7c1f2f0e-3b52-4d0a-9a63-0f5a3c9d2b11"},
 }
 
 
@@ -563,7 +563,7 @@ def test_consent_and_device_are_read() -> None:
     found = read({**without("loan_id"), "type": "consent_changed", "consent": {"ad_user_data": False}})
 
     assert found.consent == Consent(ad_user_data=False)
-    assert read(LOGIN).device == Device(gaid="g-1")
+    assert read(LOGIN).device == Device(gaid="7c1f2f0e-3b52-4d0a-9a63-0f5a3c9d2b11")
 
 
 # quarantine

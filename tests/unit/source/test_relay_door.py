@@ -15,10 +15,11 @@ from tests.acme import DAY, us
 from lendsignal.destination.relay import address_of
 from lendsignal.errors import LogError
 from lendsignal.log import Offer, Shelf, open_shelf
-from lendsignal.source import Relay, RelayDoor
+from lendsignal.source import Keyring, Relay, RelayDoor, SourceSettings, access_of
 from lendsignal.source.relay import BURST, Holder, holder_of, token_of
 
 KEY = "lk_test_relay"
+DIGEST = sha256(KEY.encode()).hexdigest()
 SECRET = "made-up-signing-secret-of-32-chars"
 OTHER = "another-signing-secret-of-32-chars"
 HOLDER = Holder("relay-ng", "ad" * 16)
@@ -48,7 +49,7 @@ class House:
             {"relay-ng": SECRET, "relay-old": SECRET},
             self.shelf,
             self,
-            keys={sha256(KEY.encode()).hexdigest(): "crm"},
+            keys=Keyring({DIGEST: access_of("crm", SourceSettings(), DIGEST)}, self, lambda: self.seconds),
             woken=self.wake,
             steady=lambda: self.seconds,
         )

@@ -321,6 +321,11 @@ def map_of(text: str, origin: str) -> ImportMap:
     return found
 
 
+def problems_of_map(rules: ImportMap) -> Iterator[Problem]:
+    """What types cannot tell is wrong with a map, wherever it was written."""
+    return _contradictions(rules, "")
+
+
 def map_hash(rules: ImportMap) -> str:
     """SHA-256 of what the map says, however its text is laid out."""
     return sha256(msgspec.json.encode(rules, order="sorted")).hexdigest()
@@ -345,7 +350,9 @@ def layout_of(name: str, rule: FileRule) -> Layout:
     """How the file is to be read. Raises `InputError` where neither map nor name tell."""
     form = rule.format or format_of(name)
     if form is None:
-        raise InputError(name, 'has a name that tells no format: set format = "csv", "jsonl" or "parquet"')
+        raise InputError(
+            name, 'has a name that tells no format: set format = "csv", "jsonl", "json" or "parquet"'
+        )
     delimiter = "\t" if ".tsv" in name.lower() and rule.delimiter == "," else rule.delimiter
     return Layout(form, delimiter)
 

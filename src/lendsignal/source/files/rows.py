@@ -1,4 +1,4 @@
-"""Rows out of CSV, JSON Lines and Parquet files, each with its number.
+"""Rows out of CSV, JSON Lines, JSON and Parquet files, each with its number.
 
 What cannot be read is said, not skipped. Gzip is recognised by its first bytes. Text is UTF-8. Rows are
 numbered from 1 after the header; a row of a text file also has its line. Blank lines are no rows.
@@ -15,13 +15,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, Literal
 
+import msgspec
 from msgspec import Struct
 
 from lendsignal.errors import InputError
 from lendsignal.source.reading import read_json
 
-Format = Literal["csv", "jsonl", "parquet"]
+Format = Literal["csv", "jsonl", "json", "parquet"]
 Cell = str | int | float | bool | Decimal | datetime | date | list[Any] | None
+
+LARGEST_JSON = 200_000_000
+"""Bytes of a JSON file that is no JSON Lines."""
 
 LONGEST_LINE = 1_000_000
 """Characters in one line; a longer one is reported and left out."""
@@ -65,6 +69,8 @@ def format_of(name: str) -> Format | None:
             return "csv"
         case "jsonl" | "ndjson":
             return "jsonl"
+        case "json":
+            return "json"
         case "parquet":
             return "parquet"
         case _:
@@ -84,6 +90,8 @@ def rows(path: Path, layout: Layout, moved: Callable[[int], None] = lambda _: No
                 found = _csv(path, layout.delimiter, moved)
             case "jsonl":
                 found = _jsonl(path, moved)
+            case "json":
+                found = _json(path, moved)
             case "parquet":
                 found = _parquet(path, moved)
         for row in found:
@@ -96,7 +104,7 @@ def rows(path: Path, layout: Layout, moved: Callable[[int], None] = lambda _: No
 
 
 def columns_of(path: Path, layout: Layout) -> tuple[str, ...] | None:
-    """The names of the columns, in order; `None` for JSON Lines, where every row has its own."""
+    """The names of the columns, in order; `None` for JSON, where every row has its own."""
     match layout.format:
         case "csv":
             try:
@@ -108,7 +116,7 @@ def columns_of(path: Path, layout: Layout) -> tuple[str, ...] | None:
                 raise InputError(path.name, f"cannot be read: {error.strerror}") from None
         case "parquet":
             return tuple(name for name, _ in _parquet_columns(path))
-        case "jsonl":
+        case "jsonl" | "json":
             return None
 
 
@@ -234,16 +242,37 @@ def _jsonl(path: Path, moved: Callable[[int], None]) -> Iterator[Row | BadRow]:
                 except InputError as error:
                     yield BadRow(number, line, error.rule)
                 else:
-                    yield Row(number, line, dict(_flat(found)), found)
+                    yield Row(number, line, dict(flat(found)), found)
             if number % AT_ONCE == 0:
                 moved(raw.tell())
         moved(raw.tell())
 
 
-def _flat(found: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Cell]]:
+def _json(path: Path, moved: Callable[[int], None]) -> Iterator[Row | BadRow]:
+    """The objects of one array, or the one object that the file is; it is in memory whole."""
+    with _opened(path) as (_, stream):
+        text = stream.read(LARGEST_JSON + 1).removeprefix(b"\xef\xbb\xbf")
+    if len(text) > LARGEST_JSON:
+        raise InputError(path.name, f"is JSON of more than {LARGEST_JSON:,} bytes: write one object a line")
+    try:
+        items = msgspec.json.decode(text, type=list[msgspec.Raw]) if text.lstrip()[:1] == b"[" else [text]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InputError(path.name, "is no whole JSON") from None
+    for number, item in enumerate(items, 1):
+        try:
+            found = read_json(bytes(item))
+        except InputError as error:
+            yield BadRow(number, None, error.rule)
+        else:
+            yield Row(number, None, dict(flat(found)), found)
+    moved(path.stat().st_size)
+
+
+def flat(found: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Cell]]:
+    """The cells of a JSON object, with those of inner objects under `outer.inner`."""
     for name, value in found.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{above}{name}.")
+            yield from flat(value, f"{above}{name}.")
         else:
             yield above + name, value
 
@@ -277,7 +306,7 @@ def _parquet(path: Path, moved: Callable[[int], None]) -> Iterator[Row | BadRow]
                         name: value.replace(tzinfo=UTC) if _zoned(kind) and value is not None else value
                         for (name, kind), value in zip(columns, values, strict=True)
                     }
-                    yield Row(number, None, dict(_flat(cells)))
+                    yield Row(number, None, dict(flat(cells)))
                 moved(size * number // max(total, 1))
     except duckdb.Error as error:
         raise InputError(

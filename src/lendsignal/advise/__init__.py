@@ -1,0 +1,1 @@
+"""What a lender should do next, and what a platform will not have."""

@@ -1,0 +1,110 @@
+"""Looks at the grants of the last weeks and puts new cuts of the tiers into force where they are due."""
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from msgspec import Struct
+
+from lendsignal.clock import Clock, from_us
+from lendsignal.derive import CutTable, TierSettings
+from lendsignal.derive.recut import Recut, recut
+from lendsignal.errors import LendsignalError
+from lendsignal.log import Log
+from lendsignal.model import Event, EventType
+from lendsignal.plan import PolicySource
+from lendsignal.report.grants import grants_of
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY_SECONDS = 3_600.0
+"""How often a running service looks; cuts stand for days."""
+
+
+class Cuts(Struct, frozen=True):
+    """What a look came to, and the table that was in force, or on its way there, before it."""
+
+    before: CutTable | None
+    found: Recut
+
+
+def look(log: Log, source: PolicySource, settings: TierSettings, now_us: int, *, asked: bool = False) -> Cuts:
+    """How the cuts do at that moment and which table should follow; changes nothing.
+
+    `asked`: every scope is cut anew, whatever it does.
+    """
+    tables = log.cut_tables()
+    before = tables[-1] if tables else None
+    policy = source.derive
+    grants = grants_of(log, policy, source.people.test, now_us - settings.window // timedelta(microseconds=1))
+    return Cuts(before, recut(grants, policy.tiers, settings, before, now_us, asked=asked))
+
+
+def put_in_force(log: Log, table: CutTable) -> None:
+    """Appends the event from whose place on the table applies. What was decided before it stays as it is."""
+    now = from_us(table.made_us)
+    event = Event(
+        type=EventType.TIERS_CUT,
+        brand="lendsignal",
+        user_id="lendsignal",
+        event_id=f"cuts-{table.version}",
+        occurred_at=now,
+        received_at=now,
+        actor="system",
+        properties={"version": table.version},
+    )
+    log.keep_cuts(table, [event])
+
+
+class Cutter:
+    """Looks from time to time, in a thread of its own, until it is stopped."""
+
+    def __init__(
+        self,
+        log_of: Callable[[], Log],
+        source: PolicySource,
+        settings: TierSettings,
+        clock: Clock,
+        every_seconds: float = LOOK_EVERY_SECONDS,
+    ) -> None:
+        self._log_of = log_of
+        self._source = source
+        self._settings = settings
+        self._clock = clock
+        self._every = every_seconds
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tiers", daemon=True)
+
+    def __enter__(self) -> "Cutter":
+        if self._settings.recut == "automatic" and self._source.derive.tiers.rolling:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        wait = min(60.0, self._every)  # the others start first
+        while not self._stopping.wait(wait):
+            wait = self._every
+            try:
+                self.turn()
+            except LendsignalError as error:
+                # The cuts in force stay in force.
+                logger.warning("the tiers' cuts were not looked at: %s", error)
+
+    def turn(self) -> None:
+        """Looks once, and puts into force what is due."""
+        log = self._log_of()
+        try:
+            cuts = look(log, self._source, self._settings, self._clock.now_us())
+            if cuts.found.table is not None:
+                put_in_force(log, cuts.found.table)
+                logger.info(
+                    "tiers cut anew: version %s, %d scopes", cuts.found.table.version, len(cuts.found.changes)
+                )
+        finally:
+            log.close()

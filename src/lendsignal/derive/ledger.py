@@ -1,0 +1,41 @@
+"""What is remembered of one user's loans: what decides whether something is a first, a close or a default."""
+
+from collections.abc import Mapping
+from datetime import date
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+
+class Loan(Struct, frozen=True, array_like=True, gc=False):
+    """What later events of a loan need to know of it. `last_due` is a local date."""
+
+    number: int | None = None
+    last_due: date | None = None
+    late: bool = False
+    closed: bool = False
+    reversed: bool = False
+
+
+UNHEARD_OF = Loan()
+
+
+class Ledger(Struct, frozen=True, array_like=True, gc=False):
+    """One user's loans and the once-only conversions that have fired.
+
+    `whole` is true where we have seen the user from registration on, so that our own count is a proof.
+    """
+
+    whole: bool = False
+    fired: frozenset[str] = frozenset()
+    loans: Mapping[str, Loan] = {}
+
+
+def once(ledger: Ledger, mark: str) -> tuple[Ledger, bool]:
+    """The ledger with the mark, and whether it is new."""
+    return (ledger, False) if mark in ledger.fired else (fire(ledger, mark), True)
+
+
+def fire(ledger: Ledger, mark: str) -> Ledger:
+    """The ledger with the mark."""
+    return ledger if mark in ledger.fired else replace(ledger, fired=ledger.fired | {mark})

@@ -1,0 +1,41 @@
+"""What MMPs and ad accounts tell: where users came from, what was recorded, what it cost."""
+
+from lendsignal.source.feeds.door import PATH, FeedDoor
+from lendsignal.source.feeds.facts import fact_of
+from lendsignal.source.feeds.feed import Fact, Feed
+from lendsignal.source.feeds.files import (
+    Brought,
+    Refused,
+    import_attribution,
+    import_spend,
+    read_attribution,
+    told,
+)
+from lendsignal.source.feeds.meters import FeedMeters
+from lendsignal.source.feeds.rates import rates_of, read_rates
+from lendsignal.source.feeds.settings import FeedSettings, FxSettings, RateSettings, SpendSettings
+from lendsignal.source.feeds.spend import SpendFeed
+from lendsignal.source.feeds.writer import FeedWriter
+
+__all__ = [
+    "PATH",
+    "Brought",
+    "Fact",
+    "Feed",
+    "FeedDoor",
+    "FeedMeters",
+    "FeedSettings",
+    "FeedWriter",
+    "FxSettings",
+    "RateSettings",
+    "Refused",
+    "SpendFeed",
+    "SpendSettings",
+    "fact_of",
+    "import_attribution",
+    "import_spend",
+    "rates_of",
+    "read_attribution",
+    "read_rates",
+    "told",
+]

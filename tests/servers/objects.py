@@ -1,0 +1,52 @@
+"""An S3-compatible object store over real HTTP for scenario tests: moto's server, in this process."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+INSTALL = "make setup"
+
+
+class ObjectStore:
+    """A store at `address`; `client` is boto3's."""
+
+    def __init__(self, address: str, client: Any) -> None:
+        self.address = address
+        self._client = client
+        self._client.create_bucket(Bucket="loans")
+
+    def put(self, key: str, body: bytes) -> None:
+        """Puts an object into the bucket `loans`."""
+        self._client.put_object(Bucket="loans", Key=key, Body=body)
+
+    def objects(self) -> list[str]:
+        """Every object of the bucket."""
+        return [one["Key"] for one in self._client.list_objects_v2(Bucket="loans").get("Contents", [])]
+
+
+@contextmanager
+def object_store() -> Iterator[ObjectStore]:
+    """The store, while the block runs."""
+    try:
+        import boto3
+        from moto.server import ThreadedMotoServer
+    except ImportError:
+        pytest.skip(f"moto is not installed: {INSTALL}")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        address = f"http://{host}:{port}"
+        client = boto3.client(
+            "s3",
+            endpoint_url=address,
+            region_name="us-east-1",
+            aws_access_key_id="made-up",
+            aws_secret_access_key="made-up",
+        )
+        yield ObjectStore(address, client)
+        client.close()
+    finally:
+        server.stop()

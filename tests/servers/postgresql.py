@@ -1,0 +1,82 @@
+"""A genuine PostgreSQL for scenario tests, on the loopback, in a folder of its own.
+
+Its own zone is Manila's, so that a time that is read in the server's zone shows.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.servers.daemon import Daemon, free_port, own_folder, program, run_as_server
+
+PASSWORD = "made-up-reader-password-7d1"
+
+BINARIES = "usr/lib/postgresql/*/bin"
+
+
+class PostgreSql(Daemon):
+    """A server with the database `loans` and the user `lender`, who owns it."""
+
+    kind = "postgresql"
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        data = folder / "data"
+        run_as_server(
+            [program("initdb", BINARIES), "-D", str(data), "-U", "lender", "-A", "trust", "-E", "UTF8", "-N"],
+            folder,
+        )
+        settings = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "timezone": "Asia/Manila",
+            "shared_buffers": "16MB",
+        }
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        super().__init__(
+            [program("postgres", BINARIES), "-D", str(data), *options], folder, self._answers_now
+        )
+
+    @property
+    def url(self) -> str:
+        """As the configuration has it, without a password."""
+        return f"postgresql+psycopg://lender@127.0.0.1:{self.port}/postgres"
+
+    def connect(self) -> Any:
+        """A connection of the lender's own; nothing is committed by itself."""
+        import psycopg
+
+        return psycopg.connect(
+            host="127.0.0.1", port=self.port, user="lender", dbname="postgres", password=PASSWORD
+        )
+
+    def execute(self, *statements: str) -> None:
+        """Statements in one transaction."""
+        with self.connect() as one:
+            for statement in statements:
+                one.execute(statement)
+        one.close()
+
+    def _answers_now(self) -> bool:
+        import psycopg
+
+        try:
+            self.connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+@contextmanager
+def postgresql() -> Iterator[PostgreSql]:
+    """The server, while the block runs."""
+    program("initdb", BINARIES)
+    with own_folder() as folder:
+        one = PostgreSql(folder)
+        try:
+            one.start()
+            yield one
+        finally:
+            one.kill()
