@@ -16,7 +16,8 @@ from tests.scripted import PATIENCE, Act, says
 
 from lendsignal.clock import Clock
 from lendsignal.decide import Decider
-from lendsignal.deliver import DeliverSettings, DestinationSettings, Outlet, Sender
+from lendsignal.deliver import DeliverSettings, DestinationSettings, Outlet
+from lendsignal.deliver.sender import Sender
 from lendsignal.destination import registry
 from lendsignal.destination.spec import (
     Bearer,

@@ -8,7 +8,7 @@ from typing import Any
 from tests.acme import APPS
 from tests.desk import Desk
 
-from lendsignal.deliver import Sender
+from lendsignal.deliver.sender import Sender
 from lendsignal.log import EVERY, Again, Cancel, Halt, LetGo, Order, Orders, open_orders
 
 __all__ = ["EVERY", "Again", "Cancel", "Halt", "LetGo", "OrderedDesk"]

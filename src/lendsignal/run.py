@@ -35,7 +35,8 @@ from starlette.routing import Route
 from lendsignal.clock import Clock, SystemClock, clock_at
 from lendsignal.config import Config
 from lendsignal.decide import DecideMeters, Decider
-from lendsignal.deliver import DeliverMeters, Sender, secrets_of
+from lendsignal.deliver import DeliverMeters, secrets_of
+from lendsignal.deliver.sender import Sender
 from lendsignal.errors import DataError, FolderInUse, LogError, NotYet
 from lendsignal.log import (
     EVERY,

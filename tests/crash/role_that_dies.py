@@ -24,7 +24,8 @@ from typing import Any
 import apsw
 
 from lendsignal import role
-from lendsignal.deliver import Done, NoAnswer, Transport
+from lendsignal.deliver import Done, NoAnswer
+from lendsignal.deliver.transport import Transport
 from lendsignal.log import Decided, Deliveries, Log, sqlite
 
 CORE_POINTS = ("accepted", "appended", "decided")

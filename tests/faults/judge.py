@@ -15,8 +15,8 @@ from tests.faults.setting import Place, Setting
 from tests.faults.world import SECOND, Broken, World
 
 from lendsignal.clock import to_us
+from lendsignal.deliver import NoAnswer
 from lendsignal.deliver.sender import Flight
-from lendsignal.deliver.transport import NoAnswer
 from lendsignal.log import EVERY, Again, Cancel, Changes, Deliveries, Halt, LetGo, Log, Orders, Receipt, Stage
 from lendsignal.plan import Planned, Rebound, Withdrawn, delivery_id
 

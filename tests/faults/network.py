@@ -8,7 +8,7 @@ from tests.faults.platform import Answer, Platform
 from tests.faults.setting import Faults
 from tests.faults.world import World
 
-from lendsignal.deliver.transport import Done, NoAnswer
+from lendsignal.deliver import Done, NoAnswer
 from lendsignal.deliver.wire import Wire
 
 AT_LEAST = 0.0002

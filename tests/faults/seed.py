@@ -17,7 +17,7 @@ from tests.faults.platform import Platform, outlet_of
 from tests.faults.setting import Setting, chosen
 from tests.faults.world import Broken, Killed, World
 
-from lendsignal.deliver import Sender
+from lendsignal.deliver.sender import Sender
 
 REST_SECONDS = 4 * 3_600.0
 """A calm world that has not come to rest within this never does."""

@@ -15,7 +15,8 @@ from tests.acme import APPS
 from tests.desk import TOKEN, Desk, Hand
 from tests.laned import a_loan, laned, user_with_loans
 
-from lendsignal.deliver import Done, NoAnswer, Sender, Unknown, Wire
+from lendsignal.deliver import Done, NoAnswer, Unknown, Wire
+from lendsignal.deliver.sender import Sender
 from lendsignal.destination.spec import Response
 
 ANSWERS: dict[str, Response | NoAnswer] = {

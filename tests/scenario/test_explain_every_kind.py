@@ -22,7 +22,7 @@ from lendsignal.cli import main
 from lendsignal.clock import SystemClock
 from lendsignal.config import load
 from lendsignal.decide import Decider
-from lendsignal.deliver import Sender
+from lendsignal.deliver.sender import Sender
 from lendsignal.destination import registry
 from lendsignal.log import DataFolder, open_deliveries, open_log, open_shelf
 from lendsignal.model import Device, Event, contact_of

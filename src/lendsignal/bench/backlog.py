@@ -25,7 +25,7 @@ from lendsignal.bench.targets import BACKLOG, Target, judged
 from lendsignal.clock import SystemClock
 from lendsignal.config import Config
 from lendsignal.decide import Decider
-from lendsignal.deliver import Sender
+from lendsignal.deliver.sender import Sender
 from lendsignal.errors import LendsignalError
 from lendsignal.log import DataFolder, Halt, LetGo, Order, open_deliveries, open_log, open_orders
 from lendsignal.run import status

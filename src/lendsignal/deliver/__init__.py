@@ -1,4 +1,8 @@
-"""The sending loop: claim, pace, sign, send, record, retry, pause."""
+"""The sending loop: claim, pace, sign, send, record, retry, pause.
+
+`sender.Sender` and `transport.Transport` are imported by their modules' names: they bring libcurl, which only
+the process that sends is to load.
+"""
 
 from lendsignal.deliver.body import Body, rendered
 from lendsignal.deliver.choose import Choice, Chooser, Chosen, Count, LeftOut
@@ -7,13 +11,13 @@ from lendsignal.deliver.line import Line
 from lendsignal.deliver.meters import DeliverMeters
 from lendsignal.deliver.outlet import Outlet
 from lendsignal.deliver.pace import Pace
-from lendsignal.deliver.sender import Network, Sender
 from lendsignal.deliver.settings import Brakes, DeliverSettings, DestinationSettings, Unknown
 from lendsignal.deliver.standing import Standing, Stopped, standings, stopped
 from lendsignal.deliver.tokens import is_refresh_token, problem_with_google
-from lendsignal.deliver.transport import Done, NoAnswer, Transport
 from lendsignal.deliver.wire import (
+    Done,
     MissingSecret,
+    NoAnswer,
     Wire,
     kept,
     problem_with_secrets,
@@ -36,15 +40,12 @@ __all__ = [
     "LeftOut",
     "Line",
     "MissingSecret",
-    "Network",
     "NoAnswer",
     "Outlet",
     "Pace",
-    "Sender",
     "Standing",
     "Stopped",
     "TokenEnd",
-    "Transport",
     "Unknown",
     "Wire",
     "is_refresh_token",

@@ -11,8 +11,7 @@ from msgspec import Struct
 from lendsignal.clock import Clock
 from lendsignal.deliver.book import NEVER_US, ROWS_AT_ONCE, Book, withdrawal
 from lendsignal.deliver.line import Line
-from lendsignal.deliver.transport import Done, NoAnswer
-from lendsignal.deliver.wire import Wire
+from lendsignal.deliver.wire import Done, NoAnswer, Wire
 from lendsignal.destination.spec import SHELF, Response
 from lendsignal.errors import Damaged, LogError
 from lendsignal.log import Offer, Open, Shelf, Stage

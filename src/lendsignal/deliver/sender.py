@@ -26,8 +26,17 @@ from lendsignal.deliver.settings import DeliverSettings
 from lendsignal.deliver.tokens import HOST as TOKEN_HOST
 from lendsignal.deliver.tokens import Tokens
 from lendsignal.deliver.topic import Courier, Reports
-from lendsignal.deliver.transport import Done, NoAnswer, Transport
-from lendsignal.deliver.wire import MissingSecret, Wire, kept, secrets_of, wire, without_secrets
+from lendsignal.deliver.transport import Transport
+from lendsignal.deliver.wire import (
+    Done,
+    MissingSecret,
+    NoAnswer,
+    Wire,
+    kept,
+    secrets_of,
+    wire,
+    without_secrets,
+)
 from lendsignal.destination.spec import Bearer, Item, Request, Response, Spec, by_status
 from lendsignal.errors import TransportError
 from lendsignal.log import Deliveries, Log, Open, Orders, Shelf, Stage, Stop

@@ -19,8 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from lendsignal.deliver.outlet import Outlet
-from lendsignal.deliver.transport import Done, NoAnswer
-from lendsignal.deliver.wire import MissingSecret, Wire, secrets_of
+from lendsignal.deliver.wire import Done, MissingSecret, NoAnswer, Wire, secrets_of
 from lendsignal.destination.kafka import Settings, client_settings
 from lendsignal.destination.spec import TOPIC_SCHEME, Request, Response
 

@@ -12,9 +12,8 @@ from io import BytesIO
 from typing import Any
 
 import pycurl
-from msgspec import Struct
 
-from lendsignal.deliver.wire import Wire
+from lendsignal.deliver.wire import Done, NoAnswer, Wire
 from lendsignal.destination.spec import Response, public_ip
 
 ANSWER_LIMIT = 1_000_000
@@ -33,20 +32,6 @@ _MASKS = {
 }
 _EVENTS = {select.EPOLLIN: pycurl.CSELECT_IN, select.EPOLLOUT: pycurl.CSELECT_OUT}
 """What epoll says most of the time, as libcurl says it; an end or an error is for both ways to find."""
-
-
-class NoAnswer(Struct, frozen=True):
-    """The request ended without an answer. `left`: it may have reached the platform."""
-
-    reason: str
-    left: bool
-
-
-class Done(Struct, frozen=True):
-    """A request that ended: what it was for, and how."""
-
-    token: Any
-    result: Response | NoAnswer
 
 
 class Transport:

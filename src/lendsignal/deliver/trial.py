@@ -14,8 +14,8 @@ from lendsignal.deliver.outlet import Outlet
 from lendsignal.deliver.sender import NO_AUTH, Network
 from lendsignal.deliver.tokens import HOST as TOKEN_HOST
 from lendsignal.deliver.tokens import Tokens
-from lendsignal.deliver.transport import NoAnswer, Transport
-from lendsignal.deliver.wire import kept, secrets_of, wire, without_secrets
+from lendsignal.deliver.transport import Transport
+from lendsignal.deliver.wire import NoAnswer, kept, secrets_of, wire, without_secrets
 from lendsignal.destination.spec import Auth, Request, Response, Trial
 from lendsignal.errors import TransportError
 from lendsignal.model import (

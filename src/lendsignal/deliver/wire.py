@@ -1,10 +1,12 @@
-"""A destination's request made ready for the wire: body bytes, the secret, and where it really goes."""
+"""A destination's request made ready for the wire: body bytes, the secret, and where it really goes; and how
+it ended."""
 
 import hmac
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import sha256
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -45,6 +47,20 @@ class Wire(Struct, frozen=True):
     url: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+
+
+class NoAnswer(Struct, frozen=True):
+    """The request ended without an answer. `left`: it may have reached the platform."""
+
+    reason: str
+    left: bool
+
+
+class Done(Struct, frozen=True):
+    """A request that ended: what it was for, and how."""
+
+    token: Any
+    result: Response | NoAnswer
 
 
 class MissingSecret(TransportError):

@@ -11,7 +11,8 @@ from tests.acme import APPS, DAY, event, us
 from tests.desk import TOKEN, Desk, acme, borrower, borrowers, verdicts
 from tests.scripted import Act, Platform, closes, platform
 
-from lendsignal.deliver import Choice, Chooser, Chosen, Outlet, Sender, Unknown, choose
+from lendsignal.deliver import Choice, Chooser, Chosen, Outlet, Unknown, choose
+from lendsignal.deliver.sender import Sender
 from lendsignal.log import Again, Order, Orders, Stop, open_orders
 
 

@@ -1,5 +1,6 @@
 """Batches in the sender: company within the linger, bisection, and verdicts that come later."""
 
+import json
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -349,11 +350,16 @@ def test_a_refusal_among_many_verdicts_stops_nobody(tmp_path: Path) -> None:
     """Accepted verdicts count beside the refused ones, however late they come."""
 
     asked = threading.local()  # requests come on many connections at once, each served by its own thread
+    jobs: dict[str, list[str]] = {}  # of two rows, or of one where nothing else was due
 
     def answered(connection: Any, ending: threading.Event) -> bool:
         if not asked.came.target.endswith(ASKED):
-            return verdicts(f"pending:job-{users_in(asked.came)[0]}")(connection, ending)
-        return verdicts("accepted", "rejected:invalid_field")(connection, ending)
+            users = users_in(asked.came)
+            jobs[users[0]] = users
+            return verdicts(f"pending:job-{users[0]}")(connection, ending)
+        users = jobs[json.loads(asked.came.body)["handle"].removeprefix("job-")]
+        words = ("rejected:invalid_field" if int(user[1:]) % 2 else "accepted" for user in users)
+        return verdicts(*words)(connection, ending)
 
     def remember(came: Came) -> None:
         asked.came = came

@@ -13,7 +13,8 @@ import pytest
 from tests.acme import ANDROID, APPS, DAY, HOUR, IOS, consent_of, event, login, us
 from tests.desk import Desk, acme, borrower, real
 
-from lendsignal.deliver import Outlet, Sender
+from lendsignal.deliver import Outlet
+from lendsignal.deliver.sender import Sender
 from lendsignal.destination.relay import address_of
 from lendsignal.errors import LogError
 from lendsignal.log import Cancel, Halt, LetGo, Offer, Open, Orders, Shelf, Stage, open_orders, open_shelf

@@ -11,9 +11,10 @@ import pytest
 from tests.desk import Desk, borrowers, real
 from tests.scripted import PATIENCE
 
+from lendsignal.deliver import Done, NoAnswer
 from lendsignal.deliver.settings import Unknown
 from lendsignal.deliver.topic import Courier, Reports
-from lendsignal.deliver.transport import Done, NoAnswer, Transport
+from lendsignal.deliver.transport import Transport
 from lendsignal.deliver.wire import MissingSecret, Wire
 from lendsignal.destination.spec import Request
 from lendsignal.log import Stage

@@ -23,7 +23,8 @@ from tests.scripted import (
     writes,
 )
 
-from lendsignal.deliver import Done, NoAnswer, Transport, Wire
+from lendsignal.deliver import Done, NoAnswer, Wire
+from lendsignal.deliver.transport import Transport
 from lendsignal.destination.spec import Response
 
 BODY = b'{"id":"c0ffee01"}'

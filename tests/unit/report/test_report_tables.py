@@ -9,7 +9,8 @@ import msgspec
 from tests.acme import HOUR, event, loan, login, source, target, us
 from tests.unit.report.kept import Fate, Kept
 
-from lendsignal.deliver import DeliverSettings, Sender
+from lendsignal.deliver import DeliverSettings
+from lendsignal.deliver.sender import Sender
 from lendsignal.log import DataFolder, open_deliveries
 from lendsignal.log.packing import Part, pack_part, pack_records
 from lendsignal.model import Device
