@@ -633,6 +633,16 @@ class Deliveries:
                 return
             yield read
 
+    def pack_behind(self, after: int, limit: int) -> int:
+        """The number of the last of at most so many packs of receipts behind a pack's number."""
+        with self._lock:
+            (found,) = rows(
+                self._db,
+                "select max(id) from (select id from receipt where id > ? order by id limit ?)",
+                (after, limit),
+            )
+        return after if found[0] is None else int(found[0])
+
     def belong_to(self, mark: int) -> None:
         """These deliveries are of the log that has this mark, and of no other."""
         with self._lock, transaction(self._db):

@@ -191,6 +191,17 @@ class Log:
             )
             return [Fact(seq, _event(body)) for seq, body in found]
 
+    def decided(self, after: int, upto: int) -> Iterator[tuple[Fact, str]]:
+        """The events behind `after` and up to `upto`, in order, each with its verdict."""
+        query = (
+            "select seq, body, verdict from event left join verdict using (seq)"
+            " where seq > ? and seq <= ? order by seq"
+        )
+        with self._lock:
+            found = rows(self._db, query, (after, upto))
+        for seq, body, word in found:
+            yield Fact(seq, _event(body)), word or Verdict.TAKEN.value
+
     def scan(self, containing: bytes | None = None) -> Iterator[Fact]:
         """Every event in order, or those whose stored bytes contain a text: for people, not for speed."""
         query = "select seq, body from event" + (" where instr(body, ?)" if containing is not None else "")

@@ -1,0 +1,24 @@
+"""Parquet out of the log: every event, touch, conversion, delivery and outcome, once, for any engine to read.
+
+`keeper.Keeper`, who writes it, is imported by its module's name: it brings DuckDB.
+"""
+
+from lendsignal.archive.book import Book, Part
+from lendsignal.archive.layout import TABLES, VERSION, Column, Kind, Table
+from lendsignal.archive.place import Bucket, Folder, Place, place_at
+from lendsignal.archive.settings import ArchiveSettings
+
+__all__ = [
+    "TABLES",
+    "VERSION",
+    "ArchiveSettings",
+    "Book",
+    "Bucket",
+    "Column",
+    "Folder",
+    "Kind",
+    "Part",
+    "Place",
+    "Table",
+    "place_at",
+]

@@ -1,0 +1,124 @@
+"""Where the archive lies: a folder of this machine, or any address that fsspec knows, such as s3://bucket/loans."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from lendsignal.errors import ConfigError, LogError, Problem
+
+
+class Place(Protocol):
+    """Files under names with slashes. What is put is there whole or not at all."""
+
+    def put(self, name: str, made: Path) -> None:
+        """Takes over a finished file of this machine; one of that name is replaced."""
+
+    def move(self, name: str, to: str) -> None:
+        """Gives a file another name; nothing happens where that was done before."""
+
+    def drop(self, name: str) -> None:
+        """Takes a file away, if it is there."""
+
+    def names(self) -> Iterator[str]:
+        """Every file there is."""
+
+    def address(self, name: str) -> str:
+        """The file's path or address, for whoever reads it."""
+
+
+def place_at(address: str, beside: Path) -> Place:
+    """The place that an address names; a path is seen from `beside`.
+
+    Raises `ConfigError` with what is missing.
+    """
+    if "://" not in address:
+        return Folder(beside / address)
+    try:
+        import fsspec
+
+        files, root = fsspec.core.url_to_fs(address)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            [Problem("archive.to", address, f"an address that fsspec can reach ({error})")]
+        ) from None
+    return Bucket(files, root, address.rstrip("/"))
+
+
+class Folder:
+    """A folder of this machine: a file is on disk under its name, or not at all."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, name: str, made: Path) -> None:
+        path = self._root / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partly = path.with_name(path.name + ".part")
+            if made.stat().st_dev == path.parent.stat().st_dev:
+                made.replace(partly)
+            else:
+                shutil.move(made, partly)
+            _sync(partly)
+            partly.replace(path)
+            _sync(path.parent)
+        except OSError as error:
+            raise LogError(f"the archive {self._root} does not take {name}: {error.strerror}") from error
+
+    def move(self, name: str, to: str) -> None:
+        path = self._root / name
+        if path.exists():
+            path.replace(self._root / to)
+            _sync(path.parent)
+
+    def drop(self, name: str) -> None:
+        (self._root / name).unlink(missing_ok=True)
+
+    def names(self) -> Iterator[str]:
+        for path in sorted(self._root.rglob("*")):
+            if path.is_file():
+                yield path.relative_to(self._root).as_posix()
+
+    def address(self, name: str) -> str:
+        return str(self._root / name)
+
+
+class Bucket:
+    """Object storage by fsspec: an upload is there whole when it is done."""
+
+    def __init__(self, files: Any, root: str, address: str) -> None:
+        self._files = files
+        self._root = root.rstrip("/")
+        self._address = address
+
+    def put(self, name: str, made: Path) -> None:
+        self._files.makedirs(f"{self._root}/{name}".rpartition("/")[0], exist_ok=True)
+        self._files.put_file(str(made), f"{self._root}/{name}")
+        made.unlink()
+
+    def move(self, name: str, to: str) -> None:
+        if self._files.exists(f"{self._root}/{name}"):
+            self._files.mv(f"{self._root}/{name}", f"{self._root}/{to}")
+
+    def drop(self, name: str) -> None:
+        if self._files.exists(f"{self._root}/{name}"):
+            self._files.rm_file(f"{self._root}/{name}")
+
+    def names(self) -> Iterator[str]:
+        self._files.invalidate_cache()
+        if self._files.exists(self._root):
+            for path in sorted(self._files.find(self._root)):
+                yield str(path).partition(self._root.rpartition("/")[2] + "/")[2]
+
+    def address(self, name: str) -> str:
+        return f"{self._address}/{name}"
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,238 @@
+"""The archive: every row once, under the same name however often it is written, for any engine to read."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from tests.acme import DAY, event, login, moment, us
+from tests.desk import TOKEN, Desk, acme, borrower, borrowers, verdicts
+from tests.scripted import platform
+
+from lendsignal.archive import TABLES, Book, Folder
+from lendsignal.archive import keeper as module
+from lendsignal.archive.keeper import Keeper
+from lendsignal.log import open_deliveries
+
+
+@pytest.fixture
+def lender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """Four borrowers whose loans were sent."""
+
+    def answered(connection: Any, ending: Any) -> bool:
+        return verdicts("accepted")(connection, ending)
+
+    monkeypatch.setenv("ACME_TOKEN", TOKEN)
+    single = acme(facts={"batch": 1})
+    with platform(answered) as played, Desk(tmp_path / "data", single, sandbox=played.url) as desk:
+        yield desk.tell(*borrowers(4)).quiet()
+
+
+class Archive:
+    """An archive in a folder, and what a reader who knows nothing of us finds there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        self.book = Book(folder / "archive.sqlite")
+        self.root = folder / "archive"
+        self.keeper = Keeper(self.book, Folder(self.root))
+
+    def take(self, desk: Desk) -> int:
+        """Everything that is new; how many rows."""
+        sent = open_deliveries(desk.folder.deliveries, read_only=True)
+        written = 0
+        while found := self.keeper.turn(desk.log, sent):
+            written += found
+        sent.close()
+        return written
+
+    def query(self, words: str) -> list[tuple[Any, ...]]:
+        """Rows by DuckDB, with each table as a view over its files; moments in microseconds since 1970."""
+        with duckdb.connect() as db:
+            db.execute("set TimeZone = 'UTC'")
+            for table in TABLES:
+                if list(self.root.glob(f"{table.name}/*/*.parquet")):
+                    db.execute(
+                        f"create view {table.name} as select * from"
+                        f" read_parquet('{self.root}/{table.name}/*/*.parquet', hive_partitioning = true)"
+                    )
+            found = db.sql(words)
+            columns = (
+                f'epoch_us("{name}")' if str(kind) == "TIMESTAMP WITH TIME ZONE" else f'"{name}"'
+                for name, kind in zip(found.columns, found.types, strict=True)
+            )
+            return found.project(", ".join(columns)).fetchall()
+
+    def files(self) -> dict[str, bytes]:
+        """Every file with its bytes."""
+        return {
+            path.relative_to(self.root).as_posix(): path.read_bytes()
+            for path in sorted(self.root.rglob("*.parquet"))
+        }
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return Archive(tmp_path / "kept")
+
+
+def test_every_event_conversion_delivery_and_outcome_is_there_once(lender: Desk, archive: Archive) -> None:
+    assert archive.take(lender) > 0
+
+    # A policy, and a login and a loan for each of the four.
+    assert archive.query("select type, count(*) from events group by 1 order by 1") == [
+        ("disbursed", 4),
+        ("lendsignal.policy_changed", 1),
+        ("logged_in", 4),
+    ]
+    assert archive.query("select count(*), count(distinct gaid) from touches") == [(4, 4)]
+    accepted = "select count(*) from deliveries join outcomes using (delivery) where what = 'accepted'"
+    assert archive.query(accepted) == [(4,)]
+    bound = archive.query(
+        "select count(*) from conversions c join deliveries d using (record, conversion_id)"
+        " join touches t on t.user_id = c.user_id and t.gaid = c.gaid where c.name = 'disbursement'"
+    )
+    assert bound == [(4,)]
+
+
+def test_moments_money_and_days_come_back_as_what_they_were(tmp_path: Path, archive: Archive) -> None:
+    with Desk(tmp_path / "data", acme()) as desk:
+        desk.tell(
+            login(-5, "u1"),
+            event("disbursed", 0, user_id="u1", loan_id="L1", amount=Decimal("15000.125"), currency="NGN"),
+        )
+        archive.take(desk)
+
+    ((at_us, amount, currency, day),) = archive.query(
+        "select occurred_at, amount, currency, day from events where type = 'disbursed'"
+    )
+    assert (at_us, amount, currency) == (us(0), Decimal("15000.12500000"), "NGN")
+    assert str(day) == moment(0).date().isoformat()
+
+
+def test_what_is_new_is_added_and_what_is_there_stays(lender: Desk, archive: Archive) -> None:
+    archive.take(lender)
+    before = archive.files()
+    assert archive.take(lender) == 0, "nothing is written where nothing is new"
+    lender.tell(*borrowers(3, minutes=DAY))
+    archive.take(lender)
+
+    after = archive.files()
+    assert {name: after[name] for name in before} == before
+    assert archive.query("select count(*), count(distinct seq) from events") == [(15, 15)]
+
+
+def test_rows_lie_on_the_utc_day_on_which_they_came_to_be_known(lender: Desk, archive: Archive) -> None:
+    lender.tell(*borrower("late", 2 * DAY))
+    archive.take(lender)
+
+    found = archive.query("select count(*) from events where day <> received_at::date")
+    assert found == [(0,)]
+    assert len(archive.query("select distinct day from touches")) == 2
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("step", range(1, 9))
+def test_a_kill_between_any_two_steps_loses_no_row_and_doubles_none(
+    step: int, lender: Desk, archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are put and the book is written: whichever comes last before the kill, the next start ends it."""
+    steps = iter(range(1, 1_000))
+
+    def dying(name: str, of: type) -> None:
+        real = getattr(of, name)
+
+        def act(*words: Any) -> Any:
+            if next(steps) == step:
+                raise Killed
+            return real(*words)
+
+        monkeypatch.setattr(of, name, act)
+
+    dying("put", Folder)
+    dying("end", Book)
+    with pytest.raises(Killed):
+        archive.take(lender)
+    monkeypatch.undo()
+    archive.book.close()
+    lender.tell(*borrowers(2, minutes=30)).turns(3)  # meanwhile more came: the broken piece stays what it was
+    again = Archive(archive.folder)
+    again.take(lender)
+    whole = Archive(tmp_path / "whole")
+    whole.take(lender)
+
+    for table in TABLES:
+        order = ", ".join(table.key)
+        if list(whole.root.glob(f"{table.name}/*/*.parquet")):
+            words = f"select * from {table.name} order by {order}"
+            assert again.query(words) == whole.query(words), table.name
+
+
+def test_however_it_was_cut_into_pieces_a_day_that_is_over_has_the_same_bytes(
+    lender: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once, piecewise = Archive(tmp_path / "one"), Archive(tmp_path / "many")
+    at_once.take(lender)
+    monkeypatch.setattr(module, "EVENTS_AT_ONCE", 2)
+    monkeypatch.setattr(module, "PACKS_AT_ONCE", 1)
+    piecewise.take(lender)
+    assert len(piecewise.files()) > len(at_once.files())
+    later = us(0) + 400 * 86_400_000_000
+    at_once.keeper.compact(later)
+    piecewise.keeper.compact(later)
+
+    events = [name for name in piecewise.files() if name.startswith("events/")]
+    assert len(events) == 1
+    assert piecewise.files()[events[0]] == at_once.files()[events[0]]
+    order = "select * from conversions order by record"
+    assert piecewise.query(order) == at_once.query(order)
+
+
+@pytest.mark.parametrize("step", range(1, 10))
+def test_a_kill_while_a_day_becomes_one_file_loses_no_row_and_doubles_none(
+    step: int, lender: Desk, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EVENTS_AT_ONCE", 3)
+    archive.take(lender)
+    before = archive.query("select * from events order by seq")
+    steps = iter(range(1, 1_000))
+    for name, of in (("put", Folder), ("drop", Folder), ("move", Folder), ("replace", Book)):
+        real = getattr(of, name)
+
+        def act(*words: Any, real: Any = real) -> Any:
+            if next(steps) == step:
+                raise Killed
+            return real(*words)
+
+        monkeypatch.setattr(of, name, act)
+    with pytest.raises(Killed):
+        archive.keeper.compact(us(0) + 400 * 86_400_000_000)
+    monkeypatch.undo()
+    archive.book.close()
+    again = Archive(archive.folder)
+
+    assert again.query("select * from events order by seq") == before
+
+
+def test_what_nobody_counts_is_cleared_away(lender: Desk, archive: Archive) -> None:
+    archive.take(lender)
+    stray = archive.root / "events" / "day=2026-03-10" / "000000000000001-000000000000777.parquet"
+    stray.parent.mkdir(exist_ok=True, parents=True)
+    stray.write_bytes(b"left over")
+    archive.book.close()
+    Archive(archive.folder)
+
+    assert not stray.exists()
+
+
+def test_no_contact_and_no_answer_of_a_platform_gets_in(lender: Desk, archive: Archive) -> None:
+    archive.take(lender)
+
+    columns = {column.name for table in TABLES for column in table.columns}
+    assert not columns & {"phone", "email", "contact", "answer", "request", "ip", "user_agent"}
