@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lendsignal.advise.preflight import NAMES, Terms
+from lendsignal.archive import ArchiveSettings
 from lendsignal.deliver import (
     DeliverSettings,
     DestinationSettings,
@@ -160,6 +161,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     feed: dict[str, FeedSettings] = {}
     spend: dict[str, SpendSettings] = {}
     fx: FxSettings = FxSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     destination: dict[str, dict[str, Any]] = {}
     route: list[RouteSettings] = []
 
@@ -189,6 +191,7 @@ class Config(Struct, frozen=True, kw_only=True):
     door: DoorSettings
     web: WebSettings
     deliver: DeliverSettings
+    archive: ArchiveSettings
     secrets: Mapping[str, bool]
     warnings: tuple[str, ...] = ()
     tiers: TierSettings = TierSettings()
@@ -391,6 +394,7 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
         door=settings.door,
         web=settings.web,
         deliver=settings.deliver,
+        archive=settings.archive,
         secrets=secrets,
         warnings=tuple(warnings),
         terms={

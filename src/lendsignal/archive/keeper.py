@@ -41,7 +41,7 @@ from lendsignal.errors import DataError
 from lendsignal.log import Deliveries, Log
 from lendsignal.plan import Record, Withdrawn, event_of, record_id
 
-EVENTS_AT_ONCE = 50_000
+EVENTS_AT_ONCE = 20_000
 """Events of the log that go into one file a table and day at most."""
 
 PACKS_AT_ONCE = 5_000
@@ -61,8 +61,17 @@ _BY_NAME = {table.name: table for table in TABLES}
 class Keeper:
     """The one process that writes an archive. `turn` takes the next piece, `compact` makes days one file."""
 
-    def __init__(self, book: Book, place: Place) -> None:
+    def __init__(
+        self,
+        book: Book,
+        place: Place,
+        *,
+        events_at_once: int = EVENTS_AT_ONCE,
+        packs_at_once: int = PACKS_AT_ONCE,
+    ) -> None:
         self._book = book
+        self._events_at_once = events_at_once
+        self._packs_at_once = packs_at_once
         self._place = place
         self._press = Press()
         self._tidy()
@@ -81,7 +90,7 @@ class Keeper:
         return written
 
     def _take_log(self, log: Log) -> int:
-        end = min(log.position(), self._book.reach("log") + EVENTS_AT_ONCE)
+        end = min(log.position(), self._book.reach("log") + self._events_at_once)
         after, upto = self._book.begin("log", end)
         if upto <= after:
             return 0
@@ -107,7 +116,7 @@ class Keeper:
     def _take_outcomes(self, deliveries: Deliveries) -> int:
         reach = self._book.reach("outcomes")
         packs: list[tuple[int, list[Row]]] = []
-        after, upto = self._book.begin("outcomes", deliveries.pack_behind(reach, PACKS_AT_ONCE))
+        after, upto = self._book.begin("outcomes", deliveries.pack_behind(reach, self._packs_at_once))
         for pack, receipts in deliveries.all_receipts(after):
             if pack > upto:
                 break

@@ -6,7 +6,7 @@ import sys
 import click
 
 from lendsignal import __version__
-from lendsignal.cli import keys, measure, operate, pulling, steer, tiers, try_out, understand
+from lendsignal.cli import keep, keys, measure, operate, pulling, steer, tiers, try_out, understand
 from lendsignal.cli.doctor import doctor
 from lendsignal.cli.quarantine import quarantine
 from lendsignal.cli.send import send
@@ -63,6 +63,7 @@ for verb in (
     steer.replay,
     understand.report,
     tiers.tiers,
+    keep.archive,
     operate.destinations,
     try_out.sandbox,
     measure.bench,

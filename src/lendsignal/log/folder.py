@@ -47,6 +47,10 @@ class DataFolder:
     def keys(self) -> Path:
         return self.path / "keys.sqlite"
 
+    @property
+    def archive(self) -> Path:
+        return self.path / "archive.sqlite"
+
     def pulse(self, role: str) -> Path:
         """By which others see that the loop of that role turns."""
         return self.path / f"{role}.pulse"

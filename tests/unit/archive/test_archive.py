@@ -12,7 +12,6 @@ from tests.desk import TOKEN, Desk, acme, borrower, borrowers, verdicts
 from tests.scripted import platform
 
 from lendsignal.archive import TABLES, Book, Folder
-from lendsignal.archive import keeper as module
 from lendsignal.archive.keeper import Keeper
 from lendsignal.log import open_deliveries
 
@@ -33,12 +32,12 @@ def lender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
 class Archive:
     """An archive in a folder, and what a reader who knows nothing of us finds there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **pieces: int) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self.book = Book(folder / "archive.sqlite")
         self.root = folder / "archive"
-        self.keeper = Keeper(self.book, Folder(self.root))
+        self.keeper = Keeper(self.book, Folder(self.root), **pieces)
 
     def take(self, desk: Desk) -> int:
         """Everything that is new; how many rows."""
@@ -175,12 +174,11 @@ def test_a_kill_between_any_two_steps_loses_no_row_and_doubles_none(
 
 
 def test_however_it_was_cut_into_pieces_a_day_that_is_over_has_the_same_bytes(
-    lender: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lender: Desk, tmp_path: Path
 ) -> None:
-    at_once, piecewise = Archive(tmp_path / "one"), Archive(tmp_path / "many")
+    at_once = Archive(tmp_path / "one")
+    piecewise = Archive(tmp_path / "many", events_at_once=2, packs_at_once=1)
     at_once.take(lender)
-    monkeypatch.setattr(module, "EVENTS_AT_ONCE", 2)
-    monkeypatch.setattr(module, "PACKS_AT_ONCE", 1)
     piecewise.take(lender)
     assert len(piecewise.files()) > len(at_once.files())
     later = us(0) + 400 * 86_400_000_000
@@ -196,9 +194,9 @@ def test_however_it_was_cut_into_pieces_a_day_that_is_over_has_the_same_bytes(
 
 @pytest.mark.parametrize("step", range(1, 10))
 def test_a_kill_while_a_day_becomes_one_file_loses_no_row_and_doubles_none(
-    step: int, lender: Desk, archive: Archive, monkeypatch: pytest.MonkeyPatch
+    step: int, lender: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "EVENTS_AT_ONCE", 3)
+    archive = Archive(tmp_path / "kept", events_at_once=3)
     archive.take(lender)
     before = archive.query("select * from events order by seq")
     steps = iter(range(1, 1_000))
