@@ -6,7 +6,7 @@ import sys
 import click
 
 from lendsignal import __version__
-from lendsignal.cli import keep, keys, measure, operate, pulling, steer, tiers, try_out, understand
+from lendsignal.cli import keep, keys, measure, operate, pulling, rehearse, steer, tiers, try_out, understand
 from lendsignal.cli.doctor import doctor
 from lendsignal.cli.quarantine import quarantine
 from lendsignal.cli.send import send
@@ -47,6 +47,7 @@ for verb in (
     try_out.demo,
     operate.run,
     operate.check,
+    rehearse.plan,
     operate.status,
     doctor,
     steer.pause,

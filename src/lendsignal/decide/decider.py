@@ -96,7 +96,7 @@ class Decider:
     def _fire_timers(self) -> None:
         due = self._log.due(self._clock.now_us())
         if due:
-            self._log.fire(due, [_pen_expired(*timer) for timer in due])
+            self._log.fire(due, [pen_expired(*timer) for timer in due])
 
     def _decide(self, facts: Sequence[Fact]) -> None:
         keys = [person_key(fact.event) for fact in facts]
@@ -264,7 +264,8 @@ def _policy_changed(version: str, end: int, clock: Clock) -> Event:
     )
 
 
-def _pen_expired(due_us: int, conversion: str, person: str) -> Event:
+def pen_expired(due_us: int, conversion: str, person: str) -> Event:
+    """The event by which a conversion's time in the holding pen ends."""
     brand, _, user_id = person.partition(":")
     due = from_us(due_us)
     return Event(
