@@ -2,7 +2,8 @@
 
 `docs/reference/cli.md` comes from the command's own verbs and options, `docs/reference/configuration.md`
 from the settings types, `docs/reference/metrics.md` from what the roles measure,
-`docs/reference/destinations.md` from the facts in the destinations' files.
+`docs/reference/destinations.md` from the facts in the destinations' files, `docs/reference/archive.md` from
+the archive's layout.
 `tests/docs/test_documentation.py` says when a committed page is behind.
 """
 
@@ -14,6 +15,7 @@ from typing import cast
 import click
 from msgspec import inspect
 
+from lendsignal.archive import TABLES
 from lendsignal.cli import main as command
 from lendsignal.cli.operate import platform_facts
 from lendsignal.clock import SystemClock
@@ -52,6 +54,7 @@ SECTIONS = {
     "feed": "Who tells where users came from: an MMP's messages, its files, or both.",
     "spend": "Whose cost by campaign and day is read from files.",
     "fx": "Exchange rates by date.",
+    "archive": "Parquet files of everything, for reports and other engines.",
     "destination": "Where deliveries go. These keys are the same for every platform; its own follow below.",
     "route": "Which conversion goes where: each names its destinations and the conversions they get.",
 }
@@ -101,6 +104,7 @@ def pages() -> dict[Path, str]:
     """The text of every generated page, by its file."""
     made = {"cli.md": verbs(command, "lendsignal", 2), "configuration.md": tables(), "metrics.md": metrics()}
     made["destinations.md"] = facts_of_platforms()
+    made["archive.md"] = archive()
     found: dict[Path, str] = {}
     for name, parts in made.items():
         path = REFERENCE / name
@@ -269,6 +273,19 @@ def metrics() -> Iterator[str]:
             labels = ", ".join(f"`{label}`" for label in one.family.labels)
             rows.append((f"`{one.family.name}`", one.kind, labels, one.family.meaning))
         yield table("metric", "kind", "labels", "meaning", rows=rows)
+
+
+# the archive
+
+
+def archive() -> Iterator[str]:
+    """One section a table: what its rows are, and each column."""
+    for one in TABLES:
+        yield f"## `{one.name}`\n"
+        alone = ", ".join(f"`{name}`" for name in one.key)
+        yield f"{one.meaning}\nRows are told apart by {alone}, and lie on the UTC day of `{one.moment}`.\n"
+        rows = [(f"`{column.name}`", f"`{column.kind.value}`", column.meaning) for column in one.columns]
+        yield table("column", "type", "meaning", rows=rows)
 
 
 def table(*columns: str, rows: Sequence[tuple[str, ...]]) -> str:
