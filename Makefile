@@ -29,7 +29,8 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(BIN)/coverage run -m pytest
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report= tests/unit tests/property tests/contract tests/docs
+	$(BIN)/pytest --cov --cov-report= tests/scenario
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --sort=cover
 

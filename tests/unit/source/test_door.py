@@ -303,6 +303,7 @@ def test_gzip_of_endless_empty_members_is_refused(house: House) -> None:
         zlib.compress(b"{}"),
         b"",
     ],
+    ids=["no gzip", "cut short", "with a tail", "zlib", "empty"],
 )
 def test_broken_gzip_is_refused(house: House, packed: bytes) -> None:
     answer = house.ask(packed, content_encoding="gzip")
