@@ -30,8 +30,7 @@ types: setup
 
 unit: setup
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report= tests/unit tests/property tests/contract tests/docs
-	$(BIN)/pytest --cov --cov-report= tests/scenario
-	$(BIN)/coverage combine --quiet
+	$(BIN)/pytest --cov --cov-append --cov-report= tests/scenario
 	$(BIN)/coverage report --skip-covered --sort=cover
 
 # Slow suites, each with its own command.
