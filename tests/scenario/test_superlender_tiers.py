@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lendsignal.derive import Cut, CutSet
-from lendsignal.derive.recut import Rung, Sample, inside, psi, rungs_over
+from lendsignal.derive.recut import Sample, rungs_over
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("LENDSIGNAL_SHARED", ROOT.parent / "shared")) / "data" / "superlender"
@@ -42,25 +41,3 @@ def test_the_tiers_of_real_loans_lose_what_the_data_says() -> None:
         assert chosen.mean() == pytest.approx(rung.share / 100, abs=0.005)
         assert lost[chosen].mean() * 100 == pytest.approx(LOST[rung.share], abs=0.5)
     assert lost.mean() * 100 == pytest.approx(LOST[100], abs=0.005)
-
-
-def test_cuts_of_the_first_half_of_the_loans_hold_for_the_second() -> None:
-    """By the order in which the loans were made; chance alone makes 1.6 points of the best half."""
-    scores = sorted((int(one["systemloanid"]), float(one["score"])) for one in rows("scores.csv.gz"))
-    measures = np.array([score for _, score in scores][-4_000:])
-    half = len(measures) // 2
-    rng = np.random.default_rng(1)
-    before, after = (Sample(part, rng.random(half)) for part in (measures[:half], measures[half:]))
-
-    rungs = rungs_over(before, None, [20, 50], own_weight=1.0)
-
-    off = {rung.share: inside(after, Rung(rung.share, rung.edge, rung.ties)) * 100 - rung.share for rung in rungs}
-    made = CutSet(
-        cuts=(Cut(share=50, cut=0),),
-        reason="first",
-        made_us=0,
-        n=half,
-        deciles=tuple(np.quantile(before.measure, np.arange(1, 10) / 10)),
-        tenths=(0.1,) * 10,
-    )
-    assert max(map(abs, off.values())) < 10, (off, psi(made, after))

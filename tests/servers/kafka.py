@@ -7,7 +7,6 @@ verifies their checksums; `LENDSIGNAL_TEST_MAVEN` names another repository for t
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,6 +20,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import pytest
+from tests.servers.daemon import free_port
 
 HERE = Path(__file__).parent / "kafka_jars"
 PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
@@ -69,7 +69,7 @@ class Broker:
     def __init__(self, folder: Path, jars: Path) -> None:
         self._folder = folder
         self._jars = jars
-        self._ports = {name: _free_port() for name in ("plain", "sasl", "tls", "controller")}
+        self._ports = {name: free_port() for name in ("plain", "sasl", "tls", "controller")}
         self._process: subprocess.Popen[bytes] | None = None
         self.ca = folder / "ca.pem"
         _make_certificate(folder)
@@ -247,13 +247,6 @@ def kafka() -> Iterator[Broker]:
             yield broker.start()
         finally:
             broker.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def jars_folder() -> Path:

@@ -19,7 +19,7 @@ from lendsignal.deliver.body import body_of, delivery_of
 from lendsignal.deliver.trial import NoSuchMode, Tried, made_up, trial_id, tried
 from lendsignal.errors import InputError
 from lendsignal.model import Delivery, Event, IdKind, Skip, is_touch, person_key
-from lendsignal.plan import Entry, Planned, UserState, compile_policy, decide
+from lendsignal.plan import Entry, Planned, UserState, compile_policy, decide, people_of
 from lendsignal.source import read_event, read_json, reader_of
 
 CLICK_IDS = ("gclid", "gbraid", "fbc", "ttclid", "sc_click_id", "kwai_click_id")
@@ -135,8 +135,10 @@ def _planned(config: Config, outlet: Outlet, file: Path, conversion: str | None,
     policy = compile_policy(config.policy)
     for sequence, event in enumerate(_events(config, file, now_us), 1):
         person = person_key(event)
-        decision = decide(states.get(person) or UserState(person), sequence, event, policy)
-        states[person] = decision.state
+        state = states.get(person) or UserState(person)
+        people = {key: states[key] for key in people_of(state, event) if key in states}
+        decision = decide(state, sequence, event, policy, {}, people)
+        states |= {after.key: after for after in (decision.state, *decision.people)}
         for _, record in decision.records:
             if isinstance(record, Planned) and conversion in (None, record.conversion.name):
                 entries += [(record, one) for one in record.entries if one.destination == outlet.name]
