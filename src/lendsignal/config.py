@@ -46,7 +46,9 @@ from lendsignal.plan import (
     Target,
     ValueSettings,
     double_counting,
+    gaps_in_sending,
     known_conversions,
+    wrong_moments,
 )
 from lendsignal.resolve import ResolveSettings
 from lendsignal.settings import Template, key_path, read, schema, toml_positions, unfolded, with_lines
@@ -336,6 +338,9 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
     _check_routes(settings.route, outlets_raw, derive, origin, found, warnings)
     for key, why in double_counting(settings.route, targets):
         found.append(Problem(key, why, "one way to each platform, one value for each loan", origin))
+    found += [Problem(key, seen, allowed, origin) for key, seen, allowed in wrong_moments(settings.route)]
+    for app, conversion, platform, when in gaps_in_sending(settings.route, targets):
+        warnings.append(f"{conversion} of {app} is {when} at {platform}: somebody else must send it then")
     keys = _keys(settings.source, folder, origin, found, secrets)
     _check_segment(settings.source, settings.brand, settings.app, origin, found)
     pulls = _pulls(table.get("pull", {}), folder, origin, found, secrets)
@@ -533,6 +538,10 @@ def _tiers(settings: TierSettings, folder: Path, origin: str, found: list[Proble
     )
 
 
+EXPRESSION = "CEL over event, user and snapshot: docs/reference/expressions.md"
+"""What an expression may be."""
+
+
 def _custom(
     settings: Mapping[str, CustomSettings], tiers: Tiers, origin: str, found: list[Problem]
 ) -> dict[str, CustomSettings]:
@@ -548,7 +557,7 @@ def _custom(
             custom_rule(name, one)
         except InputError as error:
             part, _, place = error.field.partition(": ")
-            found.append(Problem(f"{key}.{part}", place, error.rule, origin))
+            found.append(Problem(f"{key}.{part}", f"{place}: {error.rule}", EXPRESSION, origin))
     return dict(settings)
 
 
@@ -571,7 +580,7 @@ def _people(settings: PeopleSettings, folder: Path, origin: str, found: list[Pro
         try:
             compiled(settings.test_rule, "bool")
         except InputError as error:
-            found.append(Problem("people.test_rule", error.field, error.rule, origin))
+            found.append(Problem("people.test_rule", f"{error.field}: {error.rule}", EXPRESSION, origin))
             return People(test=frozenset(listed))
     return People(test=frozenset(listed), test_rule=settings.test_rule)
 

@@ -23,10 +23,10 @@ from typing import Any
 
 import apsw
 
-from lendsignal import role
 from lendsignal.deliver import Done, NoAnswer
 from lendsignal.deliver.transport import Transport
 from lendsignal.log import Decided, Deliveries, Log, sqlite
+from lendsignal.role.__main__ import main as role_main
 
 CORE_POINTS = ("accepted", "appended", "decided")
 SEND_POINTS = ("keeping", "claimed", "sent", "answered")
@@ -182,7 +182,7 @@ def main(words: Sequence[str]) -> int:
         else:
             sqlite.CHECKPOINT_PAGES = int(value)
     sys.argv = [sys.argv[0], *rest]
-    return role.main()
+    return role_main()
 
 
 if __name__ == "__main__":

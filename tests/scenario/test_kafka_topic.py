@@ -1,6 +1,7 @@
 """Conversions into a topic of a genuine Kafka broker, through its failures: planned is what stands there."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
@@ -15,6 +16,7 @@ from tests.servers.kafka import PASSWORDS, READER, WRITER, Broker, kafka
 
 from lendsignal.deliver import Outlet
 from lendsignal.deliver.settings import Unknown
+from lendsignal.deliver.topic import NEAR_SECONDS
 from lendsignal.log import Stage
 from lendsignal.model import Secret
 from lendsignal.settings.notation import duration
@@ -196,6 +198,25 @@ def test_while_no_broker_answers_nothing_is_in_doubt_and_nothing_is_lost(
     finally:
         if not broker.runs:
             broker.start()
+
+
+def test_what_comes_after_a_broker_went_away_unnoticed_is_not_in_doubt_either(
+    tmp_path: Path, broker: Broker, topic: str
+) -> None:
+    with Desk(tmp_path, outlet(broker.address, topic, common={**HOLD, **QUICK})) as desk:
+        desk.tell(*borrower("first")).until(lambda: accepted(desk, 1))
+        broker.kill()
+        try:
+            noticed = time.monotonic() + NEAR_SECONDS
+            desk.until(lambda: time.monotonic() > noticed)
+            desk.tell(*borrowers(5)).until(lambda: len(desk.all_receipts()) >= 6)
+
+            assert {one.stage for one in desk.open(NAME)} == {Stage.WAITING}
+        finally:
+            broker.start()
+        later(desk, 6)
+
+        assert set(ids(broker, topic).values()) == {1}
 
 
 def test_what_a_silent_broker_may_have_is_held_and_nobody_is_told_twice(

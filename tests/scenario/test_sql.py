@@ -393,6 +393,30 @@ def test_an_outbox_row_of_a_long_transaction_is_read_when_it_commits(server: Ser
     assert len(house.ids()) == 4
 
 
+def test_a_transaction_of_any_table_that_stays_open_shows_as_being_behind(
+    postgres: PostgreSql, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOANS_PASSWORD", PASSWORD)
+    table = outbox_sql("postgresql", "outbox")
+    postgres.execute("drop table if exists outbox, elsewhere", table, "create table elsewhere (n int)")
+    open_ = postgres.connect()
+    open_.execute("insert into elsewhere values (1)")
+    postgres.execute(boxed(1), "update outbox set created_at = now() - interval '1 hour'")
+    puller = house.puller("sql", box(postgres))
+    puller.turn()
+    held_up, early = puller.state.behind_us, house.ids()
+    open_.rollback()
+    open_.close()
+    puller.turn()
+    puller.close()
+
+    assert early == []
+    assert held_up is not None
+    assert 3_600 <= held_up / 1e6 < 3_700
+    assert puller.state.behind_us == 0
+    assert loan_ids(house.events()) == ["L1"]
+
+
 def test_a_rolled_back_insert_leaves_a_gap_that_stops_nobody(server: Server, house: House) -> None:
     undone = server.connect()
     undone.cursor().execute(boxed(1))

@@ -14,7 +14,7 @@ from lendsignal import config as configuration
 from lendsignal.clock import SystemClock
 from lendsignal.config import Config
 from lendsignal.log import DataFolder, Log, Pulse, open_log
-from lendsignal.run import BEHIND, STILL_SECONDS, Readiness
+from lendsignal.role.standing import BEHIND, STILL_SECONDS, Readiness
 from lendsignal.source import Intake
 
 
@@ -143,7 +143,7 @@ def test_deciding_that_was_idle_for_long_is_not_standing_still(
 def test_a_rush_that_waits_to_be_decided_is_not_ready(
     config: Config, log: Log, pulse: Pulse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lendsignal.run.BEHIND", 1)
+    monkeypatch.setattr("lendsignal.role.standing.BEHIND", 1)
     log.append([login(0, "old"), loan(1)])
 
     assert BEHIND == 50_000

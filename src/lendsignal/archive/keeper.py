@@ -5,8 +5,8 @@ it again after a kill writes the same rows under the same names. What no book co
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from lendsignal.archive.layout import (
     days_of,
 )
 from lendsignal.archive.parquet import Press
-from lendsignal.archive.place import Place
+from lendsignal.archive.place import Place, place_at
 from lendsignal.archive.rows import (
     conversion_row,
     delivery_rows,
@@ -37,8 +37,9 @@ from lendsignal.archive.rows import (
     touch_row,
     withdrawal_row,
 )
-from lendsignal.errors import DataError
-from lendsignal.log import Deliveries, Log
+from lendsignal.archive.settings import ArchiveSettings
+from lendsignal.errors import DataError, NotYet
+from lendsignal.log import DataFolder, Deliveries, Log, open_deliveries, open_log
 from lendsignal.plan import Record, Withdrawn, event_of, record_id
 
 EVENTS_AT_ONCE = 20_000
@@ -204,6 +205,38 @@ class Keeper:
         with _scratch() as path:
             path.write_bytes(msgspec.json.format(msgspec.json.encode(said), indent=1))
             self._place.put(name, path)
+
+
+def brought_up(
+    folder: DataFolder,
+    settings: ArchiveSettings,
+    now_us: int,
+    *,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+    events_at_once: int = EVENTS_AT_ONCE,
+) -> tuple[int, int]:
+    """Takes everything that is new and makes days that are over one file: (rows written, files merged away).
+
+    `tell` hears how many events of how many are in. Raises `FolderInUse` where another process is at it,
+    `NotYet` where there is no log.
+    """
+    with folder.lock("archive"), ExitStack() as closing:
+        log = open_log(folder.log, read_only=True)
+        closing.callback(log.close)
+        try:
+            sent = open_deliveries(folder.deliveries, read_only=True)
+            closing.callback(sent.close)
+        except NotYet:
+            sent = None
+        book = Book(folder.archive)
+        closing.callback(book.close)
+        keeper = Keeper(book, place_at(settings.to, folder.path), events_at_once=events_at_once)
+        closing.callback(keeper.close)
+        written = 0
+        while found := keeper.turn(log, sent):
+            written += found
+            tell(book.reach("log"), log.position())
+        return written, keeper.compact(now_us)
 
 
 def _records(log: Log, after: int, upto: int) -> Iterator[tuple[int, Record]]:

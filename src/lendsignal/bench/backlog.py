@@ -28,7 +28,7 @@ from lendsignal.decide import Decider
 from lendsignal.deliver.sender import Sender
 from lendsignal.errors import LendsignalError
 from lendsignal.log import DataFolder, Halt, LetGo, Order, open_deliveries, open_log, open_orders
-from lendsignal.run import status
+from lendsignal.role.standing import status
 from lendsignal.source import read_event, read_json, reader_of
 
 EVENTS_PER_USER = 10

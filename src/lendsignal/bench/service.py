@@ -26,7 +26,8 @@ from lendsignal.clock import SystemClock
 from lendsignal.config import Config
 from lendsignal.errors import LendsignalError
 from lendsignal.log import DataFolder
-from lendsignal.run import Supervisor, status
+from lendsignal.role.standing import status
+from lendsignal.run import Supervisor
 
 EVERY_ROLE = ("core", "send", "web")
 

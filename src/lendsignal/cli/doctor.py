@@ -13,7 +13,6 @@ import click
 from msgspec import Struct
 
 from lendsignal import config as configuration
-from lendsignal import run as running
 from lendsignal.advise.preflight import LABELS
 from lendsignal.cli import ahead, giving
 from lendsignal.cli.giving import Stores
@@ -26,6 +25,7 @@ from lendsignal.deliver import Standing
 from lendsignal.errors import ConfigError, LogError, NotYet
 from lendsignal.log import Stage, damage, open_feeds
 from lendsignal.plan import Planned, Rebound, Withdrawn, record_of
+from lendsignal.role.standing import is_running, sending
 from lendsignal.source import quarantine_standing
 
 GIGABYTE = 1_000_000_000
@@ -229,11 +229,11 @@ def clock(config: Config) -> Iterator[Finding]:
 def processes(config: Config) -> Iterator[Finding]:
     """Who runs."""
     folder = giving.folder_of(config)
-    if running.is_running(folder, "core"):
+    if is_running(folder, "core"):
         yield ok("processes", "core runs: events are taken")
     else:
         yield act("processes", "core does not run: nobody takes events", "lendsignal run")
-    wrong = running.sending(folder)
+    wrong = sending(folder)
     if wrong is None:
         yield ok("processes", "send runs, and turns")
     else:
@@ -244,7 +244,7 @@ def pulls(config: Config) -> Iterator[Finding]:
     """Whether what we fetch ourselves is read."""
     states = {one.name: one for one in pull_states(config)}
     wanted = [name for name, plan in config.pulls.items() if plan.common.enabled]
-    if wanted and not running.is_running(giving.folder_of(config), "pull"):
+    if wanted and not is_running(giving.folder_of(config), "pull"):
         yield act("pulls", f"nobody reads {', '.join(wanted)}", "lendsignal run")
     for name in wanted:
         state = states.get(name)
@@ -254,6 +254,8 @@ def pulls(config: Config) -> Iterator[Finding]:
             yield act(
                 "pulls", f"{name}: {told_pull(state)}", f"lendsignal pull {name} --dry-run shows it at once"
             )
+        elif (state.behind_us or 0) / 1e6 > LONG_WAIT_SECONDS:
+            yield look("pulls", f"{name}: {told_pull(state)}", "see what holds its source up")
         else:
             yield ok("pulls", f"{name}: {told_pull(state)}")
 

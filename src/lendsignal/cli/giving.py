@@ -26,7 +26,7 @@ from lendsignal.log import (
     open_orders,
 )
 from lendsignal.plan import known_conversions
-from lendsignal.run import sender_runs
+from lendsignal.role.standing import sender_runs
 from lendsignal.settings import duration
 
 PATIENCE_SECONDS = 10.0

@@ -1,7 +1,5 @@
 """What `archive` does: Parquet out of the log, while the service runs or not."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -10,12 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from lendsignal import config as configuration
-from lendsignal.archive import TABLES, Book, Place, place_at
+from lendsignal.archive import TABLES, Book
 from lendsignal.cli.words import as_json, configured, print_json, progress_bar, with_overrides
 from lendsignal.clock import clock_at, from_us
-from lendsignal.config import Config
 from lendsignal.errors import NotYet
-from lendsignal.log import DataFolder, Deliveries, open_deliveries, open_log
+from lendsignal.log import DataFolder, open_log
 
 
 class Kept(Struct, frozen=True):
@@ -49,23 +46,18 @@ def write(config_path: Path, overrides: dict[str, object], json_: bool, piece: i
     A running service does this by itself; by hand it is for folders whose service is stopped, and safe at any
     time: whoever comes second waits for nothing and writes nothing twice.
     """
-    from lendsignal.archive.keeper import Keeper  # it brings DuckDB
+    from lendsignal.archive.keeper import EVENTS_AT_ONCE, brought_up  # it brings DuckDB
 
     config = configuration.load(config_path, overrides=overrides)
-    folder = DataFolder(config.data)
-    with folder.lock("archive"), _opened(config) as (book, place):
-        log = open_log(folder.log, read_only=True)
-        sent = _deliveries(folder)
-        keeper = Keeper(book, place, **({} if piece is None else {"events_at_once": piece}))
-        written = 0
-        with progress_bar(quiet=json_) as bar:
-            task = bar.add_task("archiving", total=log.position() - book.reach("log"))
-            while found := keeper.turn(log, sent):
-                written += found
-                bar.update(task, completed=book.reach("log"))
-        merged = keeper.compact(clock_at(config.replay_clock).now_us())
-        keeper.close()
-        log.close()
+    with progress_bar(quiet=json_) as bar:
+        task = bar.add_task("archiving", total=None)
+        written, merged = brought_up(
+            DataFolder(config.data),
+            config.archive,
+            clock_at(config.replay_clock).now_us(),
+            tell=lambda done, total: bar.update(task, completed=done, total=total),
+            events_at_once=piece or EVENTS_AT_ONCE,
+        )
     if json_:
         print_json({"rows": written, "merged_files": merged})
     else:
@@ -110,19 +102,3 @@ def status_(config_path: Path, overrides: dict[str, object], json_: bool) -> Non
         shown.add_row(one.table, f"{one.rows:,}", str(one.files), one.first_day or "–", one.last_day or "–")
     Console().print(shown)
     click.echo(f"{behind:,} events behind the log")
-
-
-@contextmanager
-def _opened(config: Config) -> Iterator[tuple[Book, Place]]:
-    book = Book(DataFolder(config.data).archive)
-    try:
-        yield book, place_at(config.archive.to, config.data)
-    finally:
-        book.close()
-
-
-def _deliveries(folder: DataFolder) -> Deliveries | None:
-    try:
-        return open_deliveries(folder.deliveries, read_only=True)
-    except NotYet:
-        return None

@@ -19,6 +19,8 @@ from lendsignal.config import config_schema
 from lendsignal.destination import registry
 from lendsignal.errors import ConfigError
 from lendsignal.log import DataFolder
+from lendsignal.role import ROLES
+from lendsignal.role import standing as stands
 from lendsignal.settings import duration_text
 from lendsignal.source import event_schema
 from lendsignal.source.files import read_map
@@ -27,13 +29,13 @@ from lendsignal.source.files import read_map
 @click.command()
 @configured
 @with_overrides
-@click.option("--roles", default=",".join(running.ROLES), show_default=True, help="Which child processes.")
+@click.option("--roles", default=",".join(ROLES), show_default=True, help="Which child processes.")
 def run(config_path: Path, roles: str, overrides: dict[str, Any]) -> None:
     """Run the service: one process a role, restarted when it dies, until Ctrl-C or SIGTERM."""
     wanted = tuple(role.strip() for role in roles.split(",") if role.strip())
-    unknown = set(wanted) - set(running.ROLES)
+    unknown = set(wanted) - set(ROLES)
     if unknown or not wanted:
-        raise click.UsageError(f"--roles takes {', '.join(running.ROLES)}; found {roles!r}")
+        raise click.UsageError(f"--roles takes {', '.join(ROLES)}; found {roles!r}")
     config = configuration.load(config_path, overrides=overrides)
     for warning in config.warnings:
         click.echo(f"warning: {warning}", err=True)
@@ -98,9 +100,9 @@ def check(config_path: Path, json_: bool) -> None:
 def status(config_path: Path, json_: bool) -> None:
     """How far the service is: what waits where, who stopped what, and what to type next."""
     config = configuration.load(config_path)
-    now = running.status(config.data, clock_at(config.replay_clock), config.outlets)
+    now = stands.status(config.data, clock_at(config.replay_clock), config.outlets)
     found = standing(config)
-    sender = running.sending(DataFolder(config.data))
+    sender = stands.sending(DataFolder(config.data))
     ends = {one.destination: one for one in ahead.tokens(config)}
     if json_:
         each = [

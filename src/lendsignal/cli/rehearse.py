@@ -22,7 +22,7 @@ from lendsignal.decide.rehearsal import Rehearsal
 from lendsignal.errors import DataError
 from lendsignal.log import DataFolder, Fact, Log, open_log
 from lendsignal.model import App
-from lendsignal.plan import PolicySource, compile_policy
+from lendsignal.plan import Policy, PolicySource, compile_policy, with_cuts
 
 READ_AT_ONCE = 5_000
 
@@ -150,9 +150,13 @@ class Rehearsed(Struct, frozen=True):
 def rehearsed(side: Side, tell: Callable[[int], None] = lambda done: None) -> Rehearsed:
     """Decides the whole log by one set of rules; `tell` is told how many events are done."""
     gc.set_threshold(200_000, 50, 100)  # states are trees without cycles: the collector would only walk them
-    rehearsal = Rehearsal(compile_policy(side.source), live=side.live)
-    picture = Picture(side.apps, since_us=side.since_us, rule=side.rule)
     log = open_log(DataFolder(side.data).log, read_only=True)
+
+    def cut_by(version: str) -> Policy:
+        return compile_policy(with_cuts(side.source, log.cut_table(version)))
+
+    rehearsal = Rehearsal(compile_policy(side.source), live=side.live, with_cuts=cut_by)
+    picture = Picture(side.apps, since_us=side.since_us, rule=side.rule)
     for facts in _facts(log):
         for fact in facts:
             for number, record in rehearsal.tell(fact):

@@ -29,7 +29,7 @@ def show(config_path: Path, json_: bool) -> None:
     A tier is off where its part of the grants is not its share. PSI is how far the scores have moved; below
     its limit it may be chance.
     """
-    from lendsignal.decide.cutting import look  # here: the statistics and their library are for this alone
+    from lendsignal.decide.cuts import look  # here: the statistics and their library are for this alone
 
     config = configuration.load(config_path)
     if not _own(config):
@@ -102,7 +102,8 @@ def recut(dry_run: bool, all_: bool, config_path: Path, json_: bool) -> None:
 
     Example: lendsignal tiers recut --dry-run
     """
-    from lendsignal.decide.cutting import look, put_in_force
+    from lendsignal.decide.cuts import look
+    from lendsignal.decide.cutting import put_in_force
     from lendsignal.derive.recut import LARGE_ATOM
 
     config = configuration.load(config_path)

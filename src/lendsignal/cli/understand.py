@@ -9,7 +9,17 @@ from lendsignal import config as configuration
 from lendsignal.cli.words import as_json, configured
 from lendsignal.deliver import rendered
 from lendsignal.log import DataFolder, open_log
-from lendsignal.report import Report, attribution, bindings, coverage, delivery, funnel, load, spend
+from lendsignal.report import (
+    Report,
+    attribution,
+    bindings,
+    coverage,
+    delivery,
+    funnel,
+    installations,
+    load,
+    spend,
+)
 from lendsignal.report import explain as explanation
 
 
@@ -32,7 +42,7 @@ def explain(event_or_user: str, config_path: Path, json_: bool) -> None:
 
 @click.group()
 def report() -> None:
-    """Funnel, bindings, delivery, coverage, attribution, spend.
+    """Funnel, bindings, installations, coverage, delivery, attribution, spend.
 
     Text for people, --json or --csv for programs.
     """
@@ -76,6 +86,19 @@ def bindings_(config_path: Path, json_: bool, csv_: bool) -> None:
     """
     with load(_folder(config_path)) as tables:
         _show(bindings(tables), json_=json_, csv_=csv_)
+
+
+@report.command("installations")
+@configured
+@as_json
+@_as_csv
+def installations_(config_path: Path, json_: bool, csv_: bool) -> None:
+    """Reinstalls and other phones, by channel and week, and which ids outlive them.
+
+    Example: lendsignal report installations --csv
+    """
+    with load(_folder(config_path), ids=True) as tables:
+        _show(installations(tables), json_=json_, csv_=csv_)
 
 
 @report.command("delivery")

@@ -1,44 +1,24 @@
-"""Looks at the grants of the last weeks and puts new cuts of the tiers into force where they are due."""
+"""Puts new cuts of the tiers into force, in a running service as they fall due.
+
+The statistics (`decide.cuts`) are loaded when somebody looks, and not by a lender who has no cuts of its own.
+"""
 
 import logging
 import threading
 from collections.abc import Callable
-from datetime import timedelta
-
-from msgspec import Struct
 
 from lendsignal.clock import Clock, from_us
 from lendsignal.derive import CutTable, TierSettings
-from lendsignal.derive.recut import Recut, recut
 from lendsignal.errors import LendsignalError
 from lendsignal.log import Log
 from lendsignal.model import Event, EventType
 from lendsignal.plan import PolicySource
-from lendsignal.report.grants import grants_of
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY_SECONDS = 3_600.0
-"""How often a running service looks; cuts stand for days."""
-
-
-class Cuts(Struct, frozen=True):
-    """What a look came to, and the table that was in force, or on its way there, before it."""
-
-    before: CutTable | None
-    found: Recut
-
-
-def look(log: Log, source: PolicySource, settings: TierSettings, now_us: int, *, asked: bool = False) -> Cuts:
-    """How the cuts do at that moment and which table should follow; changes nothing.
-
-    `asked`: every scope is cut anew, whatever it does.
-    """
-    tables = log.cut_tables()
-    before = tables[-1] if tables else None
-    policy = source.derive
-    grants = grants_of(log, policy, source.people.test, now_us - settings.window // timedelta(microseconds=1))
-    return Cuts(before, recut(grants, policy.tiers, settings, before, now_us, asked=asked))
+LOOK_EVERY_SECONDS = 6 * 3_600.0
+"""How often a running service looks. Cuts stand for days, and a look reads four weeks of events: some ten
+seconds of processor time for each million."""
 
 
 def put_in_force(log: Log, table: CutTable) -> None:
@@ -98,6 +78,8 @@ class Cutter:
 
     def turn(self) -> None:
         """Looks once, and puts into force what is due."""
+        from lendsignal.decide.cuts import look
+
         log = self._log_of()
         try:
             cuts = look(log, self._source, self._settings, self._clock.now_us())

@@ -4,6 +4,7 @@ from collections.abc import Container, Sequence
 
 from lendsignal.deliver.book import Book
 from lendsignal.log import Open, Stage
+from lendsignal.model import SkipReason
 from lendsignal.plan import Entry, Planned, Rebound, Record, Withdrawn, delivery_id, record_of
 
 RECORDS_AT_ONCE = 250
@@ -82,6 +83,10 @@ class Reader:
             family.remove(before)
             was, one = before
             if was.skip is not None:
+                # What one app's route only watches may be for the other app's route to send.
+                watched = was.skip is SkipReason.SHADOW and entry.skip is None
+                if watched and book.name(was.destination) != book.name(entry.destination):
+                    self._reopen(number, place, entry, record)
                 continue
             if one is None or self._is_claimed(one, record.at_us):
                 book.changes.add(book.name(was.destination), record.conversion.name, "late_touch")

@@ -31,8 +31,13 @@ logger = logging.getLogger(__name__)
 ASK_SECONDS = 2.0
 """How long one question to the cluster about the topic may take."""
 
+NEVER = float("-inf")
+
 LOOK_SECONDS = 0.1
 """How often messages that wait are looked through for those whose time is over."""
+
+NEAR_SECONDS = 1.0
+"""How long after its last word a cluster counts as one that answers."""
 
 CLOSE_SECONDS = 5.0
 """How long a thread may take to end; its question may be on the way."""
@@ -211,7 +216,7 @@ class Topic:
         self._changed = threading.Condition()
         self._waiting: deque[Letter] = deque()
         self._handed = 0
-        self._reached = False
+        self._heard = NEVER
         self._trusted = False
         self._arrived = False
         self._spoiled = False
@@ -249,11 +254,17 @@ class Topic:
                 self._changed.wait_for(lambda: self._closing or self._waiting or self._handed)
                 if self._closing:
                     return
-                asks = bool(self._waiting) and not self._reached
+                asks = bool(self._waiting) and not self._is_near()
             try:
                 self._turn(asks)
             except Exception as error:  # one of the loops that record and go on
                 logger.error("topic %s: %s", self._name, type(error).__name__)
+                with self._changed:
+                    self._changed.wait(LOOK_SECONDS)
+
+    def _is_near(self) -> bool:
+        """Whether the cluster has just answered for the topic, or taken a message."""
+        return time.monotonic() - self._heard < NEAR_SECONDS
 
     def _turn(self, asks: bool) -> None:
         from confluent_kafka import KafkaException
@@ -267,7 +278,8 @@ class Topic:
         with self._changed:
             if self._spoiled and not self._handed:
                 self._producer = _producer(self._client)
-                self._spoiled = self._reached = self._arrived = False
+                self._spoiled = self._arrived = False
+                self._heard = NEVER
             self._hand_over()
             self._give_up()
 
@@ -283,13 +295,15 @@ class Topic:
         with self._changed:
             self._trouble = ""
             if error is None:
-                self._reached = True
+                self._heard = time.monotonic()
+                self._hand_over()
             elif error.name() != "LEADER_NOT_AVAILABLE":  # that one passes, and is asked for again
                 self._answer_all(error.name())
 
     def _hand_over(self) -> None:
         """What waits goes to the client, as far as the cluster is known to take it."""
-        while self._waiting and self._reached and not self._spoiled and (self._trusted or not self._handed):
+        goes = self._is_near() and not self._spoiled
+        while goes and self._waiting and (self._trusted or not self._handed):
             letter = self._waiting.popleft()
             try:
                 self._producer.produce(
@@ -310,9 +324,10 @@ class Topic:
 
     def _give_up(self) -> None:
         """What waited here too long, or cannot be let in, has certainly not left."""
-        if self._trouble and not self._reached:
+        is_near = self._is_near()
+        if self._trouble and not is_near:
             self._answer_all(self._trouble)
-        now, reason = time.monotonic(), "timeout" if self._reached else "connect_failed"
+        now, reason = time.monotonic(), "timeout" if is_near else "connect_failed"
         while self._waiting and self._waiting[0].until <= now:
             self._report(self._waiting.popleft(), NoAnswer(reason, left=False))
 
@@ -327,16 +342,18 @@ class Topic:
             self._handed -= 1
             if error is None:
                 self._trusted = self._arrived = True
+                self._heard = time.monotonic()
                 where = {"partition": message.partition(), "offset": message.offset()}
                 self._report(letter, Response(status=DELIVERED, body=msgspec.json.encode(where)))
                 return
             name = error.name()
             if name not in DOUBTFUL:
-                self._reached = self._reached and name not in ("_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION")
+                self._heard = NEVER if name in ("_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION") else self._heard
                 self._report(letter, _answer(name))
                 return
             # Whatever comes next goes alone, and only to a cluster that answers again.
-            self._trusted = self._reached = False
+            self._trusted = False
+            self._heard = NEVER
             self._spoiled |= error.fatal()
             if self._trouble == NO_PRODUCER and self._spoiled and not self._arrived:
                 self._report(letter, _answer(NO_PRODUCER))  # it sends nothing before it is let in
@@ -350,7 +367,7 @@ class Topic:
             if name in SIGN_IN:
                 self._trouble = name
             if name in SIGN_IN or name == "_ALL_BROKERS_DOWN":
-                self._reached = False
+                self._heard = NEVER
             self._spoiled |= error.fatal()
         logger.debug("topic %s: %s", self._name, name)
 

@@ -15,7 +15,7 @@ from lendsignal.log import DataFolder, open_deliveries, open_feeds, open_log
 from lendsignal.plan import Planned, Rebound, record_of
 from lendsignal.replay import Player, Stage, accepted_ids, chunks, received, received_us
 from lendsignal.report import Report, all_reports
-from lendsignal.run import ROLES
+from lendsignal.role import ROLES
 from lendsignal.simulate import World, events, write
 from lendsignal.source.feeds import import_attribution, import_spend
 

@@ -51,6 +51,11 @@ class DataFolder:
     def archive(self) -> Path:
         return self.path / "archive.sqlite"
 
+    def last_written(self) -> int:
+        """When log or deliveries were written to last, in nanoseconds of the file system's clock; 0: never."""
+        files = [Path(f"{path}{end}") for path in (self.log, self.deliveries) for end in ("", "-wal")]
+        return max((path.stat().st_mtime_ns for path in files if path.exists()), default=0)
+
     def pulse(self, role: str) -> Path:
         """By which others see that the loop of that role turns."""
         return self.path / f"{role}.pulse"

@@ -1,6 +1,7 @@
 """Which conversion goes where."""
 
 from lendsignal.plan.decide import Decision, Timer, Verdict, decide, is_not_routed, people_of, reopened
+from lendsignal.plan.live import ALWAYS, NEVER, Live, live_of, wrong_moments
 from lendsignal.plan.policy import (
     People,
     Policy,
@@ -9,6 +10,7 @@ from lendsignal.plan.policy import (
     Target,
     compile_policy,
     double_counting,
+    gaps_in_sending,
     known_conversions,
     version_of,
     with_cuts,
@@ -32,10 +34,13 @@ from lendsignal.plan.state import Opened, Penned, Seen, UserState, person_state_
 from lendsignal.plan.value import value_of
 
 __all__ = [
+    "ALWAYS",
+    "NEVER",
     "RECORDS_PER_EVENT",
     "Decision",
     "Entry",
     "Known",
+    "Live",
     "Opened",
     "Penned",
     "People",
@@ -60,8 +65,10 @@ __all__ = [
     "delivery_id",
     "double_counting",
     "event_of",
+    "gaps_in_sending",
     "is_not_routed",
     "known_conversions",
+    "live_of",
     "people_of",
     "person_state_key",
     "record_id",
@@ -70,4 +77,5 @@ __all__ = [
     "value_of",
     "version_of",
     "with_cuts",
+    "wrong_moments",
 ]

@@ -460,6 +460,8 @@ def _entry(step: Step, state: UserState, conversion: Conversion, rates: Rates) -
         skip = SkipReason.FIRST_UNKNOWN
     elif not _allows(state.consent, step.unasked):
         skip = SkipReason.NO_CONSENT
+    elif not step.live.from_us <= origin.occurred_us < step.live.until_us:
+        skip = SkipReason.SHADOW
     if step.rule is None:
         return Entry(step.destination, step.kind, step.name, None, step.settle_us, skip)
     value = None if test else value_of(step.rule, conversion, step.currency, rates)
@@ -491,7 +493,8 @@ def _may_change(planned: Planned, policy: Policy) -> bool:
     if planned.known.binding is None or conversion.history:
         return False
     for entry in planned.entries:
-        if entry.skip is None:
+        # What is only watched moves as well, so that it can be compared with what somebody else sends.
+        if entry.skip is None or entry.skip is SkipReason.SHADOW:
             return True
     return not planned.entries and (conversion.origin.brand, conversion.name) in policy.routed
 

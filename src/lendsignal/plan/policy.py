@@ -20,6 +20,7 @@ from lendsignal.derive import (
     with_table,
 )
 from lendsignal.model.rates import Rate, Rates
+from lendsignal.plan.live import ALWAYS, NEVER, Live, gaps, live_of
 from lendsignal.plan.settings import RouteSettings, ValueRule
 from lendsignal.resolve import ResolveSettings
 
@@ -43,7 +44,7 @@ class Step(Struct, frozen=True, array_like=True):
     """One line of a route: the conversion's name and value rule at one destination.
 
     `currency` is that of the app; `unasked` tells whether a user of its country who was never asked counts
-    as consenting.
+    as consenting; `live` when it is sent and not only watched.
     """
 
     destination: str
@@ -54,6 +55,7 @@ class Step(Struct, frozen=True, array_like=True):
     send_test: bool
     currency: str | None
     unasked: bool
+    live: Live = ALWAYS
 
 
 class People(Struct, frozen=True, kw_only=True):
@@ -129,6 +131,7 @@ def compile_policy(source: PolicySource) -> Policy:
                 send_test=target.send_test,
                 currency=app.currency,
                 unasked=source.consent_default.get(app.country, True),
+                live=live_of(route, conversion),
             )
             steps.setdefault((target.app, conversion), []).append(step)
     brands = {app.name: app.brand for app in source.derive.apps.values()}
@@ -172,6 +175,7 @@ class Reach(Struct, frozen=True):
     platform: str
     account: str | None
     by: str
+    live: Live
 
 
 def double_counting(routes: Sequence[RouteSettings], targets: Mapping[str, Target]) -> list[tuple[str, str]]:
@@ -179,7 +183,7 @@ def double_counting(routes: Sequence[RouteSettings], targets: Mapping[str, Targe
 
     One route per conversion, platform, account and app: an MMP that forwards to Meta and a direct Meta
     route are two. And one valued conversion per loan (for acquisition: per user) in an account, whether
-    it comes there directly or is passed on.
+    it comes there directly or is passed on. What a route only watches does not count.
     """
     found: list[tuple[str, str]] = []
     reaches: list[Reach] = []
@@ -188,23 +192,27 @@ def double_counting(routes: Sequence[RouteSettings], targets: Mapping[str, Targe
         target = targets.get(route.to)
         if target is None:
             continue
-        if route.also_sent_by:
+        if route.also_sent_by and any(live_of(route, one) != NEVER for one in route.send):
             found.append(
                 (f"route[{number}].also_sent_by", f"the app's SDK already sends these to {target.kind}")
             )
         for conversion in route.send:
             key = f"route[{number}].send.{conversion}"
-            fresh = _reaches(key, conversion, target)
+            fresh = _reaches(key, conversion, target, live_of(route, conversion))
             for reach in fresh:
                 found += [
-                    (key, f"{conversion} already reaches {reach.platform} by {other.by} ({other.key})")
+                    (
+                        key,
+                        f"{conversion} already reaches {reach.platform} by {other.by} ({other.key})"
+                        + _while_both(reach, other),
+                    )
                     for other in reaches
                     if _twice(reach, other)
                 ]
             reaches += fresh
         for conversion in route.value:
             key = f"route[{number}].value.{conversion}"
-            fresh = _reaches(key, conversion, target)
+            fresh = _reaches(key, conversion, target, live_of(route, conversion))
             found += {
                 (key, f"{other.conversion} is valued too ({other.key}): one loan would count twice"): None
                 for reach in fresh
@@ -215,11 +223,28 @@ def double_counting(routes: Sequence[RouteSettings], targets: Mapping[str, Targe
     return found
 
 
-def _reaches(key: str, conversion: str, target: Target) -> list[Reach]:
+def gaps_in_sending(
+    routes: Sequence[RouteSettings], targets: Mapping[str, Target]
+) -> list[tuple[str, str, str, str]]:
+    """Conversions that stop being sent: (app, conversion, platform, since when and until when).
+
+    A route that takes over from another, or from one whose MMP passes on to the same platform, leaves none.
+    """
+    lives: dict[tuple[str, str, str], list[Live]] = {}
+    for route in routes:
+        target = targets.get(route.to)
+        for conversion in route.send if target is not None else ():
+            assert target is not None
+            for reach in _reaches("", conversion, target, live_of(route, conversion)):
+                lives.setdefault((reach.app, conversion, reach.platform), []).append(reach.live)
+    return [(*whose, words) for whose, words in gaps(lives)]
+
+
+def _reaches(key: str, conversion: str, target: Target, live: Live) -> list[Reach]:
     """Where a conversion ends up that goes to this destination: there, and wherever it is passed on to."""
-    direct = Reach(key, target.app, conversion, target.kind, target.account, target.name)
+    direct = Reach(key, target.app, conversion, target.kind, target.account, target.name, live)
     passed_on = (
-        Reach(key, target.app, conversion, platform, None, target.name) for platform in target.forwards
+        Reach(key, target.app, conversion, platform, None, target.name, live) for platform in target.forwards
     )
     return [direct, *passed_on]
 
@@ -228,9 +253,15 @@ def _twice(one: Reach, other: Reach) -> bool:
     return one.conversion == other.conversion and _same_account(one, other)
 
 
+def _while_both(one: Reach, other: Reach) -> str:
+    """When two ways are open at once, where that is not always."""
+    shared = one.live.both(other.live)
+    return "" if shared == ALWAYS else f", both live {shared.told}"
+
+
 def _same_account(one: Reach, other: Reach) -> bool:
     """Whether both are counted together: where one is passed on we do not know, so it may be."""
-    same = (one.app, one.platform) == (other.app, other.platform)
+    same = (one.app, one.platform) == (other.app, other.platform) and one.live.both(other.live) != NEVER
     return same and (one.account is None or other.account is None or one.account == other.account)
 
 

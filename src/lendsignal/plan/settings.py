@@ -1,6 +1,6 @@
 """What a lender writes about routes: which conversion goes where, under what name, with what value."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -59,6 +59,18 @@ class RouteSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     value: Annotated[
         dict[str, ValueRule],
         Meta(description='conversion = a basis such as "principal", a fixed amount, or a table of more'),
+    ] = {}
+    mode: Annotated[
+        Literal["live", "shadow"],
+        Meta(description="shadow: everything but the sending, for conversions without a live_from"),
+    ] = "live"
+    live_from: Annotated[
+        dict[str, datetime],
+        Meta(description="conversion = the moment from which on it is sent, by the event's own time"),
+    ] = {}
+    live_until: Annotated[
+        dict[str, datetime],
+        Meta(description="conversion = the moment before which it is sent, by the event's own time"),
     ] = {}
     settle: Annotated[timedelta | None, Meta(description="overrides resolve.settle for this route")] = None
     also_sent_by: Annotated[

@@ -12,7 +12,7 @@ from msgspec import Struct
 from lendsignal.clock import ReplayClock, to_us
 from lendsignal.errors import LendsignalError
 from lendsignal.log import Deliveries
-from lendsignal.run import Status
+from lendsignal.role.standing import Status
 
 AT_ONCE = 1_000
 PATIENCE_SECONDS = 120.0

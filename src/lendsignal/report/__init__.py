@@ -1,8 +1,10 @@
 """What the record says: funnels, first install against last login, deliveries, one event's life."""
 
+from lendsignal.report.arrivals import InstallationsReport, installations
 from lendsignal.report.attribution import AttributionReport, attribution
 from lendsignal.report.bindings import Bindings, bindings
 from lendsignal.report.coverage import Coverage, coverage
+from lendsignal.report.delay import Delay, delay
 from lendsignal.report.delivery import DeliveryReport, delivery
 from lendsignal.report.explain import Render, explain
 from lendsignal.report.funnel import Funnel, funnel
@@ -17,9 +19,11 @@ __all__ = [
     "Bindings",
     "Column",
     "Coverage",
+    "Delay",
     "DeliveryReport",
     "Explanation",
     "Funnel",
+    "InstallationsReport",
     "Render",
     "Report",
     "Reports",
@@ -30,9 +34,11 @@ __all__ = [
     "attribution",
     "bindings",
     "coverage",
+    "delay",
     "delivery",
     "explain",
     "funnel",
+    "installations",
     "load",
     "spend",
 ]

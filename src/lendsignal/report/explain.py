@@ -23,6 +23,7 @@ from lendsignal.model import (
     Event,
     IdKind,
     Skip,
+    SkipReason,
     id_of,
     person_key,
 )
@@ -445,7 +446,9 @@ class _Story:
             if row is not None and row.stage in (Stage.WAITING, Stage.PARKED)
             else None,
             paused=paused.reason if paused is not None and row is not None else None,
-            request=None if entry.skip is not None else self._request(name, record, entry, receipts, row),
+            request=self._request(name, record, entry, receipts, row)
+            if entry.skip in (None, SkipReason.SHADOW)
+            else None,
             dead_request=_readable(dead.request, contact) if dead is not None and dead.request else None,
             dead_answer=_readable(dead.answer, contact)[:TEXT_KEPT]
             if dead is not None and dead.answer

@@ -31,6 +31,13 @@ class StoredDevice(Struct, frozen=True, gc=False):
     android_id: str | None = None
 
 
+class StoredInstalment(Struct, frozen=True, gc=False):
+    """A stored `model.Instalment`: an ISO date, and the amount as text."""
+
+    due_date: str
+    amount: str
+
+
 class StoredEvent(Struct, frozen=True, gc=False):
     """The part of a stored `model.Event` that reports look at; amounts as the text they are kept in."""
 
@@ -56,6 +63,10 @@ class StoredEvent(Struct, frozen=True, gc=False):
     limit: str | None = None
     currency: str | None = None
     fee: str | None = None
+    term_days: int | None = None
+    schedule: tuple[StoredInstalment, ...] = ()
+    due_date: str | None = None
+    outstanding: str | None = None
     dpd: int | None = None
     device: Raw = Raw()
 

@@ -51,13 +51,16 @@ create table event (
     seq bigint, type varchar, user varchar, event_id varchar, key varchar, loan_id varchar,
     at_us bigint, binds_us bigint, received_us bigint, app varchar, amount decimal(38, 8),
     currency varchar, fee decimal(38, 8), loan_number integer, dpd integer, revision integer,
-    verdict varchar, test boolean, history boolean, analytics boolean);
+    verdict varchar, test boolean, history boolean, analytics boolean, application_id varchar,
+    grant_id varchar, term_days integer, due_day varchar, outstanding decimal(38, 8), by_day boolean);
+create table instalment (seq bigint, due_day varchar, amount decimal(38, 8));
 create table touch (
     user varchar, at_us bigint, event_id varchar, received_us bigint, app varchar,
     own integer, installation integer, seen_us bigint, test boolean);
 create table tester (user varchar);
 create table installation (
     number integer, id varchar, app varchar, device integer, shown boolean);
+create table known_id (installation integer, kind varchar, value varchar);
 create table attribution (
     feed varchar, mmp varchar, app varchar, id varchar, kind varchar, at_us bigint, day varchar,
     channel varchar, media_source varchar, campaign varchar, campaign_id varchar, ad_set varchar,
@@ -77,8 +80,10 @@ create table conversion (
     app varchar, installation integer, touch_us bigint, first_installation integer, rebound integer,
     certain boolean, test boolean, history boolean, entries integer);
 create table step (
-    step integer, destination varchar, kind varchar, conversion varchar, name varchar, skip varchar);
+    step integer, destination varchar, kind varchar, conversion varchar, name varchar, skip varchar,
+    settle_us bigint);
 create table entry (id bigint, record bigint, rebinds bigint, step integer, planned_us bigint);
+create table valued (id bigint, amount decimal(38, 8), currency varchar);
 create table receipt (
     place bigint, id bigint, what varchar, reason varchar, sent_us bigint, answered_us bigint);
 create table waits (destination varchar, id bigint, stage varchar, reason varchar);
@@ -193,8 +198,9 @@ _whole_event = msgspec.msgpack.Decoder(Event).decode
 
 _EVENT_COLUMNS = (
     "seq type user event_id key loan_id at_us binds_us received_us app amount currency fee loan_number dpd "
-    "revision verdict history analytics"
+    "revision verdict history analytics application_id grant_id term_days due_day outstanding by_day"
 ).split()
+_INSTALMENT_COLUMNS = ("seq", "due_day", "amount")
 _CONVERSION_COLUMNS = (
     "record id name user event_id event_type loan_id loan_number at_us received_us planned_us certain test "
     "history entries"
@@ -215,6 +221,8 @@ class Tables:
         """How long after an event a first touch still answers for it, by the policy in force."""
         self.default_dpd = DerivePolicy(portfolio="").default_dpd
         """Days past due from which a loan counts as lost, by the policy in force."""
+        self.platforms: dict[str, str] = {}
+        """The platform of each app: android or ios."""
         self.zones: Mapping[str, ZoneInfo] = {}
         """The time zone of each app, in which its days are counted; of one that is not known, UTC."""
         self.unread_records = 0
@@ -259,12 +267,12 @@ class Tables:
         self.close()
 
 
-def load(folder: DataFolder, *, recorded: bool = False) -> Tables:
+def load(folder: DataFolder, *, recorded: bool = False, ids: bool = False) -> Tables:
     """The tables of a data folder as it stands; empty ones where it keeps nothing yet.
 
-    What MMPs say they recorded is read where `recorded` says so: it is as much as the events, and few reports
-    look at it. The deliveries are read first, so that whatever they speak of is in the log. Raises `LogError`
-    where a file is damaged.
+    What MMPs say they recorded, and the values that went out, are read where `recorded` says so: it is as
+    much as the events, and few reports look at it. The deliveries are read first, so that whatever they speak
+    of is in the log. Raises `LogError` where a file is damaged.
     """
     tables = Tables()
     with reading(folder.deliveries) as sent, reading(folder.log) as logged, reading(folder.feeds) as told:
@@ -275,8 +283,10 @@ def load(folder: DataFolder, *, recorded: bool = False) -> Tables:
             log = Log(logged)
             policy = _policy(tables, log)
             touches = _load_events(tables, logged, log.position(), policy, snapshots)
-            conversions = _load_records(tables, logged, snapshots)
+            conversions = _load_records(tables, logged, snapshots, values=recorded)
             _number(tables, gathered, touches, conversions)
+            if ids:
+                _load_ids(tables, gathered)
             tables.not_routed = log.tally().get(("not_routed", ""), 0)
         if sent is not None:
             position = _load_sent(tables, sent)
@@ -316,6 +326,7 @@ def _policy(tables: Tables, log: Log) -> DerivePolicy:
     source = None if version is None else log.policy_source(version)
     if source is None:
         return DerivePolicy(portfolio="")
+    tables.platforms = {app.name: app.platform for app in source.derive.apps.values()}
     tables.zones = {app.name: ZoneInfo(app.timezone) for app in source.derive.apps.values()}
     tables.settle_us = source.resolve.settle // MICROSECOND
     tables.pen_after_us = source.resolve.pen_after // MICROSECOND
@@ -343,6 +354,7 @@ def _load_events(
     touches = _Touches()
     testers: set[str] = set()
     arriving: list[tuple[Any, ...]] = []
+    instalments: list[tuple[Any, ...]] = []
     youngest = 0
     for seq, body in db.execute("select seq, body from event order by seq"):
         event = stored_event(body)
@@ -379,11 +391,20 @@ def _load_events(
                 verdict,
                 event.history,
                 event.purpose == "analytics",
+                event.application_id,
+                event.grant_id,
+                event.term_days,
+                event.due_date,
+                event.outstanding,
+                event.time_precision == "day",
             )
         )
+        instalments.extend((seq, one.due_date, one.amount) for one in event.schedule)
         if len(arriving) == AT_ONCE:
             tables.fill_rows("event", _EVENT_COLUMNS, arriving)
+            tables.fill_rows("instalment", _INSTALMENT_COLUMNS, instalments)
             arriving.clear()
+            instalments.clear()
         if event.test and taken:
             testers.add(user)
         if taken and kind in TOUCH_TYPES and event.actor == "user" and bytes(event.device):
@@ -396,6 +417,7 @@ def _load_events(
             touches.ids.append(ids)
             touches.installation.append(installation)
     tables.fill_rows("event", _EVENT_COLUMNS, arriving)
+    tables.fill_rows("instalment", _INSTALMENT_COLUMNS, instalments)
     tables.fill("tester", user=sorted(testers))
     tables.db.execute("update event set test = user in (select user from tester)")
     tables.as_of = from_us(youngest) if youngest else None
@@ -412,13 +434,14 @@ class _Conversions(Struct):
     rows: list[tuple[Any, ...]] = []
     bound: list[_Bound] = []
     rebound: list[int] = []
+    valued: list[tuple[int, str, str]] = []
 
 
-def _load_records(tables: Tables, db: apsw.Connection, snapshots: Snapshots) -> _Conversions:
-    """Fills `entry`, and gathers the conversions."""
+def _load_records(tables: Tables, db: apsw.Connection, snapshots: Snapshots, *, values: bool) -> _Conversions:
+    """Fills `entry` and, where `values` asks for it, `valued`, and gathers the conversions."""
     found = _Conversions()
     place_of: dict[int, int] = {}
-    steps: dict[tuple[str | None, ...], int] = {}
+    steps: dict[tuple[str | int | None, ...], int] = {}
     entries: list[tuple[int | None, ...]] = []
     for number, body in db.execute("select id, body from part"):
         snapshots.add(number, body)
@@ -460,7 +483,9 @@ def _load_records(tables: Tables, db: apsw.Connection, snapshots: Snapshots) -> 
                 found.bound[moved] = bound
                 found.rebound[moved] += 1
         for place, entry in enumerate(planned.entries):
-            step = (entry.destination, entry.kind, planned.name, entry.name, entry.skip)
+            step = (entry.destination, entry.kind, planned.name, entry.name, entry.skip, entry.settle_us)
+            if values and (value := _money(entry.value)) is not None:
+                found.valued.append((number * ENTRIES_PER_RECORD + place, *value))
             entries.append(
                 (
                     number * ENTRIES_PER_RECORD + place,
@@ -473,10 +498,16 @@ def _load_records(tables: Tables, db: apsw.Connection, snapshots: Snapshots) -> 
     tables.fill_rows("entry", ("id", "record", "rebinds", "step", "planned_us"), entries)
     tables.fill_rows(
         "step",
-        ("step", "destination", "kind", "conversion", "name", "skip"),
+        ("step", "destination", "kind", "conversion", "name", "skip", "settle_us"),
         [(number, *step) for step, number in steps.items()],
     )
+    tables.fill_rows("valued", ("id", "amount", "currency"), found.valued)
     return found
+
+
+def _money(stored: msgspec.Raw) -> tuple[str, str] | None:
+    """The amount, as text, and the currency of a stored `model.Money`."""
+    return msgspec.msgpack.decode(stored, type=tuple[str, str] | None) if bytes(stored) else None
 
 
 def _records(
@@ -536,6 +567,20 @@ def _number(tables: Tables, gathered: Installations, touches: _Touches, conversi
         app=[found.app for found in installations],
         device=_numbers([phones.get(found.number) for found in installations]),
         shown=[found.shown for found in installations],
+    )
+
+
+def _load_ids(tables: Tables, gathered: Installations) -> None:
+    """Fills `known_id`: every id that each installation was seen with."""
+    _fill_in_parts(
+        tables,
+        "known_id",
+        ("installation", "kind", "value"),
+        (
+            (one.number, kind.value, value)
+            for one in gathered.all()
+            for kind, value in (*one.ids.items(), *one.phone_ids)
+        ),
     )
 
 

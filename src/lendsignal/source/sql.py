@@ -456,40 +456,48 @@ class OrderedOutbox(Outbox):
     """A PostgreSQL outbox that keeps its rows, in the order of (transaction, number).
 
     Only rows of transactions before the oldest open one are read: nothing can appear behind the mark any
-    more, however long a transaction was open. One that stays open holds the outbox up, not back.
+    more, however long a transaction was open. One that stays open holds the outbox up, not back: how long the
+    oldest row has waited for it is how far the pull is behind.
     """
+
+    AFTER = "(tx, id) > (cast(cast(:tx as text) as xid8), :id)"
 
     def read(self, mark: bytes | None, limit: int) -> Batch:
         """The next rows whose transactions, and all before them, have ended."""
-        transaction, number = (0, 0) if mark is None else marked(mark, tuple[int, int])
+        at = (0, 0) if mark is None else marked(mark, tuple[int, int])
         query = self._database.sql.text(
-            f"select cast(cast(tx as text) as numeric), id, event from {self._table}"
-            " where (tx, id) > (cast(cast(:tx as text) as xid8), :id)"
+            f"select cast(cast(tx as text) as numeric), id, event from {self._table} where {self.AFTER}"
             " and tx < pg_snapshot_xmin(pg_current_snapshot()) order by tx, id limit :n"
         )
-        _, found = self._database.rows(query, {"tx": str(transaction), "id": number, "n": limit})
-        if not found:
-            self._refuse_a_rewind(transaction)
+        _, found = self._database.rows(query, {"tx": str(at[0]), "id": at[1], "n": limit})
         events, unread = self._pulled([(one, body) for _, one, body in found], remembered=False)
-        after = None if not found else _mark_out((int(found[-1][0]), int(found[-1][1])))
+        after = (int(found[-1][0]), int(found[-1][1])) if found else at
         full = len(found) == limit
         return Batch(
             events=events,
             unread=unread,
-            mark=after,
+            mark=_mark_out(after) if found else None,
             rows=len(found),
             more=full,
-            behind=None if full else timedelta(0),
+            behind=None if full else self._held_up(*after),
         )
 
-    def _refuse_a_rewind(self, transaction: int) -> None:
-        """A database that was restored into a new server counts its transactions from the beginning."""
-        query = "select cast(cast(pg_snapshot_xmax(pg_current_snapshot()) as text) as numeric)"
-        _, ((following,),) = self._database.rows(self._database.sql.text(query), {})
+    def _held_up(self, transaction: int, number: int) -> timedelta:
+        """How long the oldest row has waited that can be seen and not be read yet.
+
+        Raises `PullError` where the database counts its transactions from the beginning, as one does that was
+        restored into a new server.
+        """
+        query = self._database.sql.text(
+            "select cast(cast(pg_snapshot_xmax(pg_current_snapshot()) as text) as numeric), now(),"
+            f" (select min(created_at) from {self._table} where {self.AFTER})"
+        )
+        _, ((following, now, oldest),) = self._database.rows(query, {"tx": str(transaction), "id": number})
         if following <= transaction:
             raise PullError(
                 "rewound", "transaction numbers went back, as after a restore: give the pull a new name"
             )
+        return timedelta(0) if oldest is None else max(now - oldest, timedelta(0))
 
 
 class ScannedOutbox(Outbox):

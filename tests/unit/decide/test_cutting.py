@@ -10,12 +10,14 @@ import pytest
 from tests.acme import DAY, HOUR, again, event, login, source, us
 
 from lendsignal.decide import Decider
-from lendsignal.decide.cutting import Cutter, look, put_in_force
+from lendsignal.decide.cuts import look
+from lendsignal.decide.cutting import Cutter, put_in_force
+from lendsignal.decide.rehearsal import Rehearsal
 from lendsignal.derive import Cut, CutSet, CutTable, Tiers, TierSettings
 from lendsignal.errors import DataError
 from lendsignal.log import Log, open_log
 from lendsignal.model import Event
-from lendsignal.plan import People, Planned, PolicySource
+from lendsignal.plan import People, Planned, Policy, PolicySource, compile_policy, with_cuts
 from lendsignal.report.grants import grants_of
 
 ROLLING = Tiers(rolling=("score",), shares=(20, 50))
@@ -141,6 +143,27 @@ def test_a_replay_of_the_log_cuts_the_same(tmp_path: Path, service: Service) -> 
     assert replayed.tiers() == service.tiers()
     assert len({line for lines in service.tiers().values() for line in lines}) > 6
     replayed.log.close()
+
+
+def test_a_rehearsal_of_the_log_cuts_as_the_log_did(service: Service) -> None:
+    for number, cut in enumerate((650, 750, 550)):
+        service.tell(*grant(number, 700, minutes=number))
+        put_in_force(service.log, table(f"c{number}", cut, made=number))
+    service.tell(*grant(9, 700, minutes=9))
+
+    def cut_by(version: str) -> Policy:
+        return compile_policy(with_cuts(SOURCE, service.log.cut_table(version)))
+
+    rehearsal = Rehearsal(compile_policy(SOURCE), with_cuts=cut_by)
+    again_: dict[str, list[str]] = {}
+    for fact in service.log.scan():
+        for _, record in rehearsal.tell(fact):
+            if isinstance(record, Planned) and record.conversion.name.startswith("credit_top"):
+                one = record.conversion
+                again_.setdefault(one.event_id, []).append(f"{one.name} {one.tier_version}")
+
+    assert again_ == service.tiers()
+    assert set(again_) == {"g1", "g2", "g9"}
 
 
 def test_a_given_table_of_cuts_is_not_touched_by_own_ones(tmp_path: Path) -> None:

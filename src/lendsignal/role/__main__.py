@@ -4,21 +4,26 @@ Apart from the command line so that a role loads what it needs and no more: it l
 """
 
 import argparse
+import gc
 import logging
 import sys
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 from lendsignal import config as configuration
-from lendsignal import run
-from lendsignal.errors import ConfigError, Damaged, DataError, LendsignalError
+from lendsignal.config import Config
+from lendsignal.errors import ConfigError, Damaged, DataError, LendsignalError, LogError
 from lendsignal.lifeline import end_with_parent
+from lendsignal.log import DataFolder
+from lendsignal.role import DAMAGED_CODE, ROLES
 
 
 def main() -> int:
     """Does the role until told to stop; 0 then, 1 where it cannot be done, 2 for a wrong configuration, 3
     where a file is damaged."""
     words = argparse.ArgumentParser(prog="python -m lendsignal.role", description=__doc__)
-    words.add_argument("name", choices=run.ROLES)
+    words.add_argument("name", choices=ROLES)
     words.add_argument("--config", type=Path, required=True)
     words.add_argument("-v", "--verbose", action="store_true")
     words.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
@@ -30,15 +35,30 @@ def main() -> int:
     )
     end_with_parent()
     try:
-        run.role(given.name, configuration.load(given.config, overrides=configuration.overrides(given.set)))
+        done(given.name, configuration.load(given.config, overrides=configuration.overrides(given.set)))
     except ConfigError as error:
         for problem in error.problems:
             print(f"error: {problem}", file=sys.stderr)
         return 2
     except LendsignalError as error:
         print(f"error: {error}", file=sys.stderr)
-        return run.DAMAGED_CODE if isinstance(error, (Damaged, DataError)) else 1
+        return DAMAGED_CODE if isinstance(error, (Damaged, DataError)) else 1
     return 0
+
+
+def done(name: str, config: Config) -> None:
+    """Does one role in this process until told to stop."""
+    # Our values are trees without cycles: the collector would only walk the states again and again.
+    gc.set_threshold(100_000, 50, 100)
+    trouble = DataFolder(config.data).trouble(name)
+    try:
+        trouble.unlink(missing_ok=True)
+        # Only this role's module: no process loads what it does not use.
+        getattr(import_module(f"lendsignal.role.{name}"), name)(config)
+    except (LogError, DataError) as error:
+        with suppress(OSError):
+            trouble.write_text(str(error))
+        raise
 
 
 if __name__ == "__main__":

@@ -1,0 +1,403 @@
+"""How long it takes until a platform knows: the lender's decision, and the posting, apart and by cause.
+
+Decision delay runs from `applied` to the event that answers it; posting delay from an event to the answer
+with which the platform accepted it. Neither says anything about the other.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from lendsignal.clock import MICROSECOND, from_us
+from lendsignal.report.days import know_zones, local_day
+from lendsignal.report.layout import SECONDS, SHARE, Cell, Report, Table, columns, table
+from lendsignal.report.rates import THIN, Rate
+from lendsignal.report.tables import Tables
+
+DECISION_STAGES = ("review", "phone_check", "other", "whole")
+POSTING_STAGES = ("arrival", "pen", "settle", "queue", "platform", "whole")
+
+CLICK_WINDOWS = (1, 7, 30)
+"""Days from an install or a return within which ad accounts can be set to count what follows."""
+
+LATE = ("window_closed", "too_old")
+"""Reasons of deliveries that were not taken because their window had closed."""
+
+DECIDED = """
+create or replace temp table decided as
+with granted as (
+    select user, grant_id, any_value(application_id) as application_id from counted
+    where type = 'credit_granted' and application_id is not null and not superseded group by all
+), asked as (
+    select user, application_id, at_us from counted
+    where type = 'applied' and not test and not superseded and not by_day
+), answered as (
+    select c.seq, c.user, c.event_id, c.type, c.at_us, c.app,
+        coalesce(c.application_id, g.application_id) as application_id
+    from counted c left join granted g on g.user = c.user and g.grant_id = c.grant_id
+    where c.type in ('credit_granted', 'disbursed') and not c.test and not c.superseded and not c.by_day
+), named as (
+    select a.*, k.at_us as applied_us from answered a
+    join asked k on k.user = a.user and k.application_id = a.application_id
+), latest as (  -- the event names no application: the user's latest one by then
+    select a.* exclude (application_id), k.application_id, k.at_us as applied_us
+    from (select * from answered where application_id is null) a
+    asof join asked k on k.user = a.user and a.at_us >= k.at_us
+)
+select * from (select * from named union all by name select * from latest)
+where applied_us <= at_us
+-- what a credit line pays out later was not asked for again
+qualify row_number() over (partition by user, application_id, type order by at_us, seq) = 1
+"""
+
+SPANS = """
+create or replace temp table decision as
+with point as (
+    select seq, -1 as place, applied_us as at_us, 'applied' as type from decided
+    union all
+    select d.seq, c.seq, c.at_us, c.type
+    from decided d join counted c on c.user = d.user and c.application_id = d.application_id
+        and c.at_us between d.applied_us and d.at_us
+    where c.type in ('review_started', 'review_ended', 'phone_check_started', 'phone_check_ended')
+        and not c.superseded
+    union all
+    select seq, 9223372036854775807, at_us, 'answered' from decided
+), told as (
+    select *, case type when 'review_started' then true when 'review_ended' then false end as reviewing,
+        case type when 'phone_check_started' then true when 'phone_check_ended' then false end as calling
+    from point
+), stretch as (  -- an end without a beginning: it has gone on since the application
+    select seq, lead(at_us) over sweep - at_us as us,
+        coalesce(last_value(reviewing ignore nulls) over before,
+            not first_value(reviewing ignore nulls) over every, false) as reviewing,
+        coalesce(last_value(calling ignore nulls) over before,
+            not first_value(calling ignore nulls) over every, false) as calling
+    from told
+    window sweep as (partition by seq order by at_us, place),
+        before as (partition by seq order by at_us, place rows unbounded preceding),
+        every as (partition by seq order by at_us, place
+            rows between unbounded preceding and unbounded following)
+), added as (
+    select seq, coalesce(sum(us) filter (calling), 0) as phone_check,
+        coalesce(sum(us) filter (reviewing and not calling), 0) as review,
+        coalesce(sum(us) filter (not reviewing and not calling), 0) as other
+    from stretch group by seq
+)
+select v.record, v.name as conversion, coalesce(nullif(v.app, ''), d.app) as app, d.applied_us, d.at_us,
+    v.installation, a.review, a.phone_check, a.other, d.at_us - d.applied_us as whole
+from decided d join added a using (seq)
+join conversion v on v.user = d.user and v.event_id = d.event_id and not v.test
+"""
+
+POSTED = """
+create or replace temp table posted as
+with tried as (select id, min(sent_us) filter (sent_us > 0) as sent_us from receipt group by id)
+select d.destination, d.conversion, coalesce(e.rebinds, e.record) as record, v.app, d.at_us, d.answered_us,
+    d.received_us - d.at_us as arrival,
+    greatest(d.planned_us - d.received_us, 0) as pen,
+    least(d.planned_us + s.settle_us, coalesce(t.sent_us, d.answered_us)) - d.planned_us as settle,
+    coalesce(t.sent_us, d.answered_us) - d.planned_us - settle as queue,
+    d.answered_us - coalesce(t.sent_us, d.answered_us) as platform,
+    arrival + pen + settle + queue + platform as whole
+from delivery d join entry e on e.id = d.id join step s on s.step = e.step
+join conversion v on v.record = coalesce(e.rebinds, e.record)
+left join tried t on t.id = d.id
+where d.what = 'accepted'
+"""
+
+COMING = """
+with coming as (
+    select installation, at_us, channel from attribution where installation is not null and at_us > 0
+)
+select c.channel, d.conversion, n.days, count(*),
+    count(*) filter (d.at_us - c.at_us <= n.days * 86400000000),
+    count(*) filter (greatest(d.applied_us, c.at_us) - c.at_us <= n.days * 86400000000)
+from (select * from decision where installation is not null) d
+asof join coming c on c.installation = d.installation and d.at_us >= c.at_us
+cross join (select unnest($days) as days) n
+group by all order by all
+"""
+
+
+class Window(Protocol):
+    """What says until when a platform takes an event: `destination.Spec` does."""
+
+    def closes_at(self, occurred_at: datetime) -> datetime: ...
+
+    @property
+    def window_closes(self) -> Any: ...
+
+    @property
+    def max_age(self) -> timedelta: ...
+
+
+class Delay(Report, frozen=True, kw_only=True):
+    """`decision` and `posting` by cause; `days` says what came on the same day and inside the platform's
+    window; `proxy` what an event at the application would have gained; `windows` the same by channel."""
+
+    decision: Table
+    posting: Table
+    days: Table
+    proxy: Table
+    windows: Table
+
+
+def delay(tables: Tables, windows: Mapping[str, Window] | None = None) -> Delay:
+    """Both delays, over everything that the log still holds.
+
+    `windows` has each destination's own, by name; without it nothing is said of windows. Days are those of
+    the app that the conversion is bound to. Events known by their day alone have no hour: they are left out
+    of the decision delay and counted in the notes.
+    """
+    know_zones(tables)
+    for query in (DECIDED, SPANS, POSTED):
+        tables.db.execute(query)
+    return Delay(
+        title="Delay",
+        as_of=tables.as_of,
+        decision=_decision(tables),
+        posting=_posting(tables),
+        days=_days(tables, windows or {}),
+        proxy=_proxy(tables),
+        windows=_windows(tables),
+        notes=_notes(tables),
+    )
+
+
+def _decision(tables: Tables) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for conversion, n, *sums in tables.rows(
+        "select conversion, count(*), sum(review), sum(phone_check), sum(other), sum(whole)"
+        " from decision group by 1 order by 1"
+    ):
+        whole = sums[-1]
+        for stage, total in zip(DECISION_STAGES, sums, strict=True):
+            gone = "true" if stage == "whole" else f"{stage} > 0"
+            ((through, quantiles),) = tables.rows(
+                f"select count(*), quantile_cont({stage} / 1e6, [0.5, 0.9, 0.99]) from decision"
+                f" where conversion = $conversion and {gone}",
+                {"conversion": conversion},
+            )
+            share = float(total / whole) if whole else None
+            rows.append((conversion, stage, through, through / n, *_three(quantiles), share, _thin(through)))
+    return table(
+        "Decision delay: from the application to the event",
+        columns(
+            "conversion stage conversions share_of_conversions p50 p90 p99 share_of_delay remark",
+            share_of_conversions=SHARE,
+            share_of_delay=SHARE,
+            p50=SECONDS,
+            p90=SECONDS,
+            p99=SECONDS,
+        ),
+        rows,
+        "p50, p90, p99: of those that spent time in the stage. share_of_delay: of the whole time of all."
+        "\nWhile a phone check runs, the time is the phone check's, also inside a review."
+        f"\nthin: fewer than {THIN}.",
+    )
+
+
+def _posting(tables: Tables) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    parts = ", ".join(
+        f"quantile_cont({stage} / 1e6, [0.5, 0.9, 0.99]), sum({stage})" for stage in POSTING_STAGES
+    )
+    for destination, conversion, n, *found in tables.rows(
+        f"select destination, conversion, count(*), {parts} from posted group by all order by all"
+    ):
+        whole = found[-1]
+        for place, stage in enumerate(POSTING_STAGES):
+            quantiles, total = found[2 * place : 2 * place + 2]
+            share = float(total / whole) if whole else None
+            rows.append((destination, conversion, stage, n, *quantiles, share, _thin(n)))
+    return table(
+        "Posting delay: from the event to the platform's yes",
+        columns(
+            "destination conversion stage accepted p50 p90 p99 share_of_delay remark",
+            share_of_delay=SHARE,
+            p50=SECONDS,
+            p90=SECONDS,
+            p99=SECONDS,
+        ),
+        rows,
+        "arrival: until the event reached us. pen: until a login showed a device. settle: the wait for the"
+        "\nphone's own login. queue: until the first try. platform: from the first try to the yes, further"
+        "\ntries included. The parts of each delivery add up to its whole; quantiles do not add up.",
+    )
+
+
+def _days(tables: Tables, windows: Mapping[str, Window]) -> Table:
+    inside = _inside(tables, windows)
+    late = {
+        (destination, conversion): n
+        for destination, conversion, n in tables.rows(
+            "select destination, conversion, count(*) from delivery"
+            " where what in ('dead', 'skipped') and reason in (select unnest($late)) group by all",
+            {"late": LATE},
+        )
+    }
+    event_day, answer_day = local_day("p.at_us", "p.app"), local_day("p.answered_us", "p.app")
+    rows: list[tuple[Cell, ...]] = []
+    for destination, conversion, n, same, asked, same_as_asked in tables.rows(
+        f"select p.destination, p.conversion, count(*), count(*) filter ({event_day} = {answer_day}),"
+        f" count(d.record), count(*) filter ({local_day('d.applied_us', 'p.app')} = {answer_day})"
+        " from posted p left join decision d on d.record = p.record group by all order by 1, 2"
+    ):
+        key = destination, conversion
+        rate, whole = Rate(same, n), Rate(same_as_asked, asked)
+        window = Rate(inside.get(key, 0), n + late.get(key, 0)) if destination in windows else None
+        rows.append(
+            (
+                *key,
+                n,
+                same,
+                rate.value,
+                rate.low,
+                rate.high,
+                asked,
+                whole.value,
+                None if window is None else window.hits,
+                None if window is None else window.n - window.hits,
+                None if window is None else window.value,
+                rate.remark,
+            )
+        )
+    return table(
+        "Same day, and inside the platform's window",
+        columns(
+            "destination conversion accepted same_day same_day_share low high with_application"
+            " day_of_application_share in_window too_late in_window_share remark",
+            same_day_share=SHARE,
+            low=SHARE,
+            high=SHARE,
+            day_of_application_share=SHARE,
+            in_window_share=SHARE,
+        ),
+        rows,
+        "same_day: accepted on the event's own day in the app's time zone; day_of_application_share: on the"
+        "\nday of the application. too_late: accepted after the platform's window, or not taken because it"
+        "\nhad closed.",
+    )
+
+
+def _inside(tables: Tables, windows: Mapping[str, Window]) -> dict[tuple[str, str], int]:
+    """How many accepted deliveries came before their platform's window closed."""
+    found: dict[tuple[str, str], int] = {}
+    for destination, window in windows.items():
+        if window.window_closes is None:
+            for conversion, n in tables.rows(
+                "select conversion, count(*) from posted where destination = $to"
+                " and answered_us - at_us < $span group by 1",
+                {"to": destination, "span": window.max_age // MICROSECOND},
+            ):
+                found[destination, conversion] = n
+            continue
+        for conversion, at_us, answered_us in tables.rows(
+            "select conversion, at_us, answered_us from posted where destination = $to", {"to": destination}
+        ):
+            if from_us(answered_us) < window.closes_at(from_us(at_us)):
+                found[destination, conversion] = found.get((destination, conversion), 0) + 1
+    return found
+
+
+def _proxy(tables: Tables) -> Table:
+    later = f"{local_day('applied_us', 'app')} < {local_day('at_us', 'app')}"
+    rows: list[tuple[Cell, ...]] = []
+    for conversion, n, late, quantiles, review, phone_check, whole in tables.rows(
+        f"with one as (select *, {later} as later from decision)"
+        " select conversion, count(*), count(*) filter (later),"
+        " quantile_cont(whole / 1e6, [0.5, 0.9]) filter (later), sum(review) filter (later),"
+        " sum(phone_check) filter (later), sum(whole) filter (later) from one group by 1 order by 1"
+    ):
+        rate = Rate(late, n)
+        by_people = float((review + phone_check) / whole) if whole else None
+        rows.append(
+            (
+                conversion,
+                n,
+                late,
+                rate.value,
+                rate.low,
+                rate.high,
+                *(quantiles or (None, None)),
+                by_people,
+                rate.remark,
+            )
+        )
+    return table(
+        "What an early proxy would gain",
+        columns(
+            "conversion conversions later later_share low high earlier_p50 earlier_p90 by_people remark",
+            later_share=SHARE,
+            low=SHARE,
+            high=SHARE,
+            earlier_p50=SECONDS,
+            earlier_p90=SECONDS,
+            by_people=SHARE,
+        ),
+        rows,
+        "later: decided on a later day than the application's, in the app's time zone; a conversion sent at"
+        "\nthe application would be on the day, and earlier by this. by_people: the part of that time that"
+        "\nwas review or phone check; the rest waits for them, or for the bank.",
+    )
+
+
+def _windows(tables: Tables) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for channel, conversion, days, n, inside, asked in tables.rows(COMING, {"days": CLICK_WINDOWS}):
+        rate = Rate(inside, n)
+        rows.append(
+            (
+                channel or "(not attributed)",
+                conversion,
+                days,
+                n,
+                inside,
+                rate.value,
+                rate.low,
+                rate.high,
+                asked / n,
+                (asked - inside) / n,
+                rate.remark,
+            )
+        )
+    return table(
+        "Inside the days after the ad",
+        columns(
+            "channel conversion days conversions inside inside_share low high at_application_share"
+            " gained_share remark",
+            inside_share=SHARE,
+            low=SHARE,
+            high=SHARE,
+            at_application_share=SHARE,
+            gained_share=SHARE,
+        ),
+        rows,
+        "days: from the install or return to the event. Which of them counts is set in the ad account."
+        "\ngained_share: further conversions inside, had they been sent at the application.",
+    )
+
+
+def _notes(tables: Tables) -> tuple[str, ...]:
+    by_day = tables.number(
+        "select count(*) from counted where type in ('applied', 'credit_granted', 'disbursed')"
+        " and by_day and not test and not superseded"
+    )
+    unasked = tables.number(
+        "select count(*) from counted c where type in ('credit_granted', 'disbursed') and not by_day"
+        " and not test and not superseded and not exists (select 1 from decided d where d.seq = c.seq)"
+    )
+    told = (
+        (by_day, "applications, grants and disbursements are known by their day alone: no decision delay"),
+        (unasked, "grants and disbursements answer no application that we know of: no decision delay"),
+        (tables.unread_records, "conversions are decided and not yet read by the sender"),
+    )
+    return tuple(f"{n:,} {words}." for n, words in told if n)
+
+
+def _three(quantiles: list[float] | None) -> tuple[float | None, ...]:
+    return (None, None, None) if quantiles is None else tuple(quantiles)
+
+
+def _thin(n: int) -> str:
+    return "empty" if not n else "thin" if n < THIN else ""

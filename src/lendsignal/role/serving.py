@@ -1,0 +1,67 @@
+"""How a role serves HTTP and tells its metrics."""
+
+import asyncio
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from lendsignal.config import Config
+from lendsignal.errors import LogError
+from lendsignal.metrics import CONTENT_TYPE, RoleMetrics
+from lendsignal.role import JOBS, roles_of
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the pools of the usual clients keep a connection, so that it is they who close it."""
+
+
+def serve(app: Any, host: str, port: int, address: Path) -> None:
+    """Serves an ASGI app until told to stop, and writes where it listens into a file."""
+    # Uvicorn ends in good order on SIGTERM and then raises it once more: that is a plain exit here.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    opened = listening(host, port)
+    settings = uvicorn.Config(
+        app,
+        http="httptools",
+        loop="uvloop",
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=5,
+        backlog=2048,
+    )
+    fresh = address.with_suffix(".new")
+    fresh.write_text(f"http://{host}:{opened.getsockname()[1]}")
+    fresh.replace(address)
+    uvicorn.Server(settings).run(sockets=[opened])
+
+
+def listening(host: str, port: int) -> socket.socket:
+    opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        opened.bind((host, port))
+        # Two sockets may be bound to one port where neither listens yet.
+        opened.listen(2048)
+    except OSError as error:
+        opened.close()
+        raise LogError(f"cannot listen on {host}:{port}: {error.strerror}; choose another port") from error
+    return opened
+
+
+def metrics_route(metrics: RoleMetrics, config: Config) -> Route:
+    """What every role measures, for Prometheus; jobs come and go, and tell nothing."""
+    roles = [role for role in roles_of(config) if role not in JOBS]
+
+    async def measured(request: Request) -> Response:
+        page = await asyncio.to_thread(metrics.page, roles)
+        return Response(page, headers={"content-type": CONTENT_TYPE})
+
+    return Route("/metrics", measured)

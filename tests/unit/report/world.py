@@ -1,0 +1,70 @@
+"""A small made-up lender in a data folder, told and decided as the service would, for reports to be checked on."""
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from tests.acme import source, target
+from tests.unit.report.kept import SECOND, Fate, Kept
+
+from lendsignal.clock import to_us
+from lendsignal.model import App, Event
+from lendsignal.plan import Entry, Planned, PolicySource
+from lendsignal.simulate import Parameters, World, events, make
+from lendsignal.simulate.parameters import People, Period
+
+ZONE = "Africa/Lagos"
+APPS = {
+    name: App(
+        name=name,
+        brand="acme",
+        platform=platform,
+        bundle=name,
+        country="NG",
+        currency="NGN",
+        timezone=ZONE,
+    )
+    for name, platform in (("acme-android", "android"), ("acme-ios", "ios"))
+}
+SEND = {"credit": "ev_c", "disbursement": "ev_d", "first_loan": "ev_fl", "repeat_loan": "ev_rl"}
+
+
+def world(users: int = 400, days: int = 60, seed: int = 7) -> World:
+    """The lender of this seed."""
+    return make(Parameters(period=Period(start=date(2026, 3, 2), days=days), people=People(), ), seed) if not (
+        users
+    ) else make(Parameters(period=Period(start=date(2026, 3, 2), days=days, users=users)), seed)
+
+
+def policy() -> PolicySource:
+    """Each app's conversions go to its AppsFlyer account, disbursements with their fee as value."""
+    targets = {one.name: one for one in (target(f"appsflyer-{app}", app) for app in APPS)}
+    made = source(send=SEND, value={"disbursement": "fee"}, targets=targets)
+    derive = msgspec.structs.replace(made.derive, apps=APPS, default_app={"acme": "acme-android"})
+    return msgspec.structs.replace(made, derive=derive)
+
+
+def told(one: World) -> Iterator[Event]:
+    """Every event as it arrives."""
+    for fields in events(one):
+        yield msgspec.convert(fields, Event, strict=False)
+
+
+def filled(path: Path, one: World) -> Kept:
+    """The lender's folder: everything decided, and every delivery accepted some minutes after it was planned."""
+    kept = Kept(path, policy())
+    kept.tell(*told(one))
+
+    def fate(name: int, planned: Planned, entry: Entry) -> Fate:
+        end = Fate("accepted", "confirmed")
+        end.answered_us = planned.at_us + entry.settle_us + (name % 977) * 60 * SECOND
+        return end
+
+    return kept.send(fate)
+
+
+def occurred_us(fields: dict[str, Any]) -> int:
+    """The moment of an event as the generator tells it."""
+    return to_us(msgspec.convert(fields, Event, strict=False).occurred_at)
