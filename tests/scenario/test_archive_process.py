@@ -11,6 +11,7 @@ import duckdb
 import pytest
 from tests.acme import source
 from tests.desk import borrowers
+from tests.running import BackEnd, borrowing, service, until
 
 from lendsignal.archive import TABLES
 from lendsignal.clock import SystemClock
@@ -125,3 +126,19 @@ def test_status_says_what_is_there_and_how_far_behind_it_is(lender: Path) -> Non
     said = json.loads(after.stdout)
     assert said["behind_events"] == 0
     assert {one["table"]: one["rows"] for one in said["tables"]}["touches"] == 1_200
+
+
+def test_a_running_service_archives_by_itself_what_it_took_and_what_became_of_it(tmp_path: Path) -> None:
+    with service(tmp_path, start=False) as (one, _):
+        settings = one.folder / "lendsignal.toml"
+        settings.write_text(settings.read_text() + '\n[archive]\nevery = "200ms"\n')
+        one.start()
+        back_end = BackEnd(one)
+        for number in range(20):
+            back_end.send(borrowing(number))
+        root = one.data / "archive"
+        # Of each borrower two events and three deliveries.
+        until(lambda: counts(root).get("outcomes", (0, 0))[0] >= 60, "the outcomes to be archived")
+
+        assert counts(root)["events"][0] == 41
+        assert counts(root)["deliveries"] == (60, 60)

@@ -10,7 +10,7 @@ from lendsignal.derive.expression import Expression, compiled
 from lendsignal.derive.facts import Facts
 from lendsignal.derive.ledger import Ledger, once
 from lendsignal.errors import InputError
-from lendsignal.model import Event, Money, key_of
+from lendsignal.model import ONCE_PER_KEY, Event, Money, key_of
 
 OncePer: TypeAlias = Literal["event", "user", "loan", "application", "grant", "payment"]
 
@@ -94,7 +94,9 @@ def custom_of(
 def _about(once_per: OncePer, event: Event) -> str | None:
     match once_per:
         case "event":
-            return f"{event.type}:{key_of(event) or event.event_id}"
+            # Of a loan there may be several `overdue`: only where a key happens once does it name the event.
+            once_for_its_key = event.type in ONCE_PER_KEY
+            return f"{event.type}:{key_of(event) if once_for_its_key else event.event_id}"
         case "user":
             return event.user_id
         case "loan":

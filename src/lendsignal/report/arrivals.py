@@ -6,7 +6,7 @@ reinstall where the phone is known to be the same, and a change of phone where i
 
 from collections import Counter, defaultdict
 from datetime import UTC, timedelta, tzinfo
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from msgspec import Struct
 
@@ -143,7 +143,7 @@ def _users(arrivals: list[Arrival]) -> Table:
 
 
 def _weeks(tables: Tables, arrivals: list[Arrival]) -> Table:
-    @lru_cache(maxsize=None)
+    @cache
     def monday(app: str, quarter: int) -> str:
         zone: tzinfo = tables.zones.get(app, UTC)
         day = from_us(quarter * QUARTER_US).astimezone(zone).date()

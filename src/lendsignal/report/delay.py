@@ -14,7 +14,7 @@ from lendsignal.report.layout import SECONDS, SHARE, Cell, Report, Table, column
 from lendsignal.report.rates import THIN, Rate
 from lendsignal.report.tables import Tables
 
-DECISION_STAGES = ("review", "phone_check", "other", "whole")
+DECISION_STAGES = ("waiting", "review", "phone_check", "other", "whole")
 POSTING_STAGES = ("arrival", "pen", "settle", "queue", "platform", "whole")
 
 CLICK_WINDOWS = (1, 7, 30)
@@ -71,7 +71,10 @@ with point as (
         coalesce(last_value(reviewing ignore nulls) over before,
             not first_value(reviewing ignore nulls) over every, false) as reviewing,
         coalesce(last_value(calling ignore nulls) over before,
-            not first_value(calling ignore nulls) over every, false) as calling
+            not first_value(calling ignore nulls) over every, false) as calling,
+        -- of an application that a person looks at, the time until somebody does
+        count(coalesce(reviewing, calling)) over before = 0
+            and count(coalesce(reviewing, calling)) over every > 0 as waiting
     from told
     window sweep as (partition by seq order by at_us, place),
         before as (partition by seq order by at_us, place rows unbounded preceding),
@@ -80,11 +83,12 @@ with point as (
 ), added as (
     select seq, coalesce(sum(us) filter (calling), 0) as phone_check,
         coalesce(sum(us) filter (reviewing and not calling), 0) as review,
-        coalesce(sum(us) filter (not reviewing and not calling), 0) as other
+        coalesce(sum(us) filter (waiting and not reviewing and not calling), 0) as waiting,
+        coalesce(sum(us) filter (not waiting and not reviewing and not calling), 0) as other
     from stretch group by seq
 )
 select v.record, v.name as conversion, coalesce(nullif(v.app, ''), d.app) as app, d.applied_us, d.at_us,
-    v.installation, a.review, a.phone_check, a.other, d.at_us - d.applied_us as whole
+    v.installation, a.waiting, a.review, a.phone_check, a.other, d.at_us - d.applied_us as whole
 from decided d join added a using (seq)
 join conversion v on v.user = d.user and v.event_id = d.event_id and not v.test
 """
@@ -167,7 +171,7 @@ def delay(tables: Tables, windows: Mapping[str, Window] | None = None) -> Delay:
 def _decision(tables: Tables) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for conversion, n, *sums in tables.rows(
-        "select conversion, count(*), sum(review), sum(phone_check), sum(other), sum(whole)"
+        "select conversion, count(*), sum(waiting), sum(review), sum(phone_check), sum(other), sum(whole)"
         " from decision group by 1 order by 1"
     ):
         whole = sums[-1]
@@ -192,7 +196,8 @@ def _decision(tables: Tables) -> Table:
         ),
         rows,
         "p50, p90, p99: of those that spent time in the stage. share_of_delay: of the whole time of all."
-        "\nWhile a phone check runs, the time is the phone check's, also inside a review."
+        "\nwaiting: until a person first looks at it. While a phone check runs, the time is its own,"
+        "\nalso inside a review. other: the rest."
         f"\nthin: fewer than {THIN}.",
     )
 
@@ -303,14 +308,14 @@ def _inside(tables: Tables, windows: Mapping[str, Window]) -> dict[tuple[str, st
 def _proxy(tables: Tables) -> Table:
     later = f"{local_day('applied_us', 'app')} < {local_day('at_us', 'app')}"
     rows: list[tuple[Cell, ...]] = []
-    for conversion, n, late, quantiles, review, phone_check, whole in tables.rows(
+    for conversion, n, late, quantiles, by_people, whole in tables.rows(
         f"with one as (select *, {later} as later from decision)"
         " select conversion, count(*), count(*) filter (later),"
-        " quantile_cont(whole / 1e6, [0.5, 0.9]) filter (later), sum(review) filter (later),"
-        " sum(phone_check) filter (later), sum(whole) filter (later) from one group by 1 order by 1"
+        " quantile_cont(whole / 1e6, [0.5, 0.9]) filter (later),"
+        " sum(waiting + review + phone_check) filter (later), sum(whole) filter (later)"
+        " from one group by 1 order by 1"
     ):
         rate = Rate(late, n)
-        by_people = float((review + phone_check) / whole) if whole else None
         rows.append(
             (
                 conversion,
@@ -320,7 +325,7 @@ def _proxy(tables: Tables) -> Table:
                 rate.low,
                 rate.high,
                 *(quantiles or (None, None)),
-                by_people,
+                float(by_people / whole) if whole else None,
                 rate.remark,
             )
         )
@@ -338,7 +343,7 @@ def _proxy(tables: Tables) -> Table:
         rows,
         "later: decided on a later day than the application's, in the app's time zone; a conversion sent at"
         "\nthe application would be on the day, and earlier by this. by_people: the part of that time that"
-        "\nwas review or phone check; the rest waits for them, or for the bank.",
+        "\nwas review or phone check, or the wait for them.",
     )
 
 

@@ -50,6 +50,13 @@ def test_a_custom_conversion_fires_once_for_what_it_is_once_per() -> None:
         assert [one.event_id for one in conversions(given, *events)] == wanted
 
 
+def test_two_events_of_one_loan_are_two_where_a_loan_may_have_several() -> None:
+    given = policy(late={"when": "event.type == 'overdue'"})
+    found = conversions(given, *(event("overdue", minute, loan_id="L1", dpd=3) for minute in (0, 1)))
+
+    assert len({one.id for one in found}) == 2
+
+
 def test_any_type_of_event_can_be_one_also_one_of_the_lender_s_own() -> None:
     given = policy(checked={"when": "event.type == 'kyc_done' && event.properties.level > 1"})
 

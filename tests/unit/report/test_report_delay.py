@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pytest
 from msgspec import Struct
 from tests.acme import DAY, HOUR, T0, event, loan, login, source
 from tests.unit.report.kept import Fate, Kept
+from tests.unit.report.world import ZONE, filled, told, world
 
+from lendsignal.clock import from_us
 from lendsignal.destination import appsflyer
 from lendsignal.model import Event
 from lendsignal.plan import Entry, Planned
@@ -69,7 +72,13 @@ def test_the_decision_is_split_into_review_phone_check_and_the_rest(tmp_path: Pa
     )
 
     # 10 before the review, 30 in it, 20 between, 5 on the phone, 35 until the grant
-    assert found == {"review": (1, 30), "phone_check": (1, 5), "other": (1, 65), "whole": (1, 100)}
+    assert found == {
+        "waiting": (1, 10),
+        "review": (1, 30),
+        "phone_check": (1, 5),
+        "other": (1, 55),
+        "whole": (1, 100),
+    }
 
 
 def test_a_phone_check_inside_a_review_is_counted_once(tmp_path: Path) -> None:
@@ -83,7 +92,8 @@ def test_a_phone_check_inside_a_review_is_counted_once(tmp_path: Path) -> None:
         granted(51),
     )
 
-    assert found == {"review": (1, 34), "phone_check": (1, 6), "other": (1, 11), "whole": (1, 51)}
+    assert (found["review"], found["phone_check"]) == ((1, 34), (1, 6))
+    assert (found["waiting"], found["other"], found["whole"]) == ((1, 10), (1, 1), (1, 51))
 
 
 def test_a_review_that_nobody_began_or_ended_runs_from_the_application_or_to_the_event(
@@ -112,6 +122,7 @@ def test_two_reviews_of_one_application_add_up(tmp_path: Path) -> None:
 
 def test_an_automatic_decision_has_no_review(tmp_path: Path) -> None:
     assert decided(tmp_path, about("applied", 0), granted(2)) == {
+        "waiting": (0, None),
         "review": (0, None),
         "phone_check": (0, None),
         "other": (1, 2),
@@ -275,3 +286,66 @@ def test_empty_folders_have_empty_tables(tmp_path: Path) -> None:
     report = reported(Kept(tmp_path))
 
     assert all(not found.rows for found in report.tables().values())
+
+
+def quantile(values: list[float], share: float) -> float:
+    """Between the two values beside the place, in proportion."""
+    place = share * (len(values) - 1)
+    below = int(place)
+    above = min(below + 1, len(values) - 1)
+    ordered = sorted(values)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+
+def test_a_made_up_lenders_delays_are_those_of_a_second_by_second_count(tmp_path: Path) -> None:
+    one = world()
+    kept = filled(tmp_path, one)
+    with kept.tables() as tables:
+        report = delay(tables)
+        credit = dict(
+            tables.rows("select event_id, at_us from conversion where name = 'credit' and not test")
+        )
+        sent = tables.rows("select at_us, answered_us, app from posted where conversion = 'disbursement'")
+
+    applied, spans, whole, later = {}, dict[str, dict[str, list[Event]]](), [], 0
+    for found in told(one):
+        if found.type == "applied":
+            applied.setdefault(found.application_id, found.occurred_at)
+        if found.type.startswith(("review", "phone")):
+            spans.setdefault(str(found.application_id), {})[str(found.type)] = [found]
+    stages: dict[str, list[float]] = {"waiting": [], "review": [], "phone_check": [], "other": []}
+    for found in told(one):
+        if credit.pop(found.event_id, None) is None:
+            continue
+        start, end = applied[found.application_id], found.occurred_at
+        seen = spans.get(str(found.application_id), {})
+        begins = [start] * 2
+        count = dict.fromkeys(stages, 0.0)
+        count["other"] = (end - start).total_seconds()
+        for name in ("review", "phone_check"):
+            if f"{name}_started" in seen:
+                begins = [start, seen[f"{name}_started"][0].occurred_at] if name == "review" else begins
+                length = seen[f"{name}_ended"][0].occurred_at - seen[f"{name}_started"][0].occurred_at
+                count[name] = length.total_seconds()
+        count["waiting"] = (begins[1] - begins[0]).total_seconds()
+        count["other"] -= count["review"] + count["phone_check"] + count["waiting"]
+        for name, seconds in count.items():
+            stages[name] += [seconds] if seconds else []
+        whole.append((end - start).total_seconds())
+        later += start.astimezone(ZoneInfo(ZONE)).date() < end.astimezone(ZoneInfo(ZONE)).date()
+    rows = {str(one["stage"]): one for one in report.decision.records() if one["conversion"] == "credit"}
+    (proxy,) = [one for one in report.proxy.records() if one["conversion"] == "credit"]
+
+    assert len(whole) > 150
+    for name, seconds in {**stages, "whole": whole}.items():
+        assert rows[name]["conversions"] == len(seconds)
+        for share, column in ((0.5, "p50"), (0.9, "p90"), (0.99, "p99")):
+            assert float(str(rows[name][column])) == pytest.approx(quantile(seconds, share))
+    assert proxy["later"] == later
+
+    same = 0
+    for at_us, answered_us, _ in sent:
+        day = from_us(at_us).astimezone(ZoneInfo(ZONE)).date()
+        same += day == from_us(answered_us).astimezone(ZoneInfo(ZONE)).date()
+    found_same = [one["same_day"] for one in report.days.records() if one["conversion"] == "disbursement"]
+    assert sum(int(str(n)) for n in found_same) == same

@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from tests.acme import source, target
 from tests.unit.report.kept import SECOND, Fate, Kept
 
-from lendsignal.clock import to_us
 from lendsignal.model import App, Event
 from lendsignal.plan import Entry, Planned, PolicySource
 from lendsignal.simulate import Parameters, World, events, make
-from lendsignal.simulate.parameters import People, Period
+from lendsignal.simulate.parameters import Period
 
 ZONE = "Africa/Lagos"
 APPS = {
@@ -33,9 +31,7 @@ SEND = {"credit": "ev_c", "disbursement": "ev_d", "first_loan": "ev_fl", "repeat
 
 def world(users: int = 400, days: int = 60, seed: int = 7) -> World:
     """The lender of this seed."""
-    return make(Parameters(period=Period(start=date(2026, 3, 2), days=days), people=People(), ), seed) if not (
-        users
-    ) else make(Parameters(period=Period(start=date(2026, 3, 2), days=days, users=users)), seed)
+    return make(Parameters(period=Period(start=date(2026, 3, 2), days=days, users=users)), seed)
 
 
 def policy() -> PolicySource:
@@ -63,8 +59,3 @@ def filled(path: Path, one: World) -> Kept:
         return end
 
     return kept.send(fate)
-
-
-def occurred_us(fields: dict[str, Any]) -> int:
-    """The moment of an event as the generator tells it."""
-    return to_us(msgspec.convert(fields, Event, strict=False).occurred_at)
