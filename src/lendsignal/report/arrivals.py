@@ -1,4 +1,4 @@
-"""Who came back on a new installation: reinstalls and other phones, by channel and week, and what ids outlive.
+"""Who came back on a new installation: reinstalls and other phones, by channel and week, and which ids last.
 
 An *arrival* is a user's first login on an installation. The first of all is no return; any later one is a
 reinstall where the phone is known to be the same, and a change of phone where it is known to be another.
@@ -6,7 +6,7 @@ reinstall where the phone is known to be the same, and a change of phone where i
 
 from collections import Counter, defaultdict
 from datetime import UTC, timedelta, tzinfo
-from functools import cache, lru_cache
+from functools import cache
 
 from msgspec import Struct
 
@@ -137,8 +137,8 @@ def _users(arrivals: list[Arrival]) -> Table:
         "Users by the installations they logged in on",
         columns("came users share low high arrivals remark", share=SHARE, low=SHARE, high=SHARE),
         rows,
-        f"share: of the {len(everybody):,} users with a login that shows an installation or phone, with its 95 %"
-        " interval.\nA user may have come back in several ways. arrivals: first logins on an installation.",
+        f"share: of the {len(everybody):,} users whose logins show an installation or phone, with its 95 % interval."
+        "\nA user may have come back in several ways. arrivals: first logins on an installation.",
     )
 
 
@@ -181,13 +181,14 @@ def _weeks(tables: Tables, arrivals: list[Arrival]) -> Table:
     return table(
         "Arrivals by week and channel",
         columns(
-            "week channel arrivals first reinstalls reinstall_share reinstall_low reinstall_high phone_changes"
-            " phone_share phone_low phone_high other_platform other_app not_known remark",
+            "week channel arrivals first reinstalls reinstall_share reinstall_low reinstall_high"
+            " phone_changes phone_share phone_low phone_high other_platform other_app not_known remark",
             **dict.fromkeys(shares, SHARE),
         ),
         rows,
         "week: its Monday, in the app's time zone. channel: where the new installation came from by then."
-        f"\nShares are of the arrivals of the row; thin: fewer than {THIN}. other_platform is among phone_changes.",
+        f"\nShares are of the arrivals of the row; thin: fewer than {THIN}."
+        "\nother_platform is among phone_changes.",
     )
 
 
@@ -236,8 +237,8 @@ def _ids(arrivals: list[Arrival], known: Known) -> Table:
         "Which ids outlive a reinstall or a new phone",
         columns("id scope change returns kept share low high remark", share=SHARE, low=SHARE, high=SHARE),
         rows,
-        "returns: with the id known before and after; kept: it was the same. scope: what lendsignal takes it for."
-        "\nAn id that ends with the installation, for example, should be kept by none.",
+        "returns: with the id known before and after; kept: it was the same."
+        "\nscope: what lendsignal takes the id for; one of an installation should be kept by no reinstall.",
     )
 
 
@@ -281,7 +282,7 @@ def _scope(kind: IdKind) -> str:
     return "installation" if kind in INSTALL_SCOPED else "phone"
 
 
-@lru_cache(maxsize=1)
+@cache
 def _needed_by() -> dict[IdKind, tuple[str, ...]]:
     """The platforms that know an installation by one id alone."""
     found: dict[IdKind, list[str]] = defaultdict(list)

@@ -171,7 +171,7 @@ def test_what_cannot_have_a_decision_delay_is_told(tmp_path: Path) -> None:
 
 
 def posted(path: Path) -> Kept:
-    """A loan that arrives 3 minutes late, waits 7 in the pen, and is accepted half an hour after it happened."""
+    """A loan that arrives 3 minutes late, waits 7 in the pen, and is accepted after half an hour in all."""
     kept = Kept(path, source(send={"disbursement": "ev_d"}))
     kept.tell(loan(0, arrives=3), login(5, "one", arrives=10))
     return kept.send(lambda name, planned, entry: Fate("accepted", "confirmed", 30))
@@ -307,7 +307,10 @@ def test_a_made_up_lenders_delays_are_those_of_a_second_by_second_count(tmp_path
         )
         sent = tables.rows("select at_us, answered_us, app from posted where conversion = 'disbursement'")
 
-    applied, spans, whole, later = {}, dict[str, dict[str, list[Event]]](), [], 0
+    applied: dict[str | None, datetime] = {}
+    spans: dict[str, dict[str, list[Event]]] = {}
+    whole: list[float] = []
+    later = 0
     for found in told(one):
         if found.type == "applied":
             applied.setdefault(found.application_id, found.occurred_at)
@@ -337,10 +340,10 @@ def test_a_made_up_lenders_delays_are_those_of_a_second_by_second_count(tmp_path
     (proxy,) = [one for one in report.proxy.records() if one["conversion"] == "credit"]
 
     assert len(whole) > 150
-    for name, seconds in {**stages, "whole": whole}.items():
-        assert rows[name]["conversions"] == len(seconds)
+    for name, spent in {**stages, "whole": whole}.items():
+        assert rows[name]["conversions"] == len(spent)
         for share, column in ((0.5, "p50"), (0.9, "p90"), (0.99, "p99")):
-            assert float(str(rows[name][column])) == pytest.approx(quantile(seconds, share))
+            assert float(str(rows[name][column])) == pytest.approx(quantile(spent, share))
     assert proxy["later"] == later
 
     same = 0

@@ -1,8 +1,9 @@
-"""A small made-up lender in a data folder, told and decided as the service would, for reports to be checked on."""
+"""A small made-up lender in a data folder, told and decided as in the service: what reports are checked on."""
 
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from tests.acme import source, target
@@ -14,6 +15,10 @@ from lendsignal.simulate import Parameters, World, events, make
 from lendsignal.simulate.parameters import Period
 
 ZONE = "Africa/Lagos"
+PLATFORMS: tuple[tuple[str, Literal["android", "ios"]], ...] = (
+    ("acme-android", "android"),
+    ("acme-ios", "ios"),
+)
 APPS = {
     name: App(
         name=name,
@@ -24,7 +29,7 @@ APPS = {
         currency="NGN",
         timezone=ZONE,
     )
-    for name, platform in (("acme-android", "android"), ("acme-ios", "ios"))
+    for name, platform in PLATFORMS
 }
 SEND = {"credit": "ev_c", "disbursement": "ev_d", "first_loan": "ev_fl", "repeat_loan": "ev_rl"}
 
@@ -49,7 +54,7 @@ def told(one: World) -> Iterator[Event]:
 
 
 def filled(path: Path, one: World) -> Kept:
-    """The lender's folder: everything decided, and every delivery accepted some minutes after it was planned."""
+    """The lender's folder: everything decided, and every delivery accepted some minutes later."""
     kept = Kept(path, policy())
     kept.tell(*told(one))
 
