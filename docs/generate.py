@@ -38,7 +38,7 @@ SECTIONS = {
     "portfolio": "The lender.",
     "brand": "A product with its own accounts; `user_id` is unique within it.",
     "app": "One store listing of a brand. What no device tells belongs to the brand's first app.",
-    "source": "Who may send events, each with a key of its own: either `key` or `key_sha256`.",
+    "source": "Who may send events, what its keys are good for, and how much may come in with each.",
     "service": "The service as a whole.",
     "door": "The HTTP door for events.",
     "web": "The pages.",

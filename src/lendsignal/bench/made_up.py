@@ -25,7 +25,8 @@ def moment(ago: timedelta) -> bytes:
 
 def login(user: int, at: bytes) -> bytes:
     """A user's login on a phone of his own, with every install id that is sent."""
-    return LOGIN % (user, at, user, user, user)
+    number = user + 1  # an id of zeros names nobody
+    return LOGIN % (user, at, number, number, number)
 
 
 def loan(number: int, user: int, at: bytes) -> bytes:

@@ -7,6 +7,7 @@ import click
 
 from lendsignal import __version__
 from lendsignal.cli import keep, keys, measure, operate, pulling, rehearse, steer, tiers, try_out, understand
+from lendsignal.cli.comparing import compare_
 from lendsignal.cli.doctor import doctor
 from lendsignal.cli.quarantine import quarantine
 from lendsignal.cli.send import send
@@ -63,6 +64,7 @@ for verb in (
     steer.dead,
     steer.replay,
     understand.report,
+    compare_,
     tiers.tiers,
     keep.archive,
     operate.destinations,

@@ -9,7 +9,7 @@ import msgspec
 
 from lendsignal import config as configuration
 from lendsignal import run as running
-from lendsignal.cli import ahead, bring, feeding, touching
+from lendsignal.cli import ahead, bring, feeding, switching, touching
 from lendsignal.cli.giving import standing
 from lendsignal.cli.pulling import pull_states, told_pull
 from lendsignal.cli.steer import told_stop
@@ -39,7 +39,7 @@ def run(config_path: Path, roles: str, overrides: dict[str, Any]) -> None:
     config = configuration.load(config_path, overrides=overrides)
     for warning in config.warnings:
         click.echo(f"warning: {warning}", err=True)
-    for line in ahead.token_lines(config):
+    for line in (*ahead.token_lines(config), *switching.missed_lines(config)):
         click.echo(line, err=True)
     click.echo(f"data     {config.data}")
     running.run(config, wanted, tuple(f"--set={key}={value}" for key, value in overrides.items()), _announce)
@@ -77,12 +77,21 @@ def check(config_path: Path, json_: bool) -> None:
         sys.exit(2)
     if json_:
         told = {"warnings": config.warnings, "secrets": config.secrets, "templates": config.templates}
-        coming = {"tokens": ahead.tokens(config), "policy": ahead.policy(config)}
+        coming = {
+            "tokens": ahead.tokens(config),
+            "policy": ahead.policy(config),
+            "switches": switching.switches(config),
+        }
         print_json({"ok": True, "problems": [], **told, **coming})
         return
     for warning in config.warnings:
         click.echo(f"warning: {warning}")
-    for line in (*ahead.token_lines(config), *ahead.policy_lines(ahead.policy(config))):
+    lines = (
+        *ahead.token_lines(config),
+        *ahead.policy_lines(ahead.policy(config)),
+        *switching.switch_lines(config),
+    )
+    for line in lines:
         click.echo(line)
     for name, members in config.templates.items():
         click.echo(f"template {name} stands for {', '.join(members)}")

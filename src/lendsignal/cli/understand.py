@@ -1,15 +1,23 @@
 """Verbs that show what happened: explain, report."""
 
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import click
 
 from lendsignal import config as configuration
 from lendsignal.cli.words import as_json, configured
-from lendsignal.deliver import rendered
+from lendsignal.clock import from_us
+from lendsignal.config import Config
+from lendsignal.deliver import Body, Outlet, rendered
+from lendsignal.deliver.body import encoded
 from lendsignal.log import DataFolder, open_log
+from lendsignal.model import App, Skip, SkipReason
+from lendsignal.plan import Entry
 from lendsignal.report import (
+    Known,
+    Reach,
     Report,
     attribution,
     bindings,
@@ -126,16 +134,58 @@ def delivery_(config_path: Path, json_: bool, csv_: bool) -> None:
 @as_json
 @_as_csv
 def coverage_(days: int, config_path: Path, json_: bool, csv_: bool) -> None:
-    """Which ids the active users are known by, by app and by the app's version.
+    """Which ids the active users are known by, what they consented to, and which destinations reach them.
 
     Example: lendsignal report coverage --days 7
     """
-    log = open_log(_folder(config_path).log, read_only=True)
+    config = configuration.load(config_path)
+    log = open_log(DataFolder(config.data).log, read_only=True)
     try:
-        found = coverage(log, days)
+        found = coverage(log, days, _reaches(config), _unasked(config))
     finally:
         log.close()
     _show(found, json_=json_, csv_=csv_)
+
+
+def _unasked(config: Config) -> dict[str, bool]:
+    """By app, whether a user who was never asked counts as consenting."""
+    default = config.policy.consent_default
+    return {name: default.get(app.country, True) for name, app in config.apps.items()}
+
+
+def _reaches(config: Config) -> dict[str, Reach]:
+    """What each destination with a route would make of a user, under the first name that it is sent."""
+    names: dict[str, str] = {}
+    for route in config.policy.routes:
+        for name in route.send.values():
+            names.setdefault(route.to, name)
+    return {
+        name: Reach(outlet.common.kind, outlet.app.name, _tried(outlet, config.apps, names[name]))
+        for name, outlet in config.outlets.items()
+        if name in names
+    }
+
+
+def _tried(outlet: Outlet, apps: Mapping[str, App], name: str) -> Callable[[Known], SkipReason | None]:
+    entry = Entry(outlet.name, outlet.common.kind, name, None, 0)
+
+    def tried(who: Known) -> SkipReason | None:
+        body = Body(
+            entry=entry,
+            conversion_id="0" * 32,
+            conversion="",
+            occurred_at=from_us(who.at_us),
+            user_id=who.user_id,
+            binding=who.binding,
+            contact=who.contact,
+            consent=who.consent,
+            occurred_us=who.at_us,
+            received_us=who.at_us,
+        )
+        item = encoded(outlet, apps, body)
+        return item.reason if isinstance(item, Skip) else None
+
+    return tried
 
 
 @report.command("attribution")

@@ -5,7 +5,6 @@ A request ends as an `Answer`, or as `NoAnswer`, which says whether the request 
 
 import select
 import socket
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from io import BytesIO
@@ -43,14 +42,12 @@ class Transport:
     def __init__(self, bells: Iterable[tuple[Any, Callable[[], None]]] = ()) -> None:
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
-        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         self._multi.setopt(pycurl.M_MAXCONNECTS, 2_048)
         self._multi.setopt(pycurl.M_PIPELINING, 0)
         self._epoll = select.epoll()
         self._watched: dict[int, int] = {}
         self._resting: set[int] = set()
         self._bells: dict[int, Callable[[], None]] = {}
-        self._deadline: float | None = None
         self._idle: dict[str, list[_Handle]] = {}
         self._idle_count = 0
         self._busy: dict[pycurl.Curl, _Handle] = {}
@@ -76,20 +73,25 @@ class Transport:
 
     def wait(self, seconds: float) -> list[Done]:
         """What ended, waiting at most so long for it; a bell ends the wait as well."""
-        if self._deadline is not None:
-            seconds = min(seconds, max(0.0, self._deadline - time.monotonic()))
         act = self._multi.socket_action
-        for fd, mask in self._epoll.poll(seconds):
+        for fd, mask in self._epoll.poll(self._at_most(seconds)):
             if fd in self._bells:
                 self._bells[fd]()
             elif fd in self._resting:
                 self._forget(fd)  # closed by the platform while nobody used it: libcurl finds out by itself
             else:
                 act(fd, _EVENTS.get(mask, pycurl.CSELECT_IN | pycurl.CSELECT_OUT))
-        if self._deadline is not None and time.monotonic() >= self._deadline:
-            self._deadline = None
-            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        if self._multi.timeout() == 0:
+            act(pycurl.SOCKET_TIMEOUT, 0)
         return self._finished()
+
+    def _at_most(self, seconds: float) -> float:
+        """Until libcurl wants to be asked again, if that is sooner. What was just started leaves at once."""
+        wanted = self._multi.timeout()
+        if wanted == 0:
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+            wanted = self._multi.timeout()
+        return seconds if wanted < 0 else min(seconds, wanted / 1000)
 
     def close(self) -> None:
         """Drops every connection; requests in flight end unanswered."""
@@ -167,9 +169,6 @@ class Transport:
             self._epoll.unregister(fd)
         except OSError:  # closed before
             return
-
-    def _set_timer(self, milliseconds: int) -> None:
-        self._deadline = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
 
 class _Handle:

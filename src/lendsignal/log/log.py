@@ -81,6 +81,11 @@ create table if not exists timer (
     person text not null,
     primary key (due_us, conversion)
 ) without rowid;
+create table if not exists phone (      -- who showed a phone, while resolve.shared_device_users is set
+    key integer not null,               -- see resolve.phone_keys
+    user integer not null,              -- see person.hash
+    primary key (key, user)
+) without rowid;
 create table if not exists cursor (name text primary key, position integer not null) without rowid;
 create table if not exists note (name text primary key, body blob not null) without rowid;
 create table if not exists tally (
@@ -120,7 +125,7 @@ class Decided(Struct, frozen=True, kw_only=True):
     """What one batch of events came to. It is kept whole or not at all.
 
     `after` is the last event decided before, `position` the last of the batch. `policy` and `cuts` are the
-    versions that came into force with it.
+    versions that came into force with it. `phones` are (phone key, number of the user who showed it).
     """
 
     after: int
@@ -132,6 +137,7 @@ class Decided(Struct, frozen=True, kw_only=True):
     tally: Mapping[tuple[str, str], int]
     policy: str | None = None
     cuts: str | None = None
+    phones: Sequence[tuple[int, int]] = ()
 
 
 class Log:
@@ -357,6 +363,8 @@ class Log:
             "insert into tally values (?, ?, ?) on conflict do update set n = n + excluded.n",
             [(what, name, n) for (what, name), n in decided.tally.items()],
         )
+        if decided.phones:
+            self._db.executemany("insert or ignore into phone values (?, ?)", decided.phones)
         if decided.policy is not None:
             self._db.execute("insert or replace into note values ('policy', ?)", (decided.policy.encode(),))
         if decided.cuts is not None:
@@ -402,6 +410,16 @@ class Log:
                 "insert into person values (?, ?)", [(_hash(key), places[key]) for key in fresh]
             )
         return places
+
+    def phones(self, keys: Iterable[int], at_most: int) -> dict[int, tuple[int, ...]]:
+        """The numbers of so many users at most who showed each phone; phones that nobody showed are missing."""
+        query = (
+            "select value, (select group_concat(user) from (select user from phone where key = value limit ?))"
+            " from carray(?)"
+        )
+        with self._lock:
+            found = rows(self._db, query, (at_most, _numbers(keys)))
+        return {key: tuple(map(int, users.split(","))) for key, users in found if users}
 
     def due(self, now_us: int, limit: int = 1000) -> list[tuple[int, str, str]]:
         """Timers whose moment has come: (due, conversion, person)."""

@@ -2,6 +2,7 @@
 
 from lendsignal.plan.decide import Decision, Timer, Verdict, decide, is_not_routed, people_of, reopened
 from lendsignal.plan.live import ALWAYS, NEVER, Live, live_of, wrong_moments
+from lendsignal.plan.phones import phones_asked, phones_shown
 from lendsignal.plan.policy import (
     People,
     Policy,
@@ -70,6 +71,8 @@ __all__ = [
     "known_conversions",
     "live_of",
     "people_of",
+    "phones_asked",
+    "phones_shown",
     "person_state_key",
     "record_id",
     "record_of",

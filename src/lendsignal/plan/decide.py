@@ -4,7 +4,7 @@ Pure: resolve, derive and plan for one user's state. The loop that reads the log
 it is in `lendsignal.decide`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from enum import StrEnum
 from hashlib import blake2b
 from zlib import crc32
@@ -37,6 +37,7 @@ from lendsignal.model import (
 )
 from lendsignal.model.moment import EPOCH, MICROSECOND
 from lendsignal.model.rates import Rates
+from lendsignal.plan.phones import NONE, is_shared
 from lendsignal.plan.policy import Policy, Step
 from lendsignal.plan.records import Entry, Known, Planned, Rebound, Record, Withdrawn, record_id
 from lendsignal.plan.state import OPEN, PENNED, RECENT, Opened, Penned, Seen, UserState, person_state_key
@@ -100,12 +101,14 @@ def decide(
     policy: Policy,
     opened: Mapping[int, Planned] | None = None,
     people: Mapping[str, UserState] | None = None,
+    shared: Set[int] = NONE,
 ) -> Decision:
     """The state after one event and the records that follow from it, the same in every replay.
 
     `opened` holds the planned records that `reopened` named for this event; they are only needed for a
-    touch that came late. `people` holds the states that `people_of` named. A duplicate or a conflicting
-    repeat changes nothing.
+    touch that came late. `people` holds the states that `people_of` named. `shared` are those of the phones
+    that `phones_asked` named which too many users showed by this event. A duplicate or a conflicting repeat
+    changes nothing.
     """
     at, now = to_us(event.occurred_at), to_us(event.received_at)
     weighed = _weighed(state, event, at)
@@ -117,7 +120,7 @@ def decide(
     found: list[Record] = []
     timers: Sequence[Timer] = ()
     if is_touch(event):
-        state, moved = _touched(state, event, policy, opened or {}, at, now)
+        state, moved = _touched(state, event, policy, opened or {}, shared, at, now)
         found += moved
     elif event.type in TAKES_BACK:
         state, withdrawn = _withdrawn(state, event, now)
@@ -141,7 +144,7 @@ def decide(
     if conversions and (state.person is not None or policy.across_brands or policy.history_is_whole):
         conversions = _settled(state, conversions, people or {}, policy)
     if conversions:
-        state, fresh, timers = _planned(state, weighed, conversions, event.test, policy, now)
+        state, fresh, timers = _planned(state, weighed, conversions, event.test, policy, shared, now)
         found += fresh
     if not found and not state.opened:
         return Decision(state, TAKEN, (), tuple(timers), changed)
@@ -268,7 +271,13 @@ def _settled(
 
 
 def _touched(
-    state: UserState, event: Event, policy: Policy, opened: Mapping[int, Planned], at: int, now: int
+    state: UserState,
+    event: Event,
+    policy: Policy,
+    opened: Mapping[int, Planned],
+    shared: Set[int],
+    at: int,
+    now: int,
 ) -> tuple[UserState, list[Record]]:
     """A touch: remembered, it may move open conversions and release waiting ones."""
     assert event.device is not None
@@ -277,17 +286,28 @@ def _touched(
     if touches is state.touches:
         return state, []
     earlier, state = state.touches, replace(state, touches=touches)
-    found: list[Record] = list(_moved(state, earlier, policy, opened, now))
+    found: list[Record] = list(_moved(state, earlier, policy, opened, shared, now))
+    over = {one.record for one in found if isinstance(one, Withdrawn)}
+    if over:
+        state = replace(state, opened=tuple([one for one in state.opened if one.record not in over]))
     if state.pen:
-        state, released = _released(state, at, policy, now)
+        state, released = _released(state, at, policy, shared, now)
         found += released
     return state, found
 
 
 def _moved(
-    state: UserState, earlier: Touches, policy: Policy, opened: Mapping[int, Planned], now: int
+    state: UserState,
+    earlier: Touches,
+    policy: Policy,
+    opened: Mapping[int, Planned],
+    shared: Set[int],
+    now: int,
 ) -> Iterator[Record]:
-    """Open conversions that belong to another device now than by the `earlier` touches."""
+    """Open conversions that belong to another device now than by the `earlier` touches.
+
+    One that would move to a shared phone is taken back.
+    """
     for one in state.opened:
         planned = opened.get(one.record)
         binding = device_at(state.touches, one.binds_us) if planned else None
@@ -297,12 +317,17 @@ def _moved(
         before = device_at(earlier, one.binds_us) or planned.binding
         if before is not None and before.snapshot == binding.snapshot:
             continue
+        if is_shared(planned.conversion.brand, binding, shared):
+            yield Withdrawn(one.record, SkipReason.SHARED_DEVICE.value, SkipReason.SHARED_DEVICE, now)
+            continue
         known = _known(state, binding, one.binds_us, now)
         entries = _entries(state, planned.conversion, binding.snapshot.app, policy)
         yield Rebound(planned.conversion, known, entries, record=one.record)
 
 
-def _released(state: UserState, touched_us: int, policy: Policy, now: int) -> tuple[UserState, list[Record]]:
+def _released(
+    state: UserState, touched_us: int, policy: Policy, shared: Set[int], now: int
+) -> tuple[UserState, list[Record]]:
     """Waiting conversions that this touch may answer for.
 
     Its installation must have existed when the loan event happened, or have been seen within
@@ -317,7 +342,8 @@ def _released(state: UserState, touched_us: int, policy: Policy, now: int) -> tu
         near = binding is not None and (binding.at_us - at <= limit or _existed(binding, at))
         if binding is not None and near and now <= penned.expires_us:
             known = _known(state, binding, at, now)
-            entries = _entries(state, penned.conversion, binding.snapshot.app, policy)
+            on_shared = is_shared(penned.conversion.brand, binding, shared)
+            entries = _entries(state, penned.conversion, binding.snapshot.app, policy, on_shared=on_shared)
             found.append(Planned(penned.conversion, known, entries))
         else:
             kept.append(penned)
@@ -377,6 +403,7 @@ def _planned(
     conversions: Sequence[Conversion],
     test: bool,
     policy: Policy,
+    shared: Set[int],
     now: int,
 ) -> tuple[UserState, list[Planned], list[Timer]]:
     """An event's conversions on the device that counts; without one those that a route takes wait for it."""
@@ -385,6 +412,7 @@ def _planned(
     origin = conversions[0].origin
     binding = device_at(state.touches, origin.binds_us)
     known = _known(state, binding, origin.binds_us, now)
+    on_shared = binding is not None and is_shared(origin.brand, binding, shared)
     for conversion in conversions:
         name = conversion.name
         if weighed.revises or test or state.test:
@@ -397,7 +425,7 @@ def _planned(
             conversion = replace(conversion, history=True)
         if binding is not None:
             app = binding.snapshot.app
-            entries = () if conversion.history else _entries(state, conversion, app, policy)
+            entries = () if conversion.history else _entries(state, conversion, app, policy, on_shared=on_shared)
             found.append(Planned(conversion, known, entries))
         elif _waits(state, conversion, policy):
             expires = max(origin.occurred_us, now) + policy.resolve.pen_for // MICROSECOND
@@ -442,15 +470,17 @@ def _other_install(touches: Touches, at_us: int, binding: Binding | None) -> Bin
     return None if first == binding else first
 
 
-def _entries(state: UserState, conversion: Conversion, app: str, policy: Policy) -> tuple[Entry, ...]:
-    """One entry for each route of the app that takes this conversion."""
+def _entries(
+    state: UserState, conversion: Conversion, app: str, policy: Policy, *, on_shared: bool = False
+) -> tuple[Entry, ...]:
+    """One entry for each route of the app that takes this conversion; `on_shared`: bound to a shared phone."""
     steps = policy.steps.get((app, conversion.name))
     if steps is None:
         return ()
-    return tuple([_entry(step, state, conversion, policy.rates) for step in steps])
+    return tuple([_entry(step, state, conversion, policy.rates, on_shared) for step in steps])
 
 
-def _entry(step: Step, state: UserState, conversion: Conversion, rates: Rates) -> Entry:
+def _entry(step: Step, state: UserState, conversion: Conversion, rates: Rates, on_shared: bool) -> Entry:
     origin = conversion.origin
     test = state.test or origin.test
     skip: SkipReason | None = None
@@ -460,6 +490,8 @@ def _entry(step: Step, state: UserState, conversion: Conversion, rates: Rates) -
         skip = SkipReason.FIRST_UNKNOWN
     elif not _allows(state.consent, step.unasked):
         skip = SkipReason.NO_CONSENT
+    elif on_shared:
+        skip = SkipReason.SHARED_DEVICE
     elif not step.live.from_us <= origin.occurred_us < step.live.until_us:
         skip = SkipReason.SHADOW
     if step.rule is None:

@@ -3,16 +3,19 @@
 from lendsignal.report.arrivals import InstallationsReport, installations
 from lendsignal.report.attribution import AttributionReport, attribution
 from lendsignal.report.bindings import Bindings, bindings
-from lendsignal.report.coverage import Coverage, coverage
+from lendsignal.report.coverage import Coverage, Known, Reach, coverage
 from lendsignal.report.delay import Delay, delay
 from lendsignal.report.delivery import DeliveryReport, delivery
 from lendsignal.report.explain import Render, explain
 from lendsignal.report.funnel import Funnel, funnel
 from lendsignal.report.layout import Column, Report, Table
+from lendsignal.report.ledger import Paid, read_ledger
 from lendsignal.report.life import Explanation
+from lendsignal.report.reconcile import Limits, Reconciliation, reconcile
 from lendsignal.report.reports import Reports, all_reports
 from lendsignal.report.spend import SpendReport, spend
 from lendsignal.report.tables import Tables, load
+from lendsignal.report.vintages import Vintages, vintages
 
 __all__ = [
     "AttributionReport",
@@ -24,12 +27,18 @@ __all__ = [
     "Explanation",
     "Funnel",
     "InstallationsReport",
+    "Known",
+    "Limits",
+    "Paid",
+    "Reach",
+    "Reconciliation",
     "Render",
     "Report",
     "Reports",
     "SpendReport",
     "Table",
     "Tables",
+    "Vintages",
     "all_reports",
     "attribution",
     "bindings",
@@ -40,5 +49,8 @@ __all__ = [
     "funnel",
     "installations",
     "load",
+    "read_ledger",
+    "reconcile",
     "spend",
+    "vintages",
 ]

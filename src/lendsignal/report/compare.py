@@ -31,8 +31,8 @@ CENT = Decimal("0.01")
 class Sent(Struct, frozen=True, kw_only=True):
     """One event that the other sender sent, as far as its record says; empty where it does not.
 
-    `at_us` is the event's own moment in microseconds since 1970, `event` the name it was sent under, `install`
-    whatever id of the installation or phone it went to, `row` where it stands.
+    `at_us` is the event's own moment in microseconds since 1970, `event` the name it was sent under,
+    `install` whatever id of the installation or phone it went to, `row` where it stands.
     """
 
     at_us: int
@@ -76,7 +76,8 @@ class Comparison(Report, frozen=True, kw_only=True):
 class Ours(Struct):
     """One conversion of ours for the destination. `why` is empty where it goes out, or would.
 
-    `installs` are the ids of the device it belongs to, `first` those of the user's first installation.
+    `installs` are the ids of the device it belongs to, `first` those of the user's first installation, all in
+    small letters.
     """
 
     id: str
@@ -154,11 +155,12 @@ def compare(
     """Event by event: matched by conversion id, else by loan and conversion, else by installation (or user),
     conversion and minute.
 
-    `names` are the conversions that an event's name stands for. What happened outside `since_us` and `until_us`
-    is not judged; by default that is where the two records overlap. `ours_among_theirs`: the record is the
-    platform's and holds what we sent as well, known by its conversion id.
+    `names` are the conversions that an event's name stands for. What happened outside `since_us` and
+    `until_us` is not judged; by default that is where the two records overlap. `ours_among_theirs`: the
+    record is the platform's and holds what we sent as well, known by its conversion id.
     """
-    known = [one for one in theirs if one.conversion_id or one.event in names]
+    ids = {one.id for one in ledger.ours}
+    known = [one for one in theirs if one.conversion_id in ids or one.event in names]
     pairs, extra, alone = _matched(ledger.ours, known, names, tolerance_us, ours_among_theirs)
     since, until = _span(ledger.ours, known, since_us, until_us)
     tally = _Tally(examples)
@@ -195,7 +197,13 @@ class _Tally:
         self.reasons: Counter[tuple[str, str]] = Counter()
         self.examples: list[tuple[Cell, ...]] = []
         self._shown: Counter[tuple[str, str]] = Counter()
+        self._ours: set[str] = set()
         self._most = examples
+
+    def ours(self, one: Ours) -> None:
+        """An event of ours that is sent, or would be: once, however many rows it has there."""
+        self.counts[one.conversion, "ours"] += one.id not in self._ours
+        self._ours.add(one.id)
 
     def reason(self, conversion: str, why: str) -> None:
         self.reasons[conversion, why] += 1
@@ -225,7 +233,7 @@ def _judge(tally: _Tally, one: Ours, row: Sent, tolerance_us: int, ours_among_th
         tally.reason(name, one.why)
         tally.differs(name, Difference.MISSING_HERE, one, row)
         return
-    tally.counts[name, "ours"] += 1
+    tally.ours(one)
     if one.live and ours_among_theirs and row.conversion_id == one.id:
         tally.counts[name, "ours_alone"] += 1
         return
@@ -235,7 +243,7 @@ def _judge(tally: _Tally, one: Ours, row: Sent, tolerance_us: int, ours_among_th
     found = list(_differences(one, row, tolerance_us))
     for how in found:
         tally.differs(name, how, one, row)
-    if Difference.OTHER_DEVICE in found and row.install in one.first:
+    if Difference.OTHER_DEVICE in found and row.install.lower() in one.first:
         tally.counts[name, "first_install"] += 1
     tally.counts[name, "same"] += not found
 
@@ -243,20 +251,20 @@ def _judge(tally: _Tally, one: Ours, row: Sent, tolerance_us: int, ours_among_th
 def _judge_alone(tally: _Tally, one: Ours) -> None:
     """An event of ours that the other sender does not have."""
     if one.live and one.why:
-        tally.counts[one.conversion, "ours"] += 1
+        tally.ours(one)
         tally.reason(one.conversion, one.why)
         tally.differs(one.conversion, Difference.SENT_BY_NOBODY, one, None)
     elif one.live:
-        tally.counts[one.conversion, "ours"] += 1
+        tally.ours(one)
         tally.counts[one.conversion, "ours_alone"] += 1
     elif not one.why:
-        tally.counts[one.conversion, "ours"] += 1
+        tally.ours(one)
         tally.differs(one.conversion, Difference.MISSING_THERE, one, None)
 
 
 def _differences(one: Ours, row: Sent, tolerance_us: int) -> Iterator[Difference]:
     """What is not told by one of the two is no difference."""
-    if row.install and one.installs and row.install not in one.installs:
+    if row.install and one.installs and row.install.lower() not in one.installs:
         yield Difference.OTHER_DEVICE
     if row.amount is not None and not _same_value(one.value, row):
         yield Difference.OTHER_VALUE
@@ -304,7 +312,7 @@ def _matched(
             yield [by_id[row.conversion_id]]
         if row.loan_id:
             yield [one for name in conversions for one in by_loan.get((row.loan_id, name), ())]
-        for whom in (row.install, f"\x1f{row.user_id}" if row.user_id else ""):
+        for whom in (row.install.lower(), f"\x1f{row.user_id}" if row.user_id else ""):
             near = (one for name in conversions for one in by_whom.get((whom, name), ()) if whom)
             yield [
                 one
@@ -396,7 +404,7 @@ def _comparison(
             "Why something is missing",
             columns("conversion reason events"),
             [(name, why, n) for (name, why), n in sorted(tally.reasons.items())],
-            "A reason for which a delivery is skipped or cancelled, or what became of it; or what our log lacks.",
+            "A reason for which a delivery is skipped, cancelled or dead; or what our log lacks.",
         ),
         examples=table(
             "Examples",
@@ -471,4 +479,4 @@ def _ids(binding: Binding | None) -> frozenset[str]:
         return frozenset()
     device = binding.snapshot.device
     found = (id_of(device, kind) for kind in (*INSTALL_SCOPED, *DEVICE_SCOPED))
-    return frozenset(one for one in found if one)
+    return frozenset(one.lower() for one in found if one)

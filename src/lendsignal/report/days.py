@@ -3,19 +3,22 @@
 from lendsignal.report.tables import Tables
 
 
-def know_zones(tables: Tables) -> None:
-    """Fills the table `zone`, which `local_day` and `local_time` need: the IANA name of each app's zone."""
-    tables.db.execute("create or replace temp table zone (app varchar, name varchar)")
-    known = [(app, zone.key) for app, zone in tables.zones.items()]
-    tables.fill_rows("zone", ("app", "name"), known)
+def local_time(tables: Tables, moment_us: str, app: str) -> str:
+    """SQL of the wall clock at a moment (microseconds since 1970, UTC) in an app's zone, by default UTC.
 
-
-def local_time(moment_us: str, app: str) -> str:
-    """SQL of the wall clock at a moment (microseconds since 1970, UTC) in an app's zone, by default UTC."""
-    zone = f"coalesce((select any_value(z.name) from zone z where z.app = {app}), 'UTC')"
+    `moment_us` and `app` are SQL: a column, or a number.
+    """
+    known = "".join(
+        f" when {_quoted(name)} then {_quoted(zone.key)}" for name, zone in sorted(tables.zones.items())
+    )
+    zone = f"case {app}{known} else 'UTC' end" if known else "'UTC'"
     return f"(make_timestamptz({moment_us}) at time zone {zone})"
 
 
-def local_day(moment_us: str, app: str) -> str:
+def local_day(tables: Tables, moment_us: str, app: str) -> str:
     """SQL of the local day, as a date: an hour that daylight saving repeats or leaves out changes no day."""
-    return f"{local_time(moment_us, app)}::date"
+    return f"{local_time(tables, moment_us, app)}::date"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from lendsignal.clock import MICROSECOND, from_us
-from lendsignal.report.days import know_zones, local_day
+from lendsignal.report.days import local_day
 from lendsignal.report.layout import SECONDS, SHARE, Cell, Report, Table, columns, table
 from lendsignal.report.rates import THIN, Rate
 from lendsignal.report.tables import Tables
@@ -153,7 +153,6 @@ def delay(tables: Tables, windows: Mapping[str, Window] | None = None) -> Delay:
     the app that the conversion is bound to. Events known by their day alone have no hour: they are left out
     of the decision delay and counted in the notes.
     """
-    know_zones(tables)
     for query in (DECIDED, SPANS, POSTED):
         tables.db.execute(query)
     return Delay(
@@ -241,11 +240,11 @@ def _days(tables: Tables, windows: Mapping[str, Window]) -> Table:
             {"late": LATE},
         )
     }
-    event_day, answer_day = local_day("p.at_us", "p.app"), local_day("p.answered_us", "p.app")
+    event_day, answer_day = local_day(tables, "p.at_us", "p.app"), local_day(tables, "p.answered_us", "p.app")
     rows: list[tuple[Cell, ...]] = []
     for destination, conversion, n, same, asked, same_as_asked in tables.rows(
         f"select p.destination, p.conversion, count(*), count(*) filter ({event_day} = {answer_day}),"
-        f" count(d.record), count(*) filter ({local_day('d.applied_us', 'p.app')} = {answer_day})"
+        f" count(d.record), count(*) filter ({local_day(tables, 'd.applied_us', 'p.app')} = {answer_day})"
         " from posted p left join decision d on d.record = p.record group by all order by 1, 2"
     ):
         key = destination, conversion
@@ -306,7 +305,7 @@ def _inside(tables: Tables, windows: Mapping[str, Window]) -> dict[tuple[str, st
 
 
 def _proxy(tables: Tables) -> Table:
-    later = f"{local_day('applied_us', 'app')} < {local_day('at_us', 'app')}"
+    later = f"{local_day(tables, 'applied_us', 'app')} < {local_day(tables, 'at_us', 'app')}"
     rows: list[tuple[Cell, ...]] = []
     for conversion, n, late, quantiles, by_people, whole in tables.rows(
         f"with one as (select *, {later} as later from decision)"

@@ -1,6 +1,7 @@
 """Which device an event belongs to: the device of the latest login."""
 
-from lendsignal.resolve.settings import ResolveSettings
+from lendsignal.resolve.phones import phone_keys
+from lendsignal.resolve.settings import ResolveSettings, contradictions
 from lendsignal.resolve.touches import (
     Binding,
     Mark,
@@ -20,9 +21,11 @@ __all__ = [
     "ResolveSettings",
     "Snapshot",
     "Touches",
+    "contradictions",
     "device_at",
     "existed_at",
     "first_install",
+    "phone_keys",
     "same_installation",
     "shows_installation",
     "with_touch",

@@ -1,0 +1,526 @@
+"""What became of the loans that were paid out in one week or month: repaid, late, lost, and still to come."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from msgspec import Struct
+
+from lendsignal.clock import to_us
+from lendsignal.report.days import local_day, local_time
+from lendsignal.report.development import NEVER, Curve, Days, Group, Shares, curve_of, developed
+from lendsignal.report.funnel import SLICE_OF, Rule, Slice, exact
+from lendsignal.report.layout import MONEY, SHARE, Cell, Report, Table, columns, table
+from lendsignal.report.rates import THIN, Rate
+from lendsignal.report.tables import Tables
+
+Period: TypeAlias = Literal["week", "month"]
+"""What a vintage spans: a week from Monday on, or a calendar month, in the app's time zone."""
+
+MEASURES = ("1dpd", "7dpd", "15dpd", "30dpd", "default")
+"""Ever so many days past due, and lost."""
+
+AGES = (7, 14, 30, 60, 90, 180)
+"""Days since the disbursement, at which the repayment curve is told."""
+
+DUE_AGES = (-15, 0, 1, 3, 7, 15, 30, 45, 60, 90)
+"""Days past the final due day, at which the development curve is told."""
+
+MATURE = 0.95
+"""The part of its bad loans that is known, from which on a vintage counts as mature."""
+
+LENT = """
+create or replace temp table lent as
+with paid_out as (
+    select c.seq, c.user, c.loan_id, c.at_us, {app} as app, c.amount, c.amount + coalesce(c.fee, 0) as owed,
+        coalesce(c.currency, '(none)') as currency, c.term_days, c.due_day, {part} as part
+    from counted c
+    left join bound b on b.seq = c.seq
+    left join installation i on i.number = coalesce(b.{rule}, b.held)
+    asof left join origin o on o.installation = i.number and c.at_us >= o.from_us
+    where c.type = 'disbursed' and not c.test and not c.superseded and not c.reversed
+        and c.loan_id is not null and c.amount is not null
+), due as (
+    select seq, max(due_day) as last_due, sum(amount) as owed from instalment group by seq
+), put_off as (
+    select user, loan_id, max(due_day) as last_due from counted
+    where type = 'extended' and due_day is not null and not superseded group by all
+), aged as (
+    select p.*, {local_day} as day, date_trunc('{period}', {local_time})::date as vintage, {as_of} as today
+    from paid_out p
+), late as (
+    select user, loan_id, {reached} from (
+        select *, case type when 'defaulted' then 1000000 else dpd end as days from counted
+        where type in ('overdue', 'defaulted') and loan_id is not null and not superseded
+    ) group by all
+)
+select p.user, p.loan_id, p.at_us, p.currency, p.amount, p.part, coalesce(d.owed, p.owed) as owed,
+    p.day, p.vintage, p.today,
+    greatest(try_cast(coalesce(d.last_due, p.due_day) as date), try_cast(e.last_due as date),
+        case when coalesce(d.last_due, p.due_day, e.last_due) is null then p.day + p.term_days end) as due,
+    {columns}
+from aged p left join due d on d.seq = p.seq
+left join put_off e on e.user = p.user and e.loan_id = p.loan_id
+left join late l on l.user = p.user and l.loan_id = p.loan_id
+"""
+
+PAID = """
+create or replace temp table paid_back as
+select l.user, l.loan_id, c.at_us, c.amount, date_diff('day', l.day, {day}) as age, c.type
+from lent l join counted c on c.user = l.user and c.loan_id = l.loan_id
+where c.type in ('repaid', 'recovered') and c.amount is not null and not c.superseded and not c.reversed
+"""
+
+BOOK = """
+with back as (
+    select b.user, b.loan_id, sum(b.amount) as repaid, {at_bad},
+        sum(b.amount) filter (l.us_default is not null and b.at_us > l.us_default) as recovered
+    from paid_back b join lent l on l.user = b.user and l.loan_id = b.loan_id group by all
+)
+select vintage::varchar, part, currency, count(*), sum(amount), sum(owed), coalesce(sum(repaid), 0),
+    coalesce(sum(recovered), 0), {bad}
+from lent left join back using (user, loan_id) group by all order by all
+"""
+
+CURVE = """
+with aged as (
+    select l.vintage::varchar as vintage, l.currency, a.age, l.owed, l.user, l.loan_id,
+        date_diff('day', l.day, l.today) >= a.age as seen
+    from lent l cross join (select unnest($ages) as age) a
+), paid as (
+    select user, loan_id, a.age, sum(amount) as repaid from paid_back b
+    join (select unnest($ages) as age) a on b.age <= a.age group by all
+)
+select g.vintage, g.currency, g.age, count(*), count(*) filter (seen), sum(g.owed) filter (seen),
+    coalesce(sum(p.repaid) filter (seen), 0)
+from aged g left join paid p using (user, loan_id, age)
+group by all having count(*) filter (seen) > 0 order by all
+"""
+
+
+class Vintages(Report, frozen=True, kw_only=True):
+    """`vintages` has money, `repayment` its curve, `delinquency` lateness and default with what is to come,
+    `campaigns` the same by campaign (or what the report is sliced by), `development` the curves used."""
+
+    vintages: Table
+    repayment: Table
+    delinquency: Table
+    campaigns: Table
+    development: Table
+
+
+class _Book(Struct, frozen=True):
+    """One vintage, part and currency: exact sums, and for each measure how many loans and their balance."""
+
+    vintage: str
+    part: str
+    currency: str
+    loans: int
+    amount: Decimal
+    owed: Decimal
+    repaid: Decimal
+    recovered: Decimal
+    bad: Mapping[str, tuple[int, Decimal]]
+
+
+class _Loans(Struct, frozen=True):
+    """What curves are made of, one entry a loan: due ages at which it went bad and until which it is seen."""
+
+    vintage: Sequence[str]
+    part: Sequence[str]
+    term: Days
+    seen_until: Days
+    bad_at: Mapping[str, Days]
+
+
+def vintages(
+    tables: Tables, *, period: Period = "week", by: Slice = "campaign", binding: Rule = "last_login"
+) -> Vintages:
+    """Loans by when they were paid out, developed to maturity.
+
+    Late and lost are as the lender's own `overdue` and `defaulted` events say; lost is a loan that defaulted
+    or is `derive.default_dpd` days past due, whichever comes first. Days are those of the loan's app. A balance
+    is what was outstanding when it happened, of principal and fee.
+    """
+    _lend(tables, period, by, binding)
+    books, loans = _books(tables), _loans(tables)
+    known = {measure: _known(loans, measure) for measure in MEASURES}
+    return Vintages(
+        title=f"Vintages by {period}",
+        as_of=tables.as_of,
+        vintages=_money(books, loans, known["default"]),
+        repayment=_repayment(tables),
+        delinquency=_delinquency(books, loans, known),
+        campaigns=_campaigns(books, loans, known, by),
+        development=_development(loans),
+        notes=_notes(tables),
+    )
+
+
+def _lend(tables: Tables, period: Period, by: Slice, binding: Rule) -> None:
+    app = "coalesce(nullif(i.app, ''), c.app)"
+    default = f"days >= {tables.default_dpd}"
+    reached = {measure: f"days >= {measure.removesuffix('dpd')}" for measure in MEASURES[:-1]}
+    reached["default"] = default
+    as_of_us = 0 if tables.as_of is None else to_us(tables.as_of)
+    tables.db.execute(
+        LENT.format(
+            app=app,
+            part=SLICE_OF[by].format(i="i", o="o"),
+            rule=binding,
+            period=period,
+            local_day=local_day(tables, "p.at_us", "p.app"),
+            local_time=local_time(tables, "p.at_us", "p.app"),
+            as_of=local_day(tables, str(as_of_us), "p.app"),
+            reached=", ".join(
+                f'min(at_us) filter ({test}) as "us_{measure}",'
+                f' arg_min(outstanding, at_us) filter ({test}) as "left_{measure}"'
+                for measure, test in reached.items()
+            ),
+            columns=", ".join(
+                f'l."us_{measure}", l."left_{measure}",'
+                f' date_diff(\'day\', due, {local_day(tables, f"""l."us_{measure}" """, "p.app")}) as "age_{measure}"'
+                for measure in MEASURES
+            ),
+        )
+    )
+    tables.db.execute(PAID.format(day=local_day(tables, "c.at_us", "c.app")))
+
+
+def _books(tables: Tables) -> list[_Book]:
+    at_bad = ", ".join(
+        f'sum(b.amount) filter (b.at_us <= l."us_{measure}") as "paid_{measure}"' for measure in MEASURES
+    )
+    bad = ", ".join(
+        f'count("us_{measure}"), coalesce(sum(coalesce("left_{measure}",'
+        f' greatest(owed - coalesce("paid_{measure}", 0), 0))) filter ("us_{measure}" is not null), 0)'
+        for measure in MEASURES
+    )
+    found = []
+    for vintage, part, currency, loans, amount, owed, repaid, recovered, *counts in tables.rows(
+        BOOK.format(at_bad=at_bad, bad=bad)
+    ):
+        by_measure = dict(zip(MEASURES, zip(counts[::2], counts[1::2], strict=True), strict=True))
+        found.append(_Book(vintage, part, currency, loans, amount, owed, repaid, recovered, by_measure))
+    return found
+
+
+def _loans(tables: Tables) -> _Loans:
+    ages = ", ".join(f'"age_{measure}"' for measure in MEASURES)
+    found = tables.rows(
+        "select vintage::varchar, part, date_diff('day', day, due), date_diff('day', due, today),"
+        f" {ages} from lent where due is not null order by at_us, user, loan_id"
+    )
+    columns_ = list(zip(*found, strict=True)) or [()] * (4 + len(MEASURES))
+    return _Loans(
+        columns_[0],
+        columns_[1],
+        np.array(columns_[2], dtype=np.int64),
+        np.array(columns_[3], dtype=np.int64),
+        {
+            measure: np.array([NEVER if age is None else age for age in column], dtype=np.int64)
+            for measure, column in zip(MEASURES, columns_[4:], strict=True)
+        },
+    )
+
+
+def _curves(loans: _Loans, measure: str) -> dict[int | None, Curve]:
+    """The curve of each term that has enough loans for its own, and under `None` that of all."""
+    found: dict[int | None, Curve] = {}
+    bad_at = loans.bad_at[measure]
+    for term in (None, *np.unique(loans.term).tolist()):
+        mine = np.ones(len(bad_at), dtype=np.bool_) if term is None else loans.term == term
+        curve = curve_of(bad_at[mine], np.maximum(loans.seen_until[mine], _latest(bad_at[mine])))
+        if curve is not None:
+            found[term] = curve
+    return found
+
+
+def _latest(bad_at: Days) -> Days:
+    """A loan that went bad is seen until then at least."""
+    return np.where(bad_at < NEVER, bad_at, np.iinfo(np.int64).min)
+
+
+def _known(loans: _Loans, measure: str) -> Shares | None:
+    """For each loan the chance that it would be known to be bad by now, if it were; `None`: it is unknown."""
+    curves = _curves(loans, measure)
+    if None not in curves:
+        return None
+    known = curves[None].at(loans.seen_until)
+    for term, curve in curves.items():
+        if term is not None:
+            mine = loans.term == term
+            known[mine] = curve.at(loans.seen_until[mine])
+    return known
+
+
+def _groups(
+    loans: _Loans, keys: Sequence[str], known: Shares | None, measure: str
+) -> tuple[list[str], list[Group]]:
+    """The groups of loans with one key, and what each amounts to; none where there is no curve."""
+    if known is None:
+        return [], []
+    names, place = np.unique(np.array(keys, dtype=object).astype(str), return_inverse=True)
+    count = np.bincount(place)
+    bad = np.bincount(place, weights=loans.bad_at[measure] < NEVER)
+    exposure = np.bincount(place, weights=known)
+    return names.tolist(), [
+        Group(int(n), int(k), float(worth)) for n, k, worth in zip(count, bad, exposure, strict=True)
+    ]
+
+
+def _money(books: Sequence[_Book], loans: _Loans, known: Shares | None) -> Table:
+    names, groups = _groups(loans, loans.vintage, known, "default")
+    maturity = {name: one.maturity for name, one in zip(names, groups, strict=True)}
+    rows: list[tuple[Cell, ...]] = []
+    for (vintage, currency), mine in _by(books, "vintage").items():
+        owed, repaid = _sum(mine, "owed"), _sum(mine, "repaid")
+        lost = sum(one.bad["default"][0] for one in mine)
+        balance = sum((one.bad["default"][1] for one in mine), Decimal(0))
+        back = _sum(mine, "recovered")
+        rows.append(
+            (
+                vintage,
+                currency,
+                sum(one.loans for one in mine),
+                exact(_sum(mine, "amount")),
+                exact(owed),
+                exact(repaid),
+                _share(repaid, owed),
+                lost,
+                exact(balance),
+                exact(back),
+                _share(back, balance),
+                maturity.get(vintage),
+                _remark(sum(one.loans for one in mine), maturity.get(vintage)),
+            )
+        )
+    return table(
+        "Vintages",
+        columns(
+            "vintage currency loans amount owed repaid repaid_share lost balance_lost recovered recovery_rate"
+            " maturity remark",
+            amount=MONEY,
+            owed=MONEY,
+            repaid=MONEY,
+            repaid_share=SHARE,
+            balance_lost=MONEY,
+            recovered=MONEY,
+            recovery_rate=SHARE,
+            maturity=SHARE,
+        ),
+        rows,
+        "vintage: its first day. owed: principal and fee. repaid: recoveries included. recovered: what came"
+        "\nafter the loan was lost, and recovery_rate its share of what was then outstanding."
+        f"\nmaturity: part of its lost loans that should be known by now; maturing: less than {MATURE:.0%}.",
+    )
+
+
+def _repayment(tables: Tables) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (
+            vintage,
+            currency,
+            age,
+            seen,
+            exact(owed),
+            exact(repaid),
+            _share(repaid, owed),
+            "" if seen == loans else "maturing",
+        )
+        for vintage, currency, age, loans, seen, owed, repaid in tables.rows(CURVE, {"ages": AGES})
+    ]
+    return table(
+        "Repayment curve",
+        columns(
+            "vintage currency age loans owed repaid repaid_share remark",
+            owed=MONEY,
+            repaid=MONEY,
+            repaid_share=SHARE,
+        ),
+        rows,
+        "age: days since the disbursement. Of the loans that are that old; maturing: not all are yet.",
+    )
+
+
+def _delinquency(books: Sequence[_Book], loans: _Loans, known: Mapping[str, Shares | None]) -> Table:
+    outlook = _outlook(loans, loans.vintage, known)
+    rows: list[tuple[Cell, ...]] = []
+    for (vintage, currency), mine in _by(books, "vintage").items():
+        n, owed = sum(one.loans for one in mine), _sum(mine, "owed")
+        for measure in MEASURES:
+            bad = sum(one.bad[measure][0] for one in mine)
+            balance = sum((one.bad[measure][1] for one in mine), Decimal(0))
+            group, final = outlook.get((measure, vintage), (None, None))
+            rows.append(
+                (
+                    vintage,
+                    currency,
+                    measure,
+                    n,
+                    bad,
+                    *_observed(bad, n),
+                    exact(balance),
+                    _share(balance, owed),
+                    None if final is None else final.final,
+                    None if final is None else final.final_low,
+                    None if final is None else final.final_high,
+                    None if group is None else group.maturity,
+                    _remark(n, None if group is None else group.maturity),
+                )
+            )
+    return table(
+        "Late and lost, by count and by balance",
+        columns(
+            "vintage currency measure loans reached rate_by_count low high balance rate_by_balance"
+            " developed developed_low developed_high maturity remark",
+            rate_by_count=SHARE,
+            low=SHARE,
+            high=SHARE,
+            balance=MONEY,
+            rate_by_balance=SHARE,
+            developed=SHARE,
+            developed_low=SHARE,
+            developed_high=SHARE,
+            maturity=SHARE,
+        ),
+        rows,
+        "measure: ever so many days past due, or lost. rates: so far, of all loans of the vintage, and of"
+        "\nwhat they owe. developed: the rate by count that these loans come to in the end, with its interval."
+        "\nEmpty where fewer than 30 loans reached the measure: nothing is known of how it develops."
+        "\nA vintage in several currencies is developed as one.",
+    )
+
+
+def _campaigns(books: Sequence[_Book], loans: _Loans, known: Mapping[str, Shares | None], by: Slice) -> Table:
+    outlook = _outlook(loans, loans.part, known)
+    rows: list[tuple[Cell, ...]] = []
+    for (part, currency), mine in _by(books, "part").items():
+        n, owed = sum(one.loans for one in mine), _sum(mine, "owed")
+        repaid = _sum(mine, "repaid")
+        for measure in ("7dpd", "30dpd", "default"):
+            bad = sum(one.bad[measure][0] for one in mine)
+            balance = sum((one.bad[measure][1] for one in mine), Decimal(0))
+            group, found = outlook.get((measure, part), (None, None))
+            rows.append(
+                (
+                    part,
+                    currency,
+                    measure,
+                    n,
+                    exact(_sum(mine, "amount")),
+                    _share(repaid, owed),
+                    bad,
+                    *_observed(bad, n),
+                    _share(balance, owed),
+                    None if found is None else found.rate,
+                    None if found is None else found.rate_low,
+                    None if found is None else found.rate_high,
+                    None if group is None else group.maturity,
+                    _remark(n, None if group is None else group.maturity),
+                )
+            )
+    return table(
+        f"By {by.replace('_', ' ')}",
+        columns(
+            f"{by} currency measure loans amount repaid_share reached rate_by_count low high rate_by_balance"
+            " developed developed_low developed_high maturity remark",
+            amount=MONEY,
+            repaid_share=SHARE,
+            rate_by_count=SHARE,
+            low=SHARE,
+            high=SHARE,
+            rate_by_balance=SHARE,
+            developed=SHARE,
+            developed_low=SHARE,
+            developed_high=SHARE,
+            maturity=SHARE,
+        ),
+        rows,
+        "developed: the rate to expect of such loans, blended with that of all by as much as chance explains"
+        "\nof the differences; compare campaigns by it and its interval, not by the rate so far.",
+    )
+
+
+_Outlook: TypeAlias = dict[tuple[str, str], tuple[Group, Any]]
+
+
+def _outlook(loans: _Loans, keys: Sequence[str], known: Mapping[str, Shares | None]) -> _Outlook:
+    """For each measure and key the group and what it comes to."""
+    found: _Outlook = {}
+    for measure, chances in known.items():
+        names, groups = _groups(loans, keys, chances, measure)
+        for name, group, final in zip(names, groups, developed(groups), strict=True):
+            found[measure, name] = group, final
+    return found
+
+
+def _development(loans: _Loans) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for measure in MEASURES:
+        for term, curve in _curves(loans, measure).items():
+            known = curve.at(np.array(DUE_AGES, dtype=np.int64))
+            last = curve.first + len(curve.share) - 1
+            rows.extend(
+                (measure, term, age, share, curve.bad)
+                for age, share in zip(DUE_AGES, known.tolist(), strict=True)
+                if age <= last
+            )
+    return table(
+        "Development curves",
+        columns("measure term due_age known reached", known=SHARE),
+        rows,
+        "known: the part of all loans that ever reach the measure which have by that many days past the final"
+        "\ndue day. term: days; empty: all terms, used for those with too few loans of their own.",
+    )
+
+
+def _notes(tables: Tables) -> tuple[str, ...]:
+    told = (
+        (
+            tables.number("select count(*) from lent where due is null"),
+            "loans have no due day: not developed",
+        ),
+        (
+            tables.number(
+                "select count(*) from counted where type = 'disbursed' and not test and not superseded"
+                " and not reversed and (loan_id is null or amount is null)"
+            ),
+            "disbursements without a loan id or an amount left out",
+        ),
+        (
+            int(
+                tables.number("select count(*) from lent") > 0
+                and not tables.number("select count(*) from counted where type in ('overdue', 'defaulted')")
+            ),
+            "thing is missing: no `overdue` or `defaulted` event was told, so nothing is late or lost",
+        ),
+    )
+    return tuple(f"{n:,} {words}." for n, words in told if n)
+
+
+def _by(books: Sequence[_Book], field: str) -> dict[tuple[str, str], list[_Book]]:
+    found: dict[tuple[str, str], list[_Book]] = defaultdict(list)
+    for one in books:
+        found[getattr(one, field), one.currency].append(one)
+    return dict(sorted(found.items()))
+
+
+def _sum(books: Sequence[_Book], field: str) -> Decimal:
+    return sum((getattr(one, field) for one in books), Decimal(0))
+
+
+def _share(part: Decimal, whole: Decimal) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def _observed(bad: int, n: int) -> tuple[float | None, float | None, float | None]:
+    rate = Rate(bad, n)
+    return rate.value, rate.low, rate.high
+
+
+def _remark(loans: int, maturity: float | None) -> str:
+    words = ("thin" if loans < THIN else "", "maturing" if maturity is not None and maturity < MATURE else "")
+    return " ".join(filter(None, words))
