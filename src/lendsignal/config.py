@@ -22,6 +22,8 @@ from lendsignal.deliver import (
     problem_with_secrets,
     secrets_of,
 )
+from lendsignal.deliver.alerts import AlertSettings, HealthSettings
+from lendsignal.deliver.alerts.settings import problem_with_address
 from lendsignal.derive import (
     BUILT_IN,
     CustomSettings,
@@ -35,7 +37,7 @@ from lendsignal.derive import (
     is_tier,
 )
 from lendsignal.destination import registry
-from lendsignal.destination.spec import Destination, hosts_of, sensitive_word
+from lendsignal.destination.spec import Destination, WebhookAuth, hosts_of, sensitive_word
 from lendsignal.errors import ConfigError, InputError, Problem
 from lendsignal.model import App, Secret, reveal, to_us
 from lendsignal.model.rates import Rates
@@ -50,7 +52,7 @@ from lendsignal.plan import (
     known_conversions,
     wrong_moments,
 )
-from lendsignal.resolve import ResolveSettings
+from lendsignal.resolve import ResolveSettings, contradictions
 from lendsignal.settings import Template, key_path, read, schema, toml_positions, unfolded, with_lines
 from lendsignal.source import (
     Access,
@@ -164,6 +166,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     spend: dict[str, SpendSettings] = {}
     fx: FxSettings = FxSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    health: HealthSettings = HealthSettings()
+    alert: dict[str, AlertSettings] = {}
     destination: dict[str, dict[str, Any]] = {}
     route: list[RouteSettings] = []
 
@@ -199,6 +203,8 @@ class Config(Struct, frozen=True, kw_only=True):
     tiers: TierSettings = TierSettings()
     templates: Mapping[str, tuple[str, ...]] = {}
     terms: Mapping[str, Terms] = {}
+    health: HealthSettings = HealthSettings()
+    alerts: Mapping[str, AlertSettings] = {}
 
 
 def load(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -339,6 +345,7 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
     for key, why in double_counting(settings.route, targets):
         found.append(Problem(key, why, "one way to each platform, one value for each loan", origin))
     found += [Problem(key, seen, allowed, origin) for key, seen, allowed in wrong_moments(settings.route)]
+    found += [Problem(key, seen, allowed, origin) for key, seen, allowed in contradictions(settings.resolve)]
     for app, conversion, platform, when in gaps_in_sending(settings.route, targets):
         warnings.append(f"{conversion} of {app} is {when} at {platform}: somebody else must send it then")
     keys = _keys(settings.source, folder, origin, found, secrets)
@@ -350,6 +357,7 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
     feeds = _feeds(settings.feed, apps, folder, origin, found, secrets)
     costs = _spend(settings.spend, origin, found)
     rates = _rates(settings.fx, folder, origin, found)
+    alerts = _alerts(settings.alert, folder, origin, found, secrets)
     if not settings.source and not pulls:
         warnings.append("no [source.NAME]: nobody can send events over HTTP")
     for name in outlets.keys() - {route.to for route in settings.route}:
@@ -401,6 +409,8 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
         deliver=settings.deliver,
         archive=settings.archive,
         secrets=secrets,
+        health=settings.health,
+        alerts=alerts,
         warnings=tuple(warnings),
         terms={
             name: Terms(shortest_term_days=app.shortest_term_days, apr_percent=app.apr_percent)
@@ -434,6 +444,7 @@ def _readable(table: Mapping[str, Any]) -> Settings:
         source=entries("source", SourceSettings),
         feed=entries("feed", FeedSettings),
         spend=entries("spend", SpendSettings),
+        alert=entries("alert", AlertSettings),
         fx=section("fx", FxSettings),
         resolve=section("resolve", ResolveSettings),
         derive=section("derive", DeriveSettings),
@@ -901,6 +912,44 @@ def _rates(settings: FxSettings, folder: Path, origin: str, found: list[Problem]
     except OSError:
         found.append(Problem("fx.file", "no file that can be read", "a CSV file of rates", origin))
     return Rates()
+
+
+def _alerts(
+    given: Mapping[str, AlertSettings],
+    folder: Path,
+    origin: str,
+    found: list[Problem],
+    secrets: dict[str, bool],
+) -> dict[str, AlertSettings]:
+    """The targets of alerts, with paths that count from the configuration's folder."""
+    alerts: dict[str, AlertSettings] = {}
+    for name, one in given.items():
+        path = key_path("alert", name)
+        _check_name(path, name, origin, found)
+        made = _with_secret_files(one, folder)
+        if made.ca_file is not None:
+            file = folder / Path(made.ca_file).expanduser()
+            made = msgspec.structs.replace(made, ca_file=str(file))
+            if not file.is_file():
+                found.append(Problem(f"{path}.ca_file", "no file", "a PEM file of certificates", origin))
+        for field, secret in _secrets(made):
+            secrets[f"{path}.{field}"] = _is_set(secret, f"{path}.{field}", origin, found)
+        url = _revealed(made.url)
+        wrong = None if url is None else problem_with_address(made, url)
+        if wrong is not None:
+            found.append(Problem(f"{path}.url", *wrong, origin))
+        if made.kind == "webhook":
+            unfit = problem_with_secrets(WebhookAuth("secret"), {"secret": _revealed(made.secret)})
+            if unfit is not None:
+                found.append(
+                    Problem(f"{path}.secret", unfit[1], "24 to 64 bytes in base64 after whsec_", origin)
+                )
+        alerts[name] = made
+    return alerts
+
+
+def _revealed(secret: Secret | None) -> str | None:
+    return None if secret is None else reveal(secret)
 
 
 def _check_name(path: str, name: str, origin: str, found: list[Problem]) -> None:

@@ -1,7 +1,7 @@
 """What a role counts and measures, and how it is told: Prometheus text, a file a role, one page of all.
 
 Rooms count in plain dictionaries, with no lock: each metric is written by one thread and read by any.
-prometheus-client turns them into text. Units are in the names: seconds, bytes, or the noun that is counted.
+Units are in the names: seconds, bytes, or the noun that is counted.
 """
 
 import logging
@@ -17,21 +17,14 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 
 from msgspec import Struct
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
 
 from lendsignal import __version__
 from lendsignal.model import EventType
 
 logger = logging.getLogger(__name__)
 
-CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Of Prometheus' text format (prometheus.io/docs/instrumenting/exposition_formats, 2026-11-22)."""
 
 EVERY_SECONDS = 1.0
 """How often a role writes its file."""
@@ -80,13 +73,10 @@ class Counter:
         """So many more."""
         self.values[labels] = self.values.get(labels, 0) + n
 
-    def told(self) -> Metric:
-        """As Prometheus knows it."""
-        family = self.family
-        found = CounterMetricFamily(family.name, family.meaning, labels=family.labels)
+    def samples(self) -> Iterator[str]:
+        """A line for each set of labels."""
         for labels, value in self.values.copy().items():
-            found.add_metric(labels, value)
-        return found
+            yield _line(self.family.name, zip(self.family.labels, labels, strict=True), value)
 
 
 class Gauge:
@@ -106,13 +96,10 @@ class Gauge:
         """All there is of it: what was there before and is not among these is gone."""
         self.values = values
 
-    def told(self) -> Metric:
-        """As Prometheus knows it."""
-        family = self.family
-        found = GaugeMetricFamily(family.name, family.meaning, labels=family.labels)
+    def samples(self) -> Iterator[str]:
+        """A line for each set of labels."""
         for labels, value in self.values.items():
-            found.add_metric(labels, value)
-        return found
+            yield _line(self.family.name, zip(self.family.labels, labels, strict=True), value)
 
 
 class Spans:
@@ -148,14 +135,17 @@ class Histogram:
             found = self.spans[labels] = Spans(self.bounds)
         return found
 
-    def told(self) -> Metric:
-        """As Prometheus knows it: each bucket counts all that took no longer."""
-        family = self.family
-        found = HistogramMetricFamily(family.name, family.meaning, labels=family.labels)
-        names = [*(str(bound) for bound in self.bounds), "+Inf"]
+    def samples(self) -> Iterator[str]:
+        """For each set of labels its buckets, each of which counts all that took no longer, count and sum."""
+        name = self.family.name
+        ends = [*(str(bound) for bound in self.bounds), "+Inf"]
         for labels, spans in self.spans.copy().items():
-            found.add_metric(labels, list(zip(names, accumulate(spans.counts), strict=True)), spans.total)
-        return found
+            pairs = list(zip(self.family.labels, labels, strict=True))
+            counts = list(accumulate(spans.counts))
+            for end, count in zip(ends, counts, strict=True):
+                yield _line(f"{name}_bucket", [*pairs, ("le", end)], count)
+            yield _line(f"{name}_count", pairs, counts[-1])
+            yield _line(f"{name}_sum", pairs, spans.total)
 
 
 class Meters:
@@ -185,16 +175,29 @@ class Meters:
     def sample(self) -> None:
         """Brings up to date what is not counted as it happens."""
 
-    def collect(self) -> Iterator[Metric]:
-        """Everything as it stands now."""
+    def text(self) -> str:
+        """Everything as it stands now, in Prometheus' text format."""
         self.sample()
-        for one in self.all:
-            yield one.told()
+        return "".join(line for one in self.all for line in _told(one))
 
-    def describe(self) -> Iterator[Metric]:
-        """The names, so that a registry refuses a second metric of one name."""
-        for one in self.all:
-            yield one.told()
+
+def _told(one: Counter | Gauge | Histogram) -> Iterator[str]:
+    family = one.family
+    yield f"# HELP {family.name} {_escaped(family.meaning)}\n"
+    yield f"# TYPE {family.name} {one.kind}\n"
+    yield from one.samples()
+
+
+def _line(name: str, labels: Iterable[tuple[str, str]], value: float) -> str:
+    said = ",".join([f'{label}="{_escaped(word, quotes=True)}"' for label, word in labels])
+    number = repr(float(value)).replace("inf", "+Inf").replace("-+", "-")
+    return f"{name}{{{said}}} {number}\n" if said else f"{name} {number}\n"
+
+
+def _escaped(text: str, *, quotes: bool = False) -> str:
+    """Text as the format has it: a backslash before itself, for a line feed, and before quotes in a label."""
+    text = text.replace("\\", "\\\\").replace("\n", "\\n")
+    return text.replace('"', '\\"') if quotes else text
 
 
 class Words:
@@ -281,9 +284,8 @@ class RoleMetrics:
         self.role = role
         self.folder = folder
         self._steady = steady
-        self._registry = CollectorRegistry()
-        for one in (*meters, ProcessMeters(role)):
-            self._registry.register(one)
+        self._meters = [*meters, ProcessMeters(role)]
+        _refuse_doubles(self._meters)
         self._lock = Lock()
         self._due = 0.0
         self._silent = False
@@ -291,7 +293,7 @@ class RoleMetrics:
     def text(self) -> str:
         """Everything as it stands now."""
         with self._lock:
-            return generate_latest(self._registry).decode()
+            return "".join(one.text() for one in self._meters)
 
     def tick(self) -> None:
         """Writes the file where it is time: for a loop that turns anyway."""
@@ -351,6 +353,14 @@ class Ticking:
             self._ended.wait(EVERY_SECONDS / 4)
 
 
+def _refuse_doubles(meters: Iterable[Meters]) -> None:
+    """Raises `ValueError` where two metrics of a role have one name."""
+    names = [one.family.name for part in meters for one in part.all]
+    doubled = {name for name in names if names.count(name) > 1}
+    if doubled:
+        raise ValueError(f"more than one metric is called {', '.join(sorted(doubled))}")
+
+
 _HEAD = "# lendsignal at"
 """Of a role's file, before the steady second at which it was written: a comment in Prometheus text."""
 
@@ -385,11 +395,9 @@ def merged(texts: Iterable[str]) -> str:
 
 
 def _standing(up: Mapping[str, bool]) -> str:
-    registry = CollectorRegistry()
     meters = UpMeters()
     meters.up.stand({(role,): float(lives) for role, lives in up.items()})
-    registry.register(meters)
-    return generate_latest(registry).decode()
+    return meters.text()
 
 
 class UpMeters(Meters):

@@ -39,6 +39,10 @@ STEADY_SECONDS = 30.0
 """A child that lived so long is no longer counted as failing."""
 
 
+UNKNOWN = -1
+"""In place of when files were last written: a job that failed has its work still to do."""
+
+
 class Supervisor:
     """Keeps one child process a role alive; ends them all, orderly, when it is told to stop."""
 
@@ -70,12 +74,15 @@ class Supervisor:
                 continue
             del self._children[role]
             _let_go(child)
+            every = self._config.archive.every.total_seconds() if role in JOBS else 0.0
             if role in JOBS and code == 0:
-                self._due[role] = now + self._config.archive.every.total_seconds()
+                self._due[role], self._failures[role] = now + every, 0
                 continue
-            wait = RESTART_SECONDS[min(self._failures[role], len(RESTART_SECONDS) - 1)]
+            if role in JOBS:
+                self._written = UNKNOWN
+            wait = max(every, RESTART_SECONDS[min(self._failures[role], len(RESTART_SECONDS) - 1)])
             if code == DAMAGED_CODE:
-                wait = DAMAGED_SECONDS
+                wait = max(every, DAMAGED_SECONDS)
             self._failures[role] += 1
             self._due[role] = now + wait
             logger.warning("%s ended with code %s; starting it again in %.1f s", role, code, wait)

@@ -12,7 +12,7 @@ from tests.contract.destination_exam import ANDROID, IOS, NEUTRAL_NAMES, SAMPLE_
 
 from lendsignal.destination import registry
 from lendsignal.destination.spec import Destination
-from lendsignal.model import App, Contact, Delivery, Device, IdKind, Skip, SkipReason, contact_of, id_of
+from lendsignal.model import App, Delivery, Device, IdKind, Skip, SkipReason, contact_of, id_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "ids.md").read_text()
 ROWS = [
@@ -47,11 +47,10 @@ def facts(app: App) -> Device:
     return Device(os="android", os_version="14", limit_ad_tracking=False, ip="8.8.8.8")
 
 
-def is_told(
-    destination: Destination, settings: Any, app: App, contact: Contact | None = None, **ids: str
-) -> bool:
-    """Whether a conversion of such a phone is sent: the check of ids and the platform's own."""
-    device = msgspec.structs.replace(facts(app), **ids)
+def is_told(destination: Destination, settings: Any, app: App, **known: Any) -> bool:
+    """Whether a conversion is sent of whom this is `known`: by the check of ids and the platform's own."""
+    contact = known.pop("contact", None)
+    device = msgspec.structs.replace(facts(app), **known)
     wanted = destination.SPEC.any_of_ids
     if wanted and not any(id_of(device, kind) for kind in wanted):
         return False
@@ -151,5 +150,5 @@ def test_the_advertising_id_of_who_limits_tracking_stays_at_home(kind: str) -> N
         settings,
         ANDROID,
         gaid=SAMPLE_IDS[IdKind.GAID],
-        limit_ad_tracking=True,  # type: ignore[arg-type]
+        limit_ad_tracking=True,
     )

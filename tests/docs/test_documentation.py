@@ -381,6 +381,7 @@ def test_every_table_of_the_data_folder_is_documented(tmp_path: Path) -> None:
 def test_every_dependency_is_named_with_its_licence() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    wanted += [one for extra in project["project"]["optional-dependencies"].values() for one in extra]
     names = {re.split(r"[\s<>=;\[]", one)[0].lower() for one in wanted}
     names |= {
         name.lower() for name in re.findall(r"^([\w.-]+)==", (ROOT / "requirements.txt").read_text(), re.M)
@@ -391,6 +392,28 @@ def test_every_dependency_is_named_with_its_licence() -> None:
 
     assert sorted(names - set(licences)) == []
     assert all(licences[name] for name in names)
+
+
+COPYLEFT = {"LGPL-3.0-only", "MPL-2.0"}
+"""What asks for more than its notice to be kept; the page tells where each of these comes in."""
+
+
+def test_nothing_is_installed_under_a_stronger_licence_than_the_page_says() -> None:
+    text = page("decisions/dependencies.md")
+    licences = re.findall(r"^\| `[\w.-]+` \| ([^|]+) \|", text, re.MULTILINE)
+    alone = {one for one in licences if "GPL" in one or "MPL" in one if " or " not in one}
+
+    assert alone == COPYLEFT
+    assert "MPL" not in text.partition("## What only developers need")[0].partition("## What the service")[2]
+
+
+def test_the_floors_on_the_page_are_the_contract() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    floors = [re.sub(r"[()]", "", layer) for layer in layers]
+    drawn = next(block for block in BLOCKS if block.page.name == "0016-import-contracts.md")
+
+    assert drawn.text.splitlines() == floors
 
 
 # examples and links
@@ -443,3 +466,16 @@ def test_every_page_is_in_the_contents_and_the_contents_in_order() -> None:
     assert set(named) == there
     assert [int(name.split("/")[1][:4]) for name in decisions] == list(range(1, len(decisions) + 1))
     assert [name for name in there - {"index.md"} if f"({name})" not in page("index.md")] == []
+
+
+def test_the_contents_and_the_navigation_have_the_same_groups() -> None:
+    sections = page("index.md").split("\n## ")[1:]
+    in_contents = {
+        section.partition("\n")[0]: re.findall(r"\]\(([^)]+\.md)\)", section) for section in sections
+    }
+    groups = re.findall(r"^  - (.+):\n((?:      .*\n)+)", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    in_navigation = {heading: re.findall(r": (\S+\.md)$", text, re.MULTILINE) for heading, text in groups}
+
+    assert in_contents == in_navigation
+    named = [name for names in in_contents.values() for name in names]
+    assert len(named) == len(set(named))

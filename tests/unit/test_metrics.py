@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.measured import read
+from tests.measured import measured, read
 
 from lendsignal.metrics import (
     FRESH_SECONDS,
@@ -53,6 +53,20 @@ def test_counters_add_and_gauges_tell_only_what_is(tmp_path: Path) -> None:
     assert told.value("eggs_total", colour="brown") == 3
     assert told.value("eggs_total", colour='white"\n') == 1
     assert told.value("heat_degrees") == 20.5
+
+
+def test_whatever_stands_in_a_label_comes_back_as_it_was() -> None:
+    """Read by Prometheus' own parser."""
+    meters = Meters()
+    counter = meters.counter("lendsignal_trials_total", 'Trials\\ of a "word",\nin two lines.', "word")
+    words = ['"quoted"', "back\\slash", "two\nlines", "ünï", "{}=,", ""]
+    for n, word in enumerate(words, start=1):
+        counter.add(word, n=n)
+    counter.add("endless", n=float("inf"))
+    told = measured(meters)
+
+    assert [told.value("trials_total", word=word) for word in words] == [1, 2, 3, 4, 5, 6]
+    assert told.value("trials_total", word="endless") == float("inf")
 
 
 def test_a_bucket_counts_all_that_took_no_longer_than_its_bound(tmp_path: Path) -> None:

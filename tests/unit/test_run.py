@@ -67,6 +67,33 @@ def sent_up_to(config: Config, *, record: int | None = None, order: int | None =
     deliveries.close()
 
 
+def test_a_job_that_failed_is_done_again_though_nothing_new_was_written(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is started with the first event, fails, and is started again when it is due; then all is done."""
+    codes, begun, now = [1, 0], list[str](), [0.0]
+
+    class Child:
+        stdin = None
+
+        def __init__(self, words: list[str], **how: object) -> None:
+            begun.append(words[3])
+
+        def poll(self) -> int:
+            return codes.pop(0)
+
+    monkeypatch.setattr("lendsignal.run.subprocess.Popen", Child)
+    monkeypatch.setattr("lendsignal.run.time.monotonic", lambda: now[0])
+    DataFolder(config.data).log.write_bytes(b"an event")
+    supervisor = running.Supervisor(config, ("archive",))
+    every = config.archive.every.total_seconds()
+
+    for now[0], jobs in ((0.0, 1), (0.2, 1), (0.2 + every, 2), (0.4 + every, 2), (9 * every, 2)):
+        supervisor.tend()
+        assert len(begun) == jobs
+    supervisor.stop()
+
+
 def test_the_folder_is_free_again_after_a_refusal(config: Config) -> None:
     DataFolder(config.data).log.write_bytes(b"this is no database" * 1_000)
     for _ in range(2):

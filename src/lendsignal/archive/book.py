@@ -1,5 +1,6 @@
 """What the archive has: how far it is, and which files hold it. Every step is on disk before the next."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,6 +74,16 @@ class Book:
         with self._lock, transaction(self._db):
             self._db.executemany("delete from file where name = ?", [(part.name,) for part in before])
             self._put([after])
+
+    def owner(self) -> str:
+        """A word that tells this archive from every other; drawn when it is first asked for."""
+        with self._lock, transaction(self._db):
+            self._db.execute(
+                "insert or ignore into cursor values ('owner', ?)", (int.from_bytes(os.urandom(7), "big"),)
+            )
+            found = row(self._db, "select position from cursor where name = 'owner'")
+        assert found is not None
+        return f"{found[0]:014x}"
 
     def parts(self) -> list[Part]:
         """The files that count, by table, day and position."""

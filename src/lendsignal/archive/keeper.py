@@ -4,8 +4,9 @@ A range of positions is written down before its files are made, and its files ar
 it again after a kill writes the same rows under the same names. What no book counts is left over and goes.
 """
 
+import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from datetime import date, timedelta
 from pathlib import Path
@@ -55,8 +56,15 @@ CLOSED_AFTER_US = 7_200_000_000
 
 FILES = "_files.json"
 LAYOUT = "_layout.json"
+MARK = "_archive-"
+"""How the file's name begins that says whose archive lies there."""
 
 _BY_NAME = {table.name: table for table in TABLES}
+
+_OURS = re.compile(
+    rf"({'|'.join(_BY_NAME)})/day=\d{{4}}-\d\d-\d\d/\d{{15,}}-\d{{15,}}\.parquet(\.new)?(\.part)?"
+)
+"""Names that we give: nothing else is ever taken away."""
 
 
 class Keeper:
@@ -163,7 +171,8 @@ class Keeper:
         first, last = parts[0].first, max(part.last for part in parts)
         file = f"{_folder(table, day)}/{first:015d}-{last:015d}.parquet"
         with _scratch() as path:
-            found = self._press.merge(table, [self._place.address(part.name) for part in parts], path)
+            copies = [self._place.local(part.name, path.parent) for part in parts]
+            found = self._press.merge(table, copies, path)
             if found != sum(part.rows for part in parts):
                 raise DataError(
                     f"the archive's {table.name} of {_day(day)} holds other rows than were written"
@@ -178,14 +187,35 @@ class Keeper:
     # what lies there
 
     def _tidy(self) -> None:
-        """Ends what was broken off: a merged file gets its name, and what does not count goes."""
-        counts = {part.name for part in self._book.parts()}
-        for name in list(self._place.names()):
+        """Ends what was broken off: a merged file gets its name, and what does not count goes.
+
+        Only files of ours go, and none where another data folder writes: raises `DataError` then, and where
+        files that count are not there.
+        """
+        counts, found = {part.name for part in self._book.parts()}, set(self._place.names())
+        self._refuse_anothers(counts, found)
+        for name in sorted(found):
             if name.endswith(".parquet.new") and name.removesuffix(".new") in counts:
                 self._place.move(name, name.removesuffix(".new"))
-            elif name not in counts and name not in (FILES, LAYOUT):
+            elif name not in counts and _OURS.fullmatch(name):
                 self._place.drop(name)
         self._tell()
+
+    def _refuse_anothers(self, counts: Set[str], found: Set[str]) -> None:
+        mark = f"{MARK}{self._book.owner()}.json"
+        if any(name.startswith(MARK) and name != mark for name in found):
+            raise DataError(
+                "where the archive is to be written lies that of another data folder, or of this one's lost"
+                " archive.sqlite: choose another `archive.to`, or empty it"
+            )
+        missing = sum(name not in found and name + ".new" not in found for name in counts)
+        if missing:
+            raise DataError(
+                f"{missing} of {len(counts)} files of the archive are not where `archive.to` says: bring them"
+                " there, or remove archive.sqlite and have written anew what the log still has"
+            )
+        if mark not in found:
+            self._put_json(mark, {"written_by": "lendsignal"})
 
     def _tell(self) -> None:
         """Says beside the tables what they are and which files count at this moment."""

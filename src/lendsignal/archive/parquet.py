@@ -1,5 +1,7 @@
 """Rows to Parquet files, by DuckDB. The same rows in the same order make the same bytes."""
 
+import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import duckdb
 import numpy as np
 
 from lendsignal.archive.layout import VERSION, Column, Kind, Row, Table
+from lendsignal.errors import DataError
 
 ROWS_IN_A_GROUP = 122_880
 """Rows that lie together: what a reader skips or reads at once."""
@@ -25,6 +28,9 @@ class Press:
         self._db = duckdb.connect(":memory:", config={"threads": 1})
         self._db.execute("set TimeZone = 'UTC'")
         self._db.execute("set memory_limit = '512MB'")
+        # What does not fit into memory; by default that would lie in the folder we were started in.
+        spill = Path(tempfile.gettempdir()) / f"lendsignal-archive-{os.getpid()}.spill"
+        self._db.execute(f"set temp_directory = {_quoted(spill)}")
 
     def write(self, table: Table, rows: Sequence[Row], path: Path) -> None:
         """Rows of a table into a file, in the given order."""
@@ -37,12 +43,15 @@ class Press:
         self._db.execute(f"copy (select {chosen} from arriving) to {_quoted(path)} {_WRITTEN}")
         self._db.unregister("arriving")
 
-    def merge(self, table: Table, parts: Sequence[str], path: Path) -> int:
+    def merge(self, table: Table, parts: Sequence[Path], path: Path) -> int:
         """Files of a table into one, ordered by its key; the number of its rows."""
         order, read = ", ".join(table.key), ", ".join(_quoted(part) for part in parts)
         chosen = ", ".join(f'"{name}"' for name in table.names)
         query = f"select {chosen} from read_parquet([{read}], hive_partitioning = false) order by {order}"
-        found = self._db.execute(f"copy ({query}) to {_quoted(path)} {_WRITTEN}").fetchone()
+        try:
+            found = self._db.execute(f"copy ({query}) to {_quoted(path)} {_WRITTEN}").fetchone()
+        except duckdb.Error as error:
+            raise DataError(f"the archive's {table.name} cannot be read: {error}") from error
         return int(found[0]) if found else 0
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,8 +25,8 @@ class Place(Protocol):
     def names(self) -> Iterator[str]:
         """Every file there is."""
 
-    def address(self, name: str) -> str:
-        """The file's path or address, for whoever reads it."""
+    def local(self, name: str, scratch: Path) -> Path:
+        """The file on this machine: itself, or a copy in the folder `scratch`."""
 
 
 def place_at(address: str, beside: Path) -> Place:
@@ -43,7 +44,7 @@ def place_at(address: str, beside: Path) -> Place:
         raise ConfigError(
             [Problem("archive.to", address, f"an address that fsspec can reach ({error})")]
         ) from None
-    return Bucket(files, root, address.rstrip("/"))
+    return Bucket(files, root)
 
 
 class Folder:
@@ -81,39 +82,52 @@ class Folder:
             if path.is_file():
                 yield path.relative_to(self._root).as_posix()
 
-    def address(self, name: str) -> str:
-        return str(self._root / name)
+    def local(self, name: str, scratch: Path) -> Path:
+        return self._root / name
 
 
 class Bucket:
     """Object storage by fsspec: an upload is there whole when it is done."""
 
-    def __init__(self, files: Any, root: str, address: str) -> None:
+    def __init__(self, files: Any, root: str) -> None:
         self._files = files
         self._root = root.rstrip("/")
-        self._address = address
 
     def put(self, name: str, made: Path) -> None:
-        self._files.makedirs(f"{self._root}/{name}".rpartition("/")[0], exist_ok=True)
-        self._files.put_file(str(made), f"{self._root}/{name}")
+        with self._reaching(name):
+            self._files.makedirs(f"{self._root}/{name}".rpartition("/")[0], exist_ok=True)
+            self._files.put_file(str(made), f"{self._root}/{name}")
         made.unlink()
 
     def move(self, name: str, to: str) -> None:
-        if self._files.exists(f"{self._root}/{name}"):
-            self._files.mv(f"{self._root}/{name}", f"{self._root}/{to}")
+        with self._reaching(name):
+            if self._files.exists(f"{self._root}/{name}"):
+                self._files.mv(f"{self._root}/{name}", f"{self._root}/{to}")
 
     def drop(self, name: str) -> None:
-        if self._files.exists(f"{self._root}/{name}"):
-            self._files.rm_file(f"{self._root}/{name}")
+        with self._reaching(name):
+            if self._files.exists(f"{self._root}/{name}"):
+                self._files.rm_file(f"{self._root}/{name}")
 
     def names(self) -> Iterator[str]:
-        self._files.invalidate_cache()
-        if self._files.exists(self._root):
-            for path in sorted(self._files.find(self._root)):
-                yield str(path).partition(self._root.rpartition("/")[2] + "/")[2]
+        with self._reaching("its list of files"):
+            self._files.invalidate_cache()
+            found = self._files.find(self._root) if self._files.exists(self._root) else []
+        for path in sorted(found):
+            yield str(path).removeprefix(self._root + "/")
 
-    def address(self, name: str) -> str:
-        return f"{self._address}/{name}"
+    def local(self, name: str, scratch: Path) -> Path:
+        copy = scratch / name.replace("/", "-")
+        with self._reaching(name):
+            self._files.get_file(f"{self._root}/{name}", str(copy))
+        return copy
+
+    @contextmanager
+    def _reaching(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise LogError(f"the archive {self._root} cannot be used for {name}: {error}") from error
 
 
 def _sync(path: Path) -> None:

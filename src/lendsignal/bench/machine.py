@@ -4,6 +4,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from msgspec import Struct
@@ -52,6 +53,21 @@ def rss_mib(pid: int, *, peak: bool = False) -> float:
         if line.startswith(word):
             return int(line.split()[1]) / 1024
     return 0.0
+
+
+def together_mib(pids: Iterable[int]) -> float:
+    """What processes of one program hold together in MiB: what is private to each, and what they share once.
+
+    Of the pages that others have mapped too (the interpreter's, libraries'), the largest share of any of them
+    counts: the rest of them have the same.
+    """
+    private, shared = 0, 0
+    for pid in pids:
+        rows = [line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]]
+        held = {row[0]: int(row[1]) for row in rows if row[-1] == "kB"}
+        private += held["Private_Clean:"] + held["Private_Dirty:"]
+        shared = max(shared, held["Shared_Clean:"] + held["Shared_Dirty:"])
+    return (private + shared) / 1024
 
 
 def descendants(pid: int) -> list[int]:

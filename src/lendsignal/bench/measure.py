@@ -40,6 +40,7 @@ class Figures(Struct, frozen=True, kw_only=True):
     bytes_per_event: float
     peak_rss_mib: float
     peak_rss_by_role_mib: Mapping[str, float]
+    idle_mib: float
     idle_rss_mib: float
     idle_rss_by_role_mib: Mapping[str, float]
     encode_and_classify_us: Mapping[str, float]
@@ -75,7 +76,7 @@ def measure(
     tell("encode and classify, every destination")
     encoding = encode_and_classify_us()
     tell("memory of a service that has nothing to do")
-    idle = _idle()
+    idle, together = _idle()
     tell("events in, decided, nothing sent: batches of 100")
     accepted, decided = _accepted(round(40_000 * scale), 100)
     tell("events in, decided, nothing sent: one a request")
@@ -107,6 +108,7 @@ def measure(
         bytes_per_event=whole.bytes,
         peak_rss_mib=max(sum(one.peak_mib.values()) for one in (whole, singles)),
         peak_rss_by_role_mib=whole.peak_mib,
+        idle_mib=together,
         idle_rss_mib=sum(idle.values()),
         idle_rss_by_role_mib=idle,
         encode_and_classify_us=encoding,
@@ -131,12 +133,12 @@ def _ratios(deliveries: float, bare: float, peer: Peer | str) -> dict[str, float
     return found
 
 
-def _idle() -> Mapping[str, float]:
-    """MiB by role of a service that has started and has nothing to do."""
+def _idle() -> tuple[Mapping[str, float], float]:
+    """MiB by role of a service that has started and has nothing to do; and of all, shared pages once."""
     with serving(EVERY_ROLE) as (service, _):
         service.log_in(1)
         until(service.idle, "the service to be idle")
-        return service.rss_mib(peak=False)
+        return service.rss_mib(peak=False), service.together_mib()
 
 
 def _accepted(events: int, batch: int) -> tuple[float, float]:

@@ -19,7 +19,7 @@ import uvloop
 from msgspec import Struct
 
 from lendsignal import config as configuration
-from lendsignal.bench.machine import cpu_seconds, rss_mib
+from lendsignal.bench.machine import cpu_seconds, rss_mib, together_mib
 from lendsignal.bench.made_up import logins, requests
 from lendsignal.bench.wire import Load, Received, serve_sink
 from lendsignal.clock import SystemClock
@@ -151,6 +151,10 @@ class Service:
     def rss_mib(self, *, peak: bool = True) -> dict[str, float]:
         """Resident memory by role, now or at its highest. Pages that roles share count for each."""
         return {role: round(rss_mib(self.pid(role), peak=peak), 1) for role in self._roles}
+
+    def together_mib(self) -> float:
+        """Resident memory of all roles now; pages that they share count once."""
+        return round(together_mib(self.pid(role) for role in self._roles), 1)
 
     def bytes(self) -> int:
         """What the log and the deliveries take on disk once their write-ahead logs are folded in."""

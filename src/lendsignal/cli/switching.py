@@ -73,6 +73,8 @@ def _missed(live: Live, was: Live, now_us: int) -> str:
 
 def _in_force(config: Config) -> PolicySource | None:
     """The rules that the log is decided by; `None` where nothing was ever decided."""
+    if not config.data.exists():
+        return None
     try:
         log = open_log(DataFolder(config.data).log, read_only=True)
     except NotYet:

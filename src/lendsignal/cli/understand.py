@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from lendsignal import config as configuration
+from lendsignal.cli.loans import delay_, reconcile_, vintages_
+from lendsignal.cli.showing import as_tables, show
 from lendsignal.cli.words import as_json, configured
 from lendsignal.clock import from_us
 from lendsignal.config import Config
@@ -18,7 +20,6 @@ from lendsignal.plan import Entry
 from lendsignal.report import (
     Known,
     Reach,
-    Report,
     attribution,
     bindings,
     coverage,
@@ -56,10 +57,6 @@ def report() -> None:
     """
 
 
-def _as_csv(command: click.decorators.FC) -> click.decorators.FC:
-    return click.option("--csv", "csv_", is_flag=True, help="Print each table as CSV.")(command)
-
-
 @report.command("funnel")
 @click.option(
     "--by", type=click.Choice(["channel", "media_source", "campaign", "app"]), help="Slice by this."
@@ -73,53 +70,53 @@ def _as_csv(command: click.decorators.FC) -> click.decorators.FC:
 )
 @configured
 @as_json
-@_as_csv
+@as_tables
 def funnel_(by: str | None, binding: str, config_path: Path, json_: bool, csv_: bool) -> None:
     """Registered → applied → granted → disbursed → repaid → lost, with rates and intervals.
 
     Example: lendsignal report funnel --by campaign --binding first_install
     """
     with load(_folder(config_path)) as tables:
-        _show(funnel(tables, by=by, binding=binding), json_=json_, csv_=csv_)  # type: ignore[arg-type]
+        show(funnel(tables, by=by, binding=binding), json_=json_, csv_=csv_)  # type: ignore[arg-type]
 
 
 @report.command("bindings")
 @configured
 @as_json
-@_as_csv
+@as_tables
 def bindings_(config_path: Path, json_: bool, csv_: bool) -> None:
     """First install against last login, on the same loans.
 
     Example: lendsignal report bindings --json
     """
     with load(_folder(config_path)) as tables:
-        _show(bindings(tables), json_=json_, csv_=csv_)
+        show(bindings(tables), json_=json_, csv_=csv_)
 
 
 @report.command("installations")
 @configured
 @as_json
-@_as_csv
+@as_tables
 def installations_(config_path: Path, json_: bool, csv_: bool) -> None:
     """Reinstalls and other phones, by channel and week, and which ids outlive them.
 
     Example: lendsignal report installations --csv
     """
     with load(_folder(config_path), ids=True) as tables:
-        _show(installations(tables), json_=json_, csv_=csv_)
+        show(installations(tables), json_=json_, csv_=csv_)
 
 
 @report.command("delivery")
 @configured
 @as_json
-@_as_csv
+@as_tables
 def delivery_(config_path: Path, json_: bool, csv_: bool) -> None:
     """What became of every delivery, why, and how long it took.
 
     Example: lendsignal report delivery --csv
     """
     with load(_folder(config_path)) as tables:
-        _show(delivery(tables), json_=json_, csv_=csv_)
+        show(delivery(tables), json_=json_, csv_=csv_)
 
 
 @report.command("coverage")
@@ -132,7 +129,7 @@ def delivery_(config_path: Path, json_: bool, csv_: bool) -> None:
 )
 @configured
 @as_json
-@_as_csv
+@as_tables
 def coverage_(days: int, config_path: Path, json_: bool, csv_: bool) -> None:
     """Which ids the active users are known by, what they consented to, and which destinations reach them.
 
@@ -144,7 +141,7 @@ def coverage_(days: int, config_path: Path, json_: bool, csv_: bool) -> None:
         found = coverage(log, days, _reaches(config), _unasked(config))
     finally:
         log.close()
-    _show(found, json_=json_, csv_=csv_)
+    show(found, json_=json_, csv_=csv_)
 
 
 def _unasked(config: Config) -> dict[str, bool]:
@@ -198,21 +195,21 @@ def _tried(outlet: Outlet, apps: Mapping[str, App], name: str) -> Callable[[Know
 )
 @configured
 @as_json
-@_as_csv
+@as_tables
 def attribution_(by: str, config_path: Path, json_: bool, csv_: bool) -> None:
     """Where users came from, as the MMPs say, and what they say they recorded.
 
     Example: lendsignal report attribution --by channel
     """
     with load(_folder(config_path), recorded=True) as tables:
-        _show(attribution(tables, by=by), json_=json_, csv_=csv_)  # type: ignore[arg-type]
+        show(attribution(tables, by=by), json_=json_, csv_=csv_)  # type: ignore[arg-type]
 
 
 @report.command("spend")
 @click.option("--currency", help="Convert to this currency, by [fx]; by default fx.currency.")
 @configured
 @as_json
-@_as_csv
+@as_tables
 def spend_(currency: str | None, config_path: Path, json_: bool, csv_: bool) -> None:
     """What campaigns cost, by campaign and day, and what an install cost.
 
@@ -223,18 +220,12 @@ def spend_(currency: str | None, config_path: Path, json_: bool, csv_: bool) -> 
     config = configuration.load(config_path)
     wanted = None if currency is None else currency.upper()
     with load(DataFolder(config.data)) as tables:
-        _show(spend(tables, config.rates, wanted or config.currency), json_=json_, csv_=csv_)
+        show(spend(tables, config.rates, wanted or config.currency), json_=json_, csv_=csv_)
 
 
 def _folder(config_path: Path) -> DataFolder:
     return DataFolder(configuration.load(config_path).data)
 
 
-def _show(found: Report, *, json_: bool, csv_: bool) -> None:
-    if json_:
-        click.echo(found.to_json())
-    elif csv_:
-        for name, text in found.to_csv().items():
-            click.echo(f"# {name}\n{text}")
-    else:
-        click.echo(found.to_text())
+for verb in (delay_, reconcile_, vintages_):
+    report.add_command(verb)

@@ -7,6 +7,7 @@ from time import monotonic
 
 from lendsignal.clock import Clock, from_us
 from lendsignal.decide.meters import DecideMeters
+from lendsignal.decide.phones import BatchPhones
 from lendsignal.derive import CutTable
 from lendsignal.errors import DataError, LogError
 from lendsignal.log import Decided, Fact, Log
@@ -109,6 +110,7 @@ class Decider:
         timers: list[tuple[str, Timer]] = []
         tally = _Tally()
         planned: dict[int, Planned] = {}
+        phones = BatchPhones(self._log, facts, states)
         version: str | None = None
         cuts_version: str | None = None
         source, cuts, rules = self._source, self._cuts, self._policy
@@ -124,7 +126,7 @@ class Decider:
                 rules = compile_policy(with_cuts(source, cuts))
                 continue
             before = states.get(key) or UserState(key)
-            decision = self._decision(before, fact, rules, planned, states)
+            decision = self._decision(before, fact, rules, planned, states, phones)
             states[key] = decision.state
             for person in decision.people:
                 states[person.key] = person
@@ -153,6 +155,7 @@ class Decider:
                 tally=tally.counts(verdicts),
                 policy=version,
                 cuts=cuts_version,
+                phones=phones.fresh,
             )
         )
         if self._meters is not None:
@@ -170,10 +173,12 @@ class Decider:
         policy: Policy,
         planned: Mapping[int, Planned],
         states: Mapping[str, UserState],
+        phones: BatchPhones,
     ) -> Decision:
         """The decision; an event that cannot be decided is marked so and stops nobody else.
 
-        `planned` are the records of this batch, which the log does not have yet, `states` its states.
+        `planned` are the records of this batch, which the log does not have yet, `states` its states and
+        `phones` the phones that it is about.
         """
         try:
             opened: dict[int, Planned] = {}
@@ -183,7 +188,13 @@ class Decider:
                 opened |= {number: planned[number] for number in wanted if number in planned}
             joined = people_of(state, fact.event)
             people = {key: states[key] for key in joined if key in states} if joined else None
-            return decide(state, fact.seq, fact.event, policy, opened, people)
+            if not policy.resolve.shared_device_users:
+                return decide(state, fact.seq, fact.event, policy, opened, people)
+            shared = phones.shared(state, fact.event, policy)
+            decision = decide(state, fact.seq, fact.event, policy, opened, people, shared)
+            if decision.verdict is TAKEN:
+                phones.take(fact.event, policy)
+            return decision
         except (LogError, DataError):  # the log's fault, and not the event's
             raise
         except Exception as error:

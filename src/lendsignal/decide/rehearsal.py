@@ -8,10 +8,11 @@ import msgspec
 
 from lendsignal.clock import to_us
 from lendsignal.decide.decider import TIERS_CUT, pen_expired
+from lendsignal.decide.phones import PhoneUsers
 from lendsignal.errors import DataError, LogError
 from lendsignal.log import Fact
 from lendsignal.model import Event, person_key
-from lendsignal.plan import Planned, Policy, Record, UserState, decide, reopened
+from lendsignal.plan import Planned, Policy, Record, UserState, Verdict, decide, people_of, reopened
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Rehearsal:
         self._live = live
         self._states: dict[str, UserState] = {}
         self._open: dict[str, dict[int, Planned]] = {}
+        self._phones = PhoneUsers()
         self._timers: list[tuple[int, str, str]] = []
         self._fired = FIRED_FROM
         self.failed = 0
@@ -69,14 +71,21 @@ class Rehearsal:
         mine = self._open.get(key)
         opened = {one: mine[one] for one in reopened(state, event) if one in mine} if mine else {}
         try:
-            decision = decide(state, number, event, self._policy, opened)
+            shared = self._phones.shared(state, event, self._policy)
+            joined = people_of(state, event)
+            people = {one: self._states[one] for one in joined if one in self._states} if joined else None
+            decision = decide(state, number, event, self._policy, opened, people, shared)
         except (LogError, DataError):
             raise
         except Exception as error:  # as the live path has it: it stops nobody else
             logger.error("event %d cannot be decided: %s", number, type(error).__name__)
             self.failed += 1
             return ()
+        if decision.verdict is Verdict.TAKEN:
+            self._phones.take(event, self._policy)
         self._states[key] = decision.state
+        for person in decision.people:
+            self._states[person.key] = person
         for timer in decision.timers:
             heapq.heappush(self._timers, (timer.due_us, timer.conversion, key))
         if decision.records or mine:

@@ -22,7 +22,7 @@ class Outlet(Struct, frozen=True, kw_only=True, dict=True):
     app: App
     hosts: tuple[str, ...]
 
-    @property
+    @cached_property
     def spec(self) -> Spec:
         """The platform's facts."""
         return self.module.SPEC

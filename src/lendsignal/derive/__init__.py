@@ -1,12 +1,28 @@
 """Loan events → conversions."""
 
-from lendsignal.derive.conversions import BUILT_IN, DerivePolicy, Rules, binds_at, derive, rules_of
+from lendsignal.derive.conversions import (
+    BUILT_IN,
+    DerivePolicy,
+    Rules,
+    binds_at,
+    derive,
+    origin_of,
+    rules_of,
+)
 from lendsignal.derive.custom import CustomSettings, custom_rule
 from lendsignal.derive.expression import Expression, compiled
 from lendsignal.derive.facts import Facts
-from lendsignal.derive.ledger import Ledger, Loan
+from lendsignal.derive.ledger import Ledger, Loan, Undecided
+from lendsignal.derive.likely import (
+    LIKELY_CREDIT,
+    OF_LIKELY,
+    LikelyPolicy,
+    begun,
+    decided,
+    fallen_due,
+)
 from lendsignal.derive.person import Others, made_certain, others_of, with_user, within_person, without_user
-from lendsignal.derive.settings import DeriveSettings, TierSettings
+from lendsignal.derive.settings import DeriveSettings, ProxySettings, TierSettings
 from lendsignal.derive.tiers import (
     TIER_OF,
     Basis,
@@ -25,6 +41,8 @@ from lendsignal.derive.tiers import (
 
 __all__ = [
     "BUILT_IN",
+    "LIKELY_CREDIT",
+    "OF_LIKELY",
     "TIER_OF",
     "Basis",
     "CustomSettings",
@@ -37,19 +55,26 @@ __all__ = [
     "Facts",
     "Ladders",
     "Ledger",
+    "LikelyPolicy",
     "Loan",
     "Others",
+    "ProxySettings",
     "Rules",
     "TierSettings",
     "Tiers",
+    "Undecided",
+    "begun",
     "binds_at",
     "compiled",
     "custom_rule",
     "cuts_of",
+    "decided",
     "derive",
+    "fallen_due",
     "is_tier",
     "made_certain",
     "measure_of",
+    "origin_of",
     "others_of",
     "rules_of",
     "seed_of",

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from lendsignal.derive.custom import Custom, CustomSettings, by_type, custom_of, is_undone
 from lendsignal.derive.facts import Facts
 from lendsignal.derive.ledger import UNHEARD_OF, Ledger, Loan, fire, once
+from lendsignal.derive.likely import LikelyPolicy
 from lendsignal.derive.tiers import PREDICTED_VALUE, Ladders, Tiers, is_tier
 from lendsignal.model import App, Conversion, Event, Money, Origin, conversion_id, key_of, person_key, to_us
 from lendsignal.resolve import Snapshot, Touches, device_at
@@ -21,7 +22,8 @@ from lendsignal.resolve import Snapshot, Touches, device_at
 class DerivePolicy(Struct, frozen=True, kw_only=True):
     """The rules in force, as plain data. `apps` maps an app's name to its facts, `default_app` a brand to its
     first app, `custom` the name of a conversion of the lender's own to its rule. `first` tells whether a
-    person has one with each brand or one over all; `history` whether every earlier loan is in the log.
+    person has one with each brand or one over all; `history` whether every earlier loan is in the log;
+    `likely` which applications are told of before they are decided.
     """
 
     portfolio: str
@@ -32,6 +34,7 @@ class DerivePolicy(Struct, frozen=True, kw_only=True):
     custom: Mapping[str, CustomSettings] = {}
     first: Literal["brand", "portfolio"] = "brand"
     history: Literal["in_part", "whole"] = "in_part"
+    likely: LikelyPolicy | None = None
 
     @property
     def across_brands(self) -> bool:
@@ -85,7 +88,7 @@ def derive(
     conversions: list[Conversion] = []
     if found:
         policy = rules.policy
-        origin, person, tiers = _origin(event, policy, moments), person_key(event), policy.tiers
+        origin, person, tiers = origin_of(event, policy, moments), person_key(event), policy.tiers
         cut = bool(tiers.cuts)
         conversions = [
             Conversion(
@@ -100,7 +103,7 @@ def derive(
             for name, about, certain in found
         ]
     if custom and not is_undone(ledger, event):
-        origin = conversions[0].origin if conversions else _origin(event, rules.policy, moments)
+        origin = conversions[0].origin if conversions else origin_of(event, rules.policy, moments)
         ledger, own = _custom(ledger, event, rules, custom, origin, touches or Touches())
         conversions += own
     return ledger, conversions
@@ -171,7 +174,7 @@ def _disbursed(ledger: Ledger, event: Event, rules: Rules) -> tuple[Ledger, Foun
     # Our own count is only asked where the lender gives no number.
     had_loans = number is None and any(name != loan and not other.reversed for name, other in loans.items())
     known = Loan(number, due, before.late, before.closed, before.reversed)
-    ledger = Ledger(ledger.whole, ledger.fired, {**loans, loan: known})
+    ledger = Ledger(ledger.whole, ledger.fired, {**loans, loan: known}, ledger.undecided)
     if known.reversed:
         return ledger, []
     ledger, first = _first(ledger, "first_loan", event, had_some=had_loans)
@@ -294,7 +297,7 @@ def _with_loan(ledger: Ledger, loan_id: str | None, **changes: bool) -> Ledger:
     return replace(ledger, loans={**ledger.loans, loan_id: loan})
 
 
-def _origin(event: Event, policy: DerivePolicy, moments: tuple[int, int] | None) -> Origin:
+def origin_of(event: Event, policy: DerivePolicy, moments: tuple[int, int] | None) -> Origin:
     """What the conversions of this event have in common."""
     currency, fee = event.currency, event.fee
     amount = event.amount if event.amount is not None else event.limit

@@ -6,6 +6,8 @@ from datetime import date
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lendsignal.model import Conversion
+
 
 class Loan(Struct, frozen=True, array_like=True, gc=False):
     """What later events of a loan need to know of it. `last_due` is a local date."""
@@ -20,15 +22,25 @@ class Loan(Struct, frozen=True, array_like=True, gc=False):
 UNHEARD_OF = Loan()
 
 
+class Undecided(Struct, frozen=True, array_like=True, gc=False):
+    """An application that waits for its decision, and the conversion it is where none came by `due_us`."""
+
+    application_id: str
+    due_us: int
+    conversion: Conversion
+
+
 class Ledger(Struct, frozen=True, array_like=True, gc=False):
     """One user's loans and the once-only conversions that have fired.
 
     `whole` is true where we have seen the user from registration on, so that our own count is a proof.
+    `undecided` are likely applications that wait.
     """
 
     whole: bool = False
     fired: frozenset[str] = frozenset()
     loans: Mapping[str, Loan] = {}
+    undecided: tuple[Undecided, ...] = ()
 
 
 def once(ledger: Ledger, mark: str) -> tuple[Ledger, bool]:

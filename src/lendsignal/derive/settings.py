@@ -68,6 +68,18 @@ class TierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = "user"
 
 
+class ProxySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The early, predicted conversion `likely_credit`; without a model there is none."""
+
+    after: Annotated[
+        timedelta, Meta(description="how long an application may wait for its decision before it is told of")
+    ] = timedelta(minutes=30)
+    model: Annotated[
+        str | None,
+        Meta(description="the table of weights that `lendsignal proxy fit` wrote, from this file's folder"),
+    ] = None
+
+
 class DeriveSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Rules of derivation beyond the events themselves."""
 

@@ -1,5 +1,6 @@
 """The event log, the states and the deliveries on disk; the only SQL of the live path."""
 
+from lendsignal.log.alerts import Alerts, Raised, Silence, Told, open_alerts
 from lendsignal.log.deliveries import (
     Changes,
     Dead,
@@ -14,7 +15,7 @@ from lendsignal.log.deliveries import (
 from lendsignal.log.feeds import FeedCounts, Feeds, open_feeds
 from lendsignal.log.folder import Bell, DataFolder, Ringer, RoleLock
 from lendsignal.log.keys import ID_LENGTH, ApiKey, Keys, KeyUse, open_keys
-from lendsignal.log.log import Decided, Fact, Log, open_log
+from lendsignal.log.log import Decided, Fact, Log, number_of_user, open_log
 from lendsignal.log.orders import (
     EVERY,
     Again,
@@ -39,6 +40,7 @@ __all__ = [
     "STATES",
     "Acknowledged",
     "Again",
+    "Alerts",
     "ApiKey",
     "Bell",
     "Cancel",
@@ -68,14 +70,19 @@ __all__ = [
     "Pulse",
     "Quarantine",
     "Quarantined",
+    "Raised",
     "Receipt",
     "Ringer",
     "RoleLock",
     "Shelf",
+    "Silence",
     "Stage",
     "Stop",
+    "Told",
     "Wanted",
     "damage",
+    "number_of_user",
+    "open_alerts",
     "open_deliveries",
     "open_feeds",
     "open_keys",

@@ -44,6 +44,10 @@ class DataFolder:
         return self.path / "pulls.sqlite"
 
     @property
+    def alerts(self) -> Path:
+        return self.path / "alerts.sqlite"
+
+    @property
     def keys(self) -> Path:
         return self.path / "keys.sqlite"
 

@@ -83,7 +83,7 @@ create table if not exists timer (
 ) without rowid;
 create table if not exists phone (      -- who showed a phone, while resolve.shared_device_users is set
     key integer not null,               -- see resolve.phone_keys
-    user integer not null,              -- see person.hash
+    user integer not null,              -- number_of_user
     primary key (key, user)
 ) without rowid;
 create table if not exists cursor (name text primary key, position integer not null) without rowid;
@@ -388,7 +388,7 @@ class Log:
                 "select state.id, body from carray(?) wanted"
                 " cross join person on hash = wanted.value cross join state on state.id = person.state"
             )
-            hashes = [_hash(key) for key in wanted if key not in places]
+            hashes = [number_of_user(key) for key in wanted if key not in places]
             for place, body in self._db.execute(query, (_numbers(hashes),)):
                 kept = read_state(body)
                 if kept.key in wanted:
@@ -407,16 +407,19 @@ class Log:
             start = 1 + (0 if last is None or last[0] is None else int(last[0]))
             places.update((key, place) for place, key in enumerate(fresh, start))
             self._db.executemany(
-                "insert into person values (?, ?)", [(_hash(key), places[key]) for key in fresh]
+                "insert into person values (?, ?)", [(number_of_user(key), places[key]) for key in fresh]
             )
         return places
 
-    def phones(self, keys: Iterable[int], at_most: int) -> dict[int, tuple[int, ...]]:
-        """The numbers of so many users at most who showed each phone; phones that nobody showed are missing."""
+    def phones(self, keys: Collection[int], at_most: int) -> dict[int, tuple[int, ...]]:
+        """So many at most of the users who showed each phone, by their number; other phones are missing."""
         query = (
-            "select value, (select group_concat(user) from (select user from phone where key = value limit ?))"
+            "select value,"
+            " (select group_concat(user) from (select user from phone where key = value limit ?))"
             " from carray(?)"
         )
+        if not keys:
+            return {}
         with self._lock:
             found = rows(self._db, query, (at_most, _numbers(keys)))
         return {key: tuple(map(int, users.split(","))) for key, users in found if users}
@@ -559,7 +562,7 @@ def _numbers(numbers: Iterable[int]) -> Any:
     return apsw.carray(array("q", numbers))
 
 
-def _hash(key: str) -> int:
+def number_of_user(key: str) -> int:
     """63 bits that stand for a person. Two people may share them: their states tell who is who."""
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big") >> 1
 

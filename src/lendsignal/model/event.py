@@ -38,6 +38,7 @@ class EventType(StrEnum):
     POLICY_CHANGED = "lendsignal.policy_changed"
     PEN_EXPIRED = "lendsignal.pen_expired"
     TIERS_CUT = "lendsignal.tiers_cut"
+    DECISION_DUE = "lendsignal.decision_due"
 
 
 KEY_FIELD: Mapping[str, str] = {

@@ -425,7 +425,9 @@ def _planned(
             conversion = replace(conversion, history=True)
         if binding is not None:
             app = binding.snapshot.app
-            entries = () if conversion.history else _entries(state, conversion, app, policy, on_shared=on_shared)
+            entries = (
+                () if conversion.history else _entries(state, conversion, app, policy, on_shared=on_shared)
+            )
             found.append(Planned(conversion, known, entries))
         elif _waits(state, conversion, policy):
             expires = max(origin.occurred_us, now) + policy.resolve.pen_for // MICROSECOND
@@ -473,7 +475,7 @@ def _other_install(touches: Touches, at_us: int, binding: Binding | None) -> Bin
 def _entries(
     state: UserState, conversion: Conversion, app: str, policy: Policy, *, on_shared: bool = False
 ) -> tuple[Entry, ...]:
-    """One entry for each route of the app that takes this conversion; `on_shared`: bound to a shared phone."""
+    """One entry for each route of the app that takes this conversion; `on_shared`: of a shared phone."""
     steps = policy.steps.get((app, conversion.name))
     if steps is None:
         return ()

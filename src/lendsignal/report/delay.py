@@ -182,19 +182,23 @@ def _decision(tables: Tables) -> Table:
                 {"conversion": conversion},
             )
             share = float(total / whole) if whole else None
-            rows.append((conversion, stage, through, through / n, *_three(quantiles), share, _thin(through)))
+            mean = float(total) / n / 1e6
+            rows.append(
+                (conversion, stage, through, through / n, *_three(quantiles), mean, share, _thin(through))
+            )
     return table(
         "Decision delay: from the application to the event",
         columns(
-            "conversion stage conversions share_of_conversions p50 p90 p99 share_of_delay remark",
+            "conversion stage conversions share_of_conversions p50 p90 p99 mean share_of_delay remark",
             share_of_conversions=SHARE,
+            mean=SECONDS,
             share_of_delay=SHARE,
             p50=SECONDS,
             p90=SECONDS,
             p99=SECONDS,
         ),
         rows,
-        "p50, p90, p99: of those that spent time in the stage. share_of_delay: of the whole time of all."
+        "p50, p90, p99: of those that spent time in the stage. mean: over all; the parts add up to the whole."
         "\nwaiting: until a person first looks at it. While a phone check runs, the time is its own,"
         "\nalso inside a review. other: the rest."
         f"\nthin: fewer than {THIN}.",
@@ -213,11 +217,13 @@ def _posting(tables: Tables) -> Table:
         for place, stage in enumerate(POSTING_STAGES):
             quantiles, total = found[2 * place : 2 * place + 2]
             share = float(total / whole) if whole else None
-            rows.append((destination, conversion, stage, n, *quantiles, share, _thin(n)))
+            mean = float(total) / n / 1e6
+            rows.append((destination, conversion, stage, n, *quantiles, mean, share, _thin(n)))
     return table(
         "Posting delay: from the event to the platform's yes",
         columns(
-            "destination conversion stage accepted p50 p90 p99 share_of_delay remark",
+            "destination conversion stage accepted p50 p90 p99 mean share_of_delay remark",
+            mean=SECONDS,
             share_of_delay=SHARE,
             p50=SECONDS,
             p90=SECONDS,
@@ -226,7 +232,7 @@ def _posting(tables: Tables) -> Table:
         rows,
         "arrival: until the event reached us. pen: until a login showed a device. settle: the wait for the"
         "\nphone's own login. queue: until the first try. platform: from the first try to the yes, further"
-        "\ntries included. The parts of each delivery add up to its whole; quantiles do not add up.",
+        "\ntries included. Means add up to the whole; quantiles do not.",
     )
 
 

@@ -45,21 +45,28 @@ class Table(Struct, frozen=True, kw_only=True):
         names = [column.name for column in self.columns]
         return [dict(zip(names, row, strict=True)) for row in self.rows]
 
-    def to_text(self) -> str:
-        """The table for people: aligned columns, units in the heading."""
-        if not self.rows:
-            return "\n".join(filter(None, (self.title, "  nothing yet", _indented(self.note))))
+    def to_cells(self) -> list[list[str]]:
+        """The table as people read it, cell by cell: the heading with units, then the rows."""
         heads = [
             f"{column.name} ({column.unit})" if column.unit == SECONDS else column.name
             for column in self.columns
         ]
-        body = [
+        rows = [
             [_text(cell, column) for cell, column in zip(row, self.columns, strict=True)] for row in self.rows
         ]
+        return [heads, *rows]
+
+    def is_numeric(self, place: int) -> bool:
+        """Whether the column at that place has no text in it, and is set to the right."""
+        return all(not isinstance(row[place], str) for row in self.rows)
+
+    def to_text(self) -> str:
+        """The table for people: aligned columns, units in the heading."""
+        if not self.rows:
+            return "\n".join(filter(None, (self.title, "  nothing yet", _indented(self.note))))
+        heads, *body = self.to_cells()
         widths = [max(map(len, parts)) for parts in zip(heads, *body, strict=True)]
-        numeric = [
-            all(not isinstance(row[place], str) for row in self.rows) for place in range(len(self.columns))
-        ]
+        numeric = [self.is_numeric(place) for place in range(len(self.columns))]
         lines = [
             "  "
             + "  ".join(

@@ -221,6 +221,8 @@ class Tables:
         """How long after an event a first touch still answers for it, by the policy in force."""
         self.default_dpd = DerivePolicy(portfolio="").default_dpd
         """Days past due from which a loan counts as lost, by the policy in force."""
+        self.shared_device_users = ResolveSettings().shared_device_users
+        """Users on one phone that make it a shared one, by the policy in force; 0: they are not counted."""
         self.platforms: dict[str, str] = {}
         """The platform of each app: android or ios."""
         self.zones: Mapping[str, ZoneInfo] = {}
@@ -331,6 +333,7 @@ def _policy(tables: Tables, log: Log) -> DerivePolicy:
     tables.settle_us = source.resolve.settle // MICROSECOND
     tables.pen_after_us = source.resolve.pen_after // MICROSECOND
     tables.default_dpd = source.derive.default_dpd
+    tables.shared_device_users = source.resolve.shared_device_users
     return source.derive
 
 

@@ -141,8 +141,8 @@ def vintages(
     """Loans by when they were paid out, developed to maturity.
 
     Late and lost are as the lender's own `overdue` and `defaulted` events say; lost is a loan that defaulted
-    or is `derive.default_dpd` days past due, whichever comes first. Days are those of the loan's app. A balance
-    is what was outstanding when it happened, of principal and fee.
+    or is `derive.default_dpd` days past due, whichever comes first. Days are those of the loan's app. A
+    balance is what was outstanding when it happened, of principal and fee.
     """
     _lend(tables, period, by, binding)
     books, loans = _books(tables), _loans(tables)
@@ -179,14 +179,15 @@ def _lend(tables: Tables, period: Period, by: Slice, binding: Rule) -> None:
                 f' arg_min(outstanding, at_us) filter ({test}) as "left_{measure}"'
                 for measure, test in reached.items()
             ),
-            columns=", ".join(
-                f'l."us_{measure}", l."left_{measure}",'
-                f' date_diff(\'day\', due, {local_day(tables, f"""l."us_{measure}" """, "p.app")}) as "age_{measure}"'
-                for measure in MEASURES
-            ),
+            columns=", ".join(_reached_at(tables, measure) for measure in MEASURES),
         )
     )
     tables.db.execute(PAID.format(day=local_day(tables, "c.at_us", "c.app")))
+
+
+def _reached_at(tables: Tables, measure: str) -> str:
+    day = local_day(tables, f'l."us_{measure}"', "p.app")
+    return f"""l."us_{measure}", l."left_{measure}", date_diff('day', due, {day}) as "age_{measure}\""""
 
 
 def _books(tables: Tables) -> list[_Book]:
@@ -388,7 +389,7 @@ def _delinquency(books: Sequence[_Book], loans: _Loans, known: Mapping[str, Shar
         ),
         rows,
         "measure: ever so many days past due, or lost. rates: so far, of all loans of the vintage, and of"
-        "\nwhat they owe. developed: the rate by count that these loans come to in the end, with its interval."
+        "\nwhat they owe. developed: the rate by count that these loans come to, with its 95 % interval."
         "\nEmpty where fewer than 30 loans reached the measure: nothing is known of how it develops."
         "\nA vintage in several currencies is developed as one.",
     )
@@ -463,17 +464,18 @@ def _development(loans: _Loans) -> Table:
         for term, curve in _curves(loans, measure).items():
             known = curve.at(np.array(DUE_AGES, dtype=np.int64))
             last = curve.first + len(curve.share) - 1
-            rows.extend(
-                (measure, term, age, share, curve.bad)
-                for age, share in zip(DUE_AGES, known.tolist(), strict=True)
-                if age <= last
-            )
+            before = 0.0
+            for age, share in zip(DUE_AGES, known.tolist(), strict=True):
+                if age <= last and share > before:
+                    rows.append((measure, "all" if term is None else str(term), age, share, curve.bad))
+                    before = share
     return table(
         "Development curves",
         columns("measure term due_age known reached", known=SHARE),
         rows,
         "known: the part of all loans that ever reach the measure which have by that many days past the final"
-        "\ndue day. term: days; empty: all terms, used for those with too few loans of their own.",
+        "\ndue day; ages at which nothing new is known are left out. term: in days, or `all`, which is used"
+        "\nfor terms with too few such loans of their own. reached: how many loans tell it.",
     )
 
 
@@ -490,15 +492,12 @@ def _notes(tables: Tables) -> tuple[str, ...]:
             ),
             "disbursements without a loan id or an amount left out",
         ),
-        (
-            int(
-                tables.number("select count(*) from lent") > 0
-                and not tables.number("select count(*) from counted where type in ('overdue', 'defaulted')")
-            ),
-            "thing is missing: no `overdue` or `defaulted` event was told, so nothing is late or lost",
-        ),
     )
-    return tuple(f"{n:,} {words}." for n, words in told if n)
+    notes = [f"{n:,} {words}." for n, words in told if n]
+    lateness = "select count(*) from counted where type in ('overdue', 'defaulted')"
+    if tables.number("select count(*) from lent") and not tables.number(lateness):
+        notes.append("No `overdue` or `defaulted` event was told: nothing is known to be late or lost.")
+    return tuple(notes)
 
 
 def _by(books: Sequence[_Book], field: str) -> dict[tuple[str, str], list[_Book]]:

@@ -1,4 +1,4 @@
-"""Which phone a snapshot shows, in numbers that others showed too: so that the users of a phone can be counted.
+"""Which phone a snapshot shows, in numbers, so that the users of one phone can be counted.
 
 A phone is known by the ids that stay with it and by those of the installations on it. Two users share a phone
 where they showed one id in common, whichever: an advertising id is missing once tracking is switched off.
@@ -20,7 +20,7 @@ KEYS_AT_HAND = 16_384
 def phone_keys(brand: str, snapshot: Snapshot) -> tuple[int, ...]:
     """64 bits for each id of the phone that names somebody; none where the snapshot shows no id.
 
-    They are a brand's own: a lender's two apps of two brands on one phone have a user each, and share nothing.
+    They are a brand's own: who has apps of two brands on one phone is a user of each.
     """
     return tuple(
         [

@@ -15,11 +15,13 @@ def web(config: Config) -> None:
     # Imported here: core and send live without the pages, the reports and their database.
     from lendsignal.console import pages
     from lendsignal.decide.cutting import Cutter
+    from lendsignal.role.watcher import Watcher
 
     folder = DataFolder(config.data)
     metrics = RoleMetrics("web", folder.path)
     app = pages(config)
     app.router.routes.append(metrics_route(metrics, config))
-    cutter = Cutter(lambda: open_log(folder.log), config.policy, config.tiers, clock_at(config.replay_clock))
-    with folder.lock("web"), Ticking(metrics), cutter:
+    clock = clock_at(config.replay_clock)
+    cutter = Cutter(lambda: open_log(folder.log), config.policy, config.tiers, clock)
+    with folder.lock("web"), Ticking(metrics), cutter, Watcher(config, clock):
         serve(app, config.web.host, config.web.port, folder.path / "web.address")

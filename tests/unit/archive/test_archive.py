@@ -11,8 +11,9 @@ from tests.acme import DAY, event, login, moment, us
 from tests.desk import TOKEN, Desk, acme, borrower, borrowers, verdicts
 from tests.scripted import platform
 
-from lendsignal.archive import TABLES, Book, Folder
+from lendsignal.archive import TABLES, Book, Folder, place_at
 from lendsignal.archive.keeper import Keeper
+from lendsignal.errors import DataError
 from lendsignal.log import open_deliveries
 
 
@@ -227,6 +228,62 @@ def test_what_nobody_counts_is_cleared_away(lender: Desk, archive: Archive) -> N
     Archive(archive.folder)
 
     assert not stray.exists()
+
+
+def test_a_file_that_is_not_ours_is_never_taken_away(lender: Desk, archive: Archive) -> None:
+    archive.take(lender)
+    others = [archive.root / name for name in ("report.xlsx", "events/notes.txt", "sales/day=1/1-2.parquet")]
+    for path in others:
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(b"somebody's own")
+    archive.book.close()
+    Archive(archive.folder)
+
+    assert all(path.exists() for path in others)
+
+
+def test_the_archive_of_another_data_folder_is_left_alone(
+    lender: Desk, archive: Archive, tmp_path: Path
+) -> None:
+    archive.take(lender)
+    before = archive.files()
+    another = Book(tmp_path / "another.sqlite")
+
+    with pytest.raises(DataError, match="another data folder"):
+        Keeper(another, Folder(archive.root))
+    assert archive.files() == before
+    another.close()
+
+
+def test_a_folder_from_which_files_are_gone_is_not_written_on_as_if_they_were_there(
+    lender: Desk, archive: Archive, tmp_path: Path
+) -> None:
+    archive.take(lender)
+    n = len(archive.files())
+
+    with pytest.raises(DataError, match=f"{n} of {n} files"):
+        Keeper(archive.book, Folder(tmp_path / "elsewhere"))
+
+
+def test_an_archive_in_object_storage_has_every_row_once_also_when_its_days_are_one_file(
+    lender: Desk, tmp_path: Path
+) -> None:
+    book, root = Book(tmp_path / "archive.sqlite"), f"memory://lender-{tmp_path.name}/lender"
+    place = place_at(root, tmp_path)
+    keeper = Keeper(book, place, events_at_once=2)
+    while keeper.turn(lender.log, None):
+        continue
+    keeper.compact(us(DAY * 30))
+    names = [name for name in place.names() if name.startswith("events/")]
+
+    assert names == [part.name for part in book.parts() if part.table == "events"]
+    copies = [str(place.local(name, tmp_path)) for name in names]
+    assert len(names) == 1
+    with duckdb.connect() as db:
+        counted = db.execute(f"select count(*), count(distinct seq) from read_parquet({copies})").fetchall()
+    assert counted == [(9, 9)]
+    keeper.close()
+    book.close()
 
 
 def test_no_contact_and_no_answer_of_a_platform_gets_in(lender: Desk, archive: Archive) -> None:

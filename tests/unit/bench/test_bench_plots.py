@@ -33,6 +33,7 @@ BENCH = Figures(
     bytes_per_event=700.0,
     peak_rss_mib=200.0,
     peak_rss_by_role_mib=ROLES,
+    idle_mib=90.0,
     idle_rss_mib=110.0,
     idle_rss_by_role_mib=ROLES,
     encode_and_classify_us={"adjust": 6.2, "appsflyer": 7.7},

@@ -76,7 +76,7 @@ def test_a_reader_sees_what_was_committed_while_it_is_open(tmp_path: Path) -> No
 def test_people_whose_hashes_collide_keep_their_own_states(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_hash", lambda key: 7)
+    monkeypatch.setattr(module, "number_of_user", lambda key: 7)
     log = open_log(tmp_path / "log.sqlite")
     for after, keys in enumerate((["a"], ["b", "a"], ["c", "d"], ["d", "a"])):
         for key in keys:

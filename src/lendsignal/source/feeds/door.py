@@ -38,6 +38,9 @@ BODY_LIMIT = 1_000_000
 MESSAGES = 1_000
 """Messages in one request's array."""
 
+FIELDS = 400
+"""Fields of a query or a form: a message has a hundred."""
+
 _json = msgspec.json.Encoder().encode
 
 
@@ -184,4 +187,7 @@ def _messages(scope: Scope, headers: Mapping[bytes, bytes], body: bytes) -> Sequ
 
 
 def _form(raw: bytes) -> dict[str, Any]:
-    return dict(parse_qsl(raw.decode("utf-8", "replace"), max_num_fields=400))
+    try:
+        return dict(parse_qsl(raw.decode("utf-8", "replace"), max_num_fields=FIELDS))
+    except ValueError:
+        raise Refusal(413, "too many fields", f"a message may have {FIELDS}", why="size") from None

@@ -180,6 +180,14 @@ def test_a_body_that_is_too_large_is_refused(house: House) -> None:
     assert house.call(body={"x": "y" * 1_000_001}).status == 413
 
 
+def test_a_message_of_too_many_fields_is_refused_in_query_and_in_form(house: House) -> None:
+    many = urlencode({f"field{n}": n for n in range(401)})
+
+    assert house.call(body=b"", method="GET", query=many).status == 413
+    form = house.call(body=many.encode(), content_type="application/x-www-form-urlencoded")
+    assert (form.status, form.body["title"]) == (413, "too many fields")
+
+
 def test_the_secret_never_shows(house: House, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     wrong = house.call(f"/v1/attribution/adjust/mmp/{SECRET}")

@@ -1,0 +1,180 @@
+"""Reports of what a lender decides and lends: delay, reconcile, vintages."""
+
+import gzip
+import sys
+from datetime import date, datetime, timedelta, tzinfo
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import click
+
+from lendsignal import config as configuration
+from lendsignal.cli.showing import as_tables, show
+from lendsignal.cli.words import as_json, configured
+from lendsignal.config import Config
+from lendsignal.errors import InputError
+from lendsignal.log import DataFolder
+from lendsignal.report import Limits, Paid, delay, load, read_ledger, reconcile, vintages
+from lendsignal.report.ledger import FIELDS
+from lendsignal.report.reconcile import CHECKS
+
+
+@click.command("delay")
+@configured
+@as_json
+@as_tables
+def delay_(config_path: Path, json_: bool, csv_: bool) -> None:
+    """How long decisions and postings take, and why; what came on the same day and inside the window.
+
+    Example: lendsignal report delay --html delay.html
+    """
+    config = configuration.load(config_path)
+    windows = {name: outlet.spec for name, outlet in config.outlets.items()}
+    with load(DataFolder(config.data)) as tables:
+        show(delay(tables, windows), json_=json_, csv_=csv_)
+
+
+@click.command("vintages")
+@click.option("--period", type=click.Choice(["week", "month"]), default="week", show_default=True)
+@click.option(
+    "--by",
+    type=click.Choice(["channel", "media_source", "campaign", "app"]),
+    default="campaign",
+    show_default=True,
+    help="What the second half is by.",
+)
+@click.option(
+    "--binding",
+    type=click.Choice(["last_login", "first_install"]),
+    default="last_login",
+    show_default=True,
+    help="Which installation's origin counts.",
+)
+@configured
+@as_json
+@as_tables
+def vintages_(period: str, by: str, binding: str, config_path: Path, json_: bool, csv_: bool) -> None:
+    """Loans by week or month of disbursement: repaid, late, lost, and developed to maturity.
+
+    Example: lendsignal report vintages --period month --chart vintages.svg
+    """
+    with load(DataFolder(configuration.load(config_path).data)) as tables:
+        found = vintages(tables, period=period, by=by, binding=binding)  # type: ignore[arg-type]
+        show(found, json_=json_, csv_=csv_)
+
+
+def _pairs(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    pairs = dict(one.split("=", 1) for one in given if "=" in one)
+    allowed = FIELDS if option.name == "columns" else CHECKS
+    if len(pairs) != len(given) or set(pairs) - set(allowed):
+        raise click.BadParameter(
+            f"must be one of {', '.join(allowed)}, then = and what it is", context, option
+        )
+    return pairs
+
+
+@click.command("reconcile")
+@click.option(
+    "--ledger",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The lender's loans: CSV, also .gz.",
+)
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    callback=_pairs,
+    metavar="FIELD=NAME",
+    help=f"What the ledger calls {', '.join(FIELDS)}.",
+)
+@click.option("--currency", help="The ledger's currency, where it has no column for it.")
+@click.option("--timezone", help="The ledger's time zone; by default that of the apps.")
+@click.option("--brand", help="The ledger's brand, where there are several.")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="From this day on.")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="To this day, included.")
+@click.option(
+    "--late-after",
+    type=float,
+    default=3.0,
+    show_default=True,
+    help="Hours after which a loan that we are told of is late.",
+)
+@click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    callback=_pairs,
+    metavar="CHECK=PERCENT",
+    help=f"The share beyond which {', '.join(CHECKS)} is an alarm.",
+)
+@configured
+@as_json
+@as_tables
+def reconcile_(
+    ledger: Path | None,
+    columns: dict[str, str],
+    currency: str | None,
+    timezone: str | None,
+    brand: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    late_after: float,
+    limits: dict[str, str],
+    config_path: Path,
+    json_: bool,
+    csv_: bool,
+) -> None:
+    """Three ledgers: the lender's loans, what was told and sent, and what platforms recorded.
+
+    The exit code is 1 where a kind of difference is beyond its limit.
+
+    Example: lendsignal report reconcile --ledger loans.csv --column loan_id=LoanNo --limit missing=0.5
+    """
+    config = configuration.load(config_path)
+    zone = _zone(config, timezone)
+    paid = None if ledger is None else _ledger(ledger, columns, zone, currency)
+    with load(DataFolder(config.data), recorded=True) as tables:
+        found = reconcile(
+            tables,
+            paid,
+            zone=zone,
+            limits=_limits(limits),
+            late_after=timedelta(hours=late_after),
+            brand=brand,
+            since=_day(since),
+            until=_day(until),
+        )
+        show(found, json_=json_, csv_=csv_)
+    if not found.is_well:
+        click.echo("differences are beyond their limits", err=True)
+        sys.exit(1)
+
+
+def _day(moment: datetime | None) -> date | None:
+    return None if moment is None else moment.date()
+
+
+def _limits(given: dict[str, str]) -> Limits:
+    try:
+        return Limits(**{name: float(share.removesuffix("%")) / 100 for name, share in given.items()})
+    except ValueError:
+        raise click.UsageError("--limit must be a number of per cent, such as missing=0.5") from None
+
+
+def _zone(config: Config, timezone: str | None) -> tzinfo:
+    zones = sorted({app.timezone for app in config.apps.values()})
+    if timezone is None and len(zones) != 1:
+        raise click.UsageError(f"--timezone is needed: the apps are in {', '.join(zones) or 'none'}")
+    try:
+        return ZoneInfo(timezone or zones[0])
+    except (ZoneInfoNotFoundError, ValueError):
+        raise click.UsageError("--timezone must be a name such as Africa/Lagos") from None
+
+
+def _ledger(path: Path, columns: dict[str, str], zone: tzinfo, currency: str | None) -> list[Paid]:
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8", newline="") as lines:
+            return read_ledger(lines, columns=columns, zone=zone, currency=currency)
+    except (UnicodeDecodeError, gzip.BadGzipFile):
+        raise InputError("ledger", "must be CSV in UTF-8, or that as .gz") from None

@@ -1,0 +1,275 @@
+"""The charts that each report is shown by: the first is its picture, all of them stand on its page."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from lendsignal.report.attribution import AttributionReport
+from lendsignal.report.bindings import Bindings
+from lendsignal.report.chart import Bars, Chart, Lines, Series
+from lendsignal.report.delay import DECISION_STAGES, POSTING_STAGES, Delay
+from lendsignal.report.delivery import DeliveryReport
+from lendsignal.report.funnel import BEFORE, Funnel
+from lendsignal.report.layout import MONEY, SECONDS, SHARE, Cell, Report, Table
+from lendsignal.report.reconcile import Reconciliation
+from lendsignal.report.spend import SpendReport
+from lendsignal.report.vintages import Vintages
+
+MOST = 12
+"""Bars beyond so many are left to the table."""
+
+FATES = ("accepted", "waiting", "held", "skipped", "cancelled", "dead")
+COMINGS = ("installs", "reinstalls", "re_engagements", "re_attributions")
+
+Rows = Sequence[Mapping[str, Cell]]
+
+
+def charts_of(report: Report) -> tuple[Chart, ...]:
+    """The charts of a report, the best one first; of one without its own, the first table's shares."""
+    match report:
+        case Funnel():
+            return _funnel(report)
+        case Bindings():
+            return (
+                _grouped(report.sources, "media_source", ("first_install", "last_login"), "disbursements"),
+            )
+        case DeliveryReport():
+            return (_stacked(report.destinations, ("destination",), FATES, "deliveries"),)
+        case Delay():
+            return _delay(report)
+        case Reconciliation():
+            return _reconciliation(report)
+        case Vintages():
+            return _vintages(report)
+        case AttributionReport():
+            name = report.sources.columns[-7].name if len(report.sources.columns) > 7 else "channel"
+            return (_stacked(report.sources, ("channel", name), COMINGS, "users who came"),)
+        case SpendReport():
+            return _spend(report)
+        case _:
+            return tuple(_shares(found) for found in report.tables().values() if _share_of(found))[:1]
+
+
+def _funnel(report: Funnel) -> tuple[Chart, ...]:
+    rows = [one for one in report.steps.records() if one["loans"] == "all"]
+    sliced = report.steps.columns[0].name if report.steps.columns[0].name != "loans" else None
+    parts = [""] if sliced is None else list(dict.fromkeys(str(one[sliced]) for one in rows))[:4]
+    users = {(str(one[sliced]) if sliced else "", one["step"]): _number(one["users"]) for one in rows}
+    how_far = Bars(
+        title=f"{report.title}: how far users got",
+        labels=tuple(BEFORE),
+        series=tuple(
+            Series(name=part or "users", values=tuple(users.get((part, step)) for step in BEFORE))
+            for part in parts
+        ),
+        axis="users",
+    )
+    if sliced is None:
+        return (how_far,)
+    granted = [one for one in rows if one["step"] == "disbursed"][:MOST]
+    return (
+        how_far,
+        Bars(
+            title="Of those granted, how many were paid out",
+            labels=tuple(str(one[sliced]) for one in granted),
+            series=(_with_interval(granted, "rate"),),
+            axis="share of users, with 95 % interval",
+            unit=SHARE,
+        ),
+    )
+
+
+def _delay(report: Delay) -> tuple[Chart, ...]:
+    return (
+        _stages(
+            report.decision,
+            ("conversion",),
+            DECISION_STAGES[:-1],
+            "Decision delay: where the time goes between the application and the event",
+        ),
+        _stages(
+            report.posting,
+            ("destination", "conversion"),
+            POSTING_STAGES[:-1],
+            "Posting delay: where the time goes between the event and the platform's yes",
+        ),
+        _shares(report.days, "Accepted on the event's own day"),
+    )
+
+
+def _stages(table: Table, keys: Sequence[str], stages: Sequence[str], title: str) -> Chart:
+    means: dict[str, dict[str, float]] = defaultdict(dict)
+    for one in table.records():
+        means[_label(one, keys)][str(one["stage"])] = _number(one["mean"]) or 0.0
+    longest = sorted(means, key=lambda name: -means[name].get("whole", 0.0))[:MOST]
+    return Bars(
+        title=title,
+        labels=tuple(longest),
+        series=tuple(
+            Series(name=stage.replace("_", " "), values=tuple(means[name].get(stage) for name in longest))
+            for stage in stages
+        ),
+        axis="mean time",
+        unit=SECONDS,
+        stacked=True,
+    )
+
+
+def _reconciliation(report: Reconciliation) -> tuple[Chart, ...]:
+    found = [
+        _stacked(
+            report.platform,
+            ("destination", "conversion"),
+            ("matched", "missing", "extra", "differs", "late"),
+            "conversions",
+            "What was accepted, beside what the platform recorded",
+        )
+    ]
+    days = report.ledger.records()
+    if days:
+        found.insert(
+            0,
+            Bars(
+                title="Loans by day: the lender's ledger beside what we were told",
+                labels=tuple(f"{one['day']} {one['currency']}" for one in days[-MOST:]),
+                series=tuple(
+                    Series(name=words, values=tuple(_number(one[name]) for one in days[-MOST:]))
+                    for name, words in (("loans_in_ledger", "in the ledger"), ("loans_told", "told"))
+                ),
+                axis="loans",
+            ),
+        )
+    return tuple(found)
+
+
+def _vintages(report: Vintages) -> tuple[Chart, ...]:
+    rows = report.repayment.records()
+    latest = list(dict.fromkeys((one["vintage"], one["currency"]) for one in rows))[-6:]
+    ages = tuple(sorted({_number(one["age"]) or 0.0 for one in rows}))
+    shares = {(one["vintage"], one["currency"], one["age"]): _number(one["repaid_share"]) for one in rows}
+    lost = [one for one in report.delinquency.records() if one["measure"] == "default"][-MOST:]
+    campaigns = [one for one in report.campaigns.records() if one["measure"] == "default"]
+    campaigns = sorted(campaigns, key=lambda one: -(_number(one["loans"]) or 0))[:MOST]
+    return (
+        Lines(
+            title="Repaid so far, by vintage",
+            at=(0.0, *ages),
+            series=tuple(
+                Series(
+                    name=f"{vintage} {currency}",
+                    values=(0.0, *(shares.get((vintage, currency, age)) for age in ages)),
+                )
+                for vintage, currency in latest
+            ),
+            across="days since the disbursement",
+            axis="share of principal and fee",
+            unit=SHARE,
+        ),
+        _outlook(lost, "vintage", "Lost loans by vintage: so far, and developed to maturity"),
+        _outlook(
+            campaigns, report.campaigns.columns[0].name, "Lost loans to expect, by where users came from"
+        ),
+    )
+
+
+def _outlook(rows: Rows, label: str, title: str) -> Chart:
+    return Bars(
+        title=title,
+        labels=tuple(f"{one[label]} ({one['loans']} loans)" for one in rows),
+        series=(
+            Series(name="so far", values=tuple(_number(one["rate_by_count"]) for one in rows)),
+            Series(
+                name="developed, with 95 % interval",
+                values=tuple(_number(one["developed"]) for one in rows),
+                low=tuple(_number(one["developed_low"]) for one in rows),
+                high=tuple(_number(one["developed_high"]) for one in rows),
+            ),
+        ),
+        axis="share of loans",
+        unit=SHARE,
+    )
+
+
+def _spend(report: SpendReport) -> tuple[Chart, ...]:
+    found = []
+    for currency in sorted({str(one["currency"]) for one in report.campaigns.records()}):
+        rows = [one for one in report.campaigns.records() if one["currency"] == currency]
+        rows = sorted(rows, key=lambda one: -(_number(one["spend"]) or 0.0))[:MOST]
+        found.append(
+            Bars(
+                title=f"Spend by campaign, {currency}",
+                labels=tuple(_label(one, ("channel", "campaign")) for one in rows),
+                series=(Series(name="spend", values=tuple(_number(one["spend"]) for one in rows)),),
+                axis=f"spend, {currency}",
+                unit=MONEY,
+            )
+        )
+    return tuple(found)
+
+
+def _grouped(table: Table, label: str, names: Sequence[str], axis: str) -> Chart:
+    rows = table.records()[:MOST]
+    return Bars(
+        title=table.title,
+        labels=tuple(str(one[label]) for one in rows),
+        series=tuple(
+            Series(name=name.replace("_", " "), values=tuple(_number(one[name]) for one in rows))
+            for name in names
+        ),
+        axis=axis,
+    )
+
+
+def _stacked(table: Table, keys: Sequence[str], names: Sequence[str], axis: str, title: str = "") -> Chart:
+    rows = sorted(table.records(), key=lambda one: -sum(_number(one[name]) or 0.0 for name in names))[:MOST]
+    shown = [name for name in names if any(one[name] for one in rows)]
+    return Bars(
+        title=title or table.title,
+        labels=tuple(_label(one, keys) for one in rows),
+        series=tuple(
+            Series(name=name.replace("_", "-"), values=tuple(_number(one[name]) for one in rows))
+            for name in shown
+        ),
+        axis=axis,
+        stacked=True,
+    )
+
+
+def _share_of(table: Table) -> str | None:
+    """The table's first share."""
+    return next((column.name for column in table.columns if column.unit == SHARE), None)
+
+
+def _shares(table: Table, title: str = "") -> Chart:
+    """A bar for each row's first share, with its interval where the table has one."""
+    name = _share_of(table) or ""
+    rows = [one for one in table.records() if one[name] is not None][:MOST]
+    texts = [
+        column.name
+        for place, column in enumerate(table.columns)
+        if column.name != "remark" and any(isinstance(row[place], str) for row in table.rows)
+    ]
+    return Bars(
+        title=title or table.title,
+        labels=tuple(_label(one, texts[:3]) for one in rows),
+        series=(_with_interval(rows, name),),
+        axis=f"{name.replace('_', ' ')}{', with 95 % interval' if rows and 'low' in rows[0] else ''}",
+        unit=SHARE,
+    )
+
+
+def _with_interval(rows: Rows, name: str) -> Series:
+    has_interval = bool(rows) and "low" in rows[0]
+    return Series(
+        name=name.replace("_", " "),
+        values=tuple(_number(one[name]) for one in rows),
+        low=tuple(_number(one["low"]) for one in rows) if has_interval else (),
+        high=tuple(_number(one["high"]) for one in rows) if has_interval else (),
+    )
+
+
+def _label(row: Mapping[str, Cell], keys: Sequence[str]) -> str:
+    return " · ".join(dict.fromkeys(str(row[key]) for key in keys if row[key] not in (None, "")))
+
+
+def _number(cell: Cell) -> float | None:
+    return None if cell is None or isinstance(cell, str) else float(cell)

@@ -1,0 +1,271 @@
+"""Phones by how many users they have: whose loans they carry, what was lost on them, and rings of users."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lendsignal.report.funnel import exact, left_out
+from lendsignal.report.layout import MONEY, SHARE, Cell, Report, Table, columns, table
+from lendsignal.report.rates import THIN, Rate
+from lendsignal.report.tables import Tables
+
+TOP = 50
+"""Rows of the longest tables, unless more are asked for."""
+
+BANDS = {"1": 1, "2": 2, "3–4": 3, "5–9": 5, "10 and more": 10}
+"""How many users, from how many on."""
+
+NO_PHONE = "(no phone known)"
+
+GATHERED = """
+create or replace temp table phone_of as  -- without any device id an installation is all we know of its phone
+select number as installation, app, id, coalesce(device, -1 - number) as phone from installation;
+
+create or replace temp table showed as
+select split_part(t.user, ':', 1) as brand, p.phone, t.user, any_value(t.test) as test, count(*) as logins,
+    count(distinct t.own) as installations, arg_min(p.id, p.installation) as id,
+    arg_min(p.app, p.installation) as app, min(p.installation) as number
+from touch t join phone_of p on p.installation = t.own group by all;
+
+create or replace temp table phone as
+select brand, phone, arg_min(app, number) as app, arg_min(id, number) as device, count(*) as users,
+    count(*) filter (test) as test_users, sum(logins)::bigint as logins
+from showed group by all;
+
+create or replace temp table came_back as
+select user, loan_id, currency, sum(amount) as amount from counted
+where type in ('repaid', 'recovered') and not superseded and not reversed group by all;
+
+create or replace temp table paid_out as
+select split_part(c.user, ':', 1) as brand, c.user, p.phone, c.amount, c.currency, b.amount as came_back,
+    l.loan_id is not null as lost
+from counted c left join bound w using (seq)
+    left join phone_of p on p.installation = coalesce(w.last_login, w.held)
+    left join (
+        select distinct user, loan_id from counted where not superseded and not reversed
+            and (type = 'defaulted' or (type = 'overdue' and dpd >= $default_dpd))
+    ) l on l.user = c.user and l.loan_id = c.loan_id
+    left join came_back b on b.user = c.user and b.loan_id = c.loan_id and b.currency = c.currency
+where c.type = 'disbursed' and not c.superseded and not c.reversed and not c.test;
+
+create or replace temp table skipped as
+select split_part(c.user, ':', 1) as brand, p.phone, count(*) as n
+from delivery d join entry e using (id) join conversion c on c.record = coalesce(e.rebinds, e.record)
+    left join phone_of p on p.installation = c.installation
+where d.what = 'skipped' and d.reason = 'shared_device' group by all;
+"""
+
+LOANS = """
+select brand, phone, count(*) as loans, count(*) filter (lost) as lost from paid_out
+where phone is not null group by all
+"""
+
+
+class Devices(Report, frozen=True, kw_only=True):
+    """`bands` has all phones, `phones` those with the most users, `rings` users who share several."""
+
+    shared_from: int
+    bands: Table
+    money: Table
+    phones: Table
+    rings: Table
+
+
+def devices(tables: Tables, *, top: int = TOP) -> Devices:
+    """Who shares a phone with whom, within a brand, and how the loans on those phones do.
+
+    A phone is what shares a device id, directly or through an installation seen with two; where none is known
+    each installation counts as one. Test users count as users of a phone; their loans do not count.
+    """
+    for statement in GATHERED.split(";\n\n"):
+        asks = "$default_dpd" in statement
+        tables.db.execute(statement, {"default_dpd": tables.default_dpd} if asks else None)
+    enough = tables.shared_device_users
+    note = (
+        f"From {enough} users on a phone is shared (resolve.shared_device_users). Decisions count by one id"
+        " at a time, from the moment that the option was set."
+        if enough
+        else "Decisions count no users of a phone: resolve.shared_device_users is not set."
+    )
+    return Devices(
+        title="Devices",
+        as_of=tables.as_of,
+        shared_from=enough,
+        bands=_bands(tables),
+        money=_money(tables),
+        phones=_phones(tables, top),
+        rings=_rings(tables, top),
+        notes=(note, *left_out(tables)),
+    )
+
+
+def _band(users: str) -> str:
+    """SQL of the band that a number of users falls in."""
+    known = " ".join(
+        f"when {users} >= {least} then '{name}'" for name, least in reversed(list(BANDS.items()))
+    )
+    return f"case {known} else '{NO_PHONE}' end"
+
+
+def _bands(tables: Tables) -> Table:
+    phones = {
+        band: (n, users)
+        for band, n, users in tables.rows(
+            f"select {_band('users')} as band, count(*), sum(users)::bigint from phone group by band"
+        )
+    }
+    loans = {
+        band: (n, lost)
+        for band, n, lost in tables.rows(
+            f"select {_band('p.users')} as band, count(*), count(*) filter (lost)"
+            " from paid_out l left join phone p using (brand, phone) group by band"
+        )
+    }
+    skipped = dict(
+        tables.rows(
+            f"select {_band('p.users')} as band, sum(n)::bigint"
+            " from skipped s left join phone p using (brand, phone) group by band"
+        )
+    )
+    total = sum(n for n, _ in loans.values())
+    rows: list[tuple[Cell, ...]] = []
+    for band in (*BANDS, NO_PHONE):
+        if band == NO_PHONE and band not in loans:
+            continue
+        n, lost = loans.get(band, (0, 0))
+        share = n / total if total else None
+        rows.append((band, *phones.get(band, (0, 0)), n, share, *_lost(lost, n), skipped.get(band, 0)))
+    return table(
+        "Phones by their number of users",
+        columns(
+            "users_of_phone phones users loans share_of_loans lost lost_share low high remark skipped",
+            share_of_loans=SHARE,
+            lost_share=SHARE,
+            low=SHARE,
+            high=SHARE,
+        ),
+        rows,
+        "users: of each phone, added up: who has two phones counts twice. loans: paid out, by the phone of"
+        "\nthe last login. lost: of these, in default; a loan still running can still be lost."
+        f"\nthin: fewer than {THIN} loans. skipped: deliveries that were not sent for it (shared_device).",
+    )
+
+
+def _lost(lost: int, loans: int) -> tuple[Cell, ...]:
+    """How many of the loans were lost, their share, its interval and what to know of it."""
+    rate = Rate(lost, loans)
+    return lost, rate.value, rate.low, rate.high, rate.remark
+
+
+def _money(tables: Tables) -> Table:
+    found = tables.rows(
+        f"select {_band('p.users')} as band, coalesce(currency, '(none)') as currency, sum(amount),"
+        " sum(amount) filter (lost), coalesce(sum(came_back) filter (lost), 0), min(coalesce(p.users, 9999999))"
+        " from paid_out l left join phone p using (brand, phone) where amount is not null"
+        " group by 1, 2 order by currency, min(coalesce(p.users, 9999999))"
+    )
+    rows: list[tuple[Cell, ...]] = [
+        (band, currency, exact(paid), exact(lost), exact(back) if lost is not None else None)
+        for band, currency, paid, lost, back, _ in found
+    ]
+    return table(
+        "Money by the phones' number of users",
+        columns(
+            "users_of_phone currency disbursed lost_disbursed came_back",
+            disbursed=MONEY,
+            lost_disbursed=MONEY,
+            came_back=MONEY,
+        ),
+        rows,
+        "lost_disbursed: of disbursed, what went to loans that were lost; came_back: what was repaid and"
+        "\nrecovered on these. Exact sums in major units of the currency; currencies are never added up.",
+    )
+
+
+def _phones(tables: Tables, top: int) -> Table:
+    enough = tables.shared_device_users
+    found = tables.rows(
+        f"with of_loans as ({LOANS}), whole as (select brand, count(*) as n from paid_out group by brand)"
+        " select p.brand, p.app, p.device, p.users, p.test_users, p.logins, coalesce(l.loans, 0),"
+        "   w.n, coalesce(l.lost, 0), coalesce(s.n, 0)"
+        " from phone p left join of_loans l using (brand, phone) left join whole w using (brand)"
+        "   left join skipped s on s.brand = p.brand and s.phone = p.phone"
+        " where p.users > 1 order by p.users desc, 7 desc, p.brand, p.device limit $top",
+        {"top": top},
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for *what, users, test_users, logins, loans, whole, lost, skipped in found:
+        shared = users >= enough if enough else None
+        share = loans / whole if whole else None
+        counts = (users, test_users, shared, logins, loans, share)
+        rows.append((*what, *counts, *_lost(lost, loans), skipped))
+    return table(
+        "Phones with the most users",
+        columns(
+            "brand app device users test_users shared logins loans share_of_loans lost lost_share low high"
+            " remark skipped",
+            share_of_loans=SHARE,
+            lost_share=SHARE,
+            low=SHARE,
+            high=SHARE,
+        ),
+        rows,
+        "device: an id of the first installation seen on it. share_of_loans: of the brand's."
+        f"\nAt most {top} phones of several users, those with the most first.",
+    )
+
+
+def _rings(tables: Tables, top: int) -> Table:
+    shared = tables.rows(
+        "select s.brand, s.phone, s.user from showed s join phone p using (brand, phone) where p.users > 1"
+        " order by 1, 2, 3"
+    )
+    ring_of = _joined(shared)
+    tables.db.execute("create or replace temp table ring (brand varchar, phone bigint, ring integer)")
+    tables.fill_rows("ring", ("brand", "phone", "ring"), [(*key, ring) for key, ring in ring_of.items()])
+    found = tables.rows(
+        f"with of_loans as ({LOANS}), whole as (select brand, count(*) as n from paid_out group by brand),"
+        " member as (select distinct r.ring, s.user from ring r join showed s using (brand, phone))"
+        " select r.brand, min(p.device), count(*) as phones,"
+        "   (select count(*) from member m where m.ring = r.ring) as users, max(p.users),"
+        "   coalesce(sum(l.loans), 0)::bigint, any_value(w.n), coalesce(sum(l.lost), 0)::bigint"
+        " from ring r join phone p using (brand, phone) left join of_loans l using (brand, phone)"
+        "   left join whole w using (brand)"
+        " group by r.brand, r.ring having count(*) > 1 order by users desc, 1, 2 limit $top",
+        {"top": top},
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for brand, device, phones, users, most, loans, whole, lost in found:
+        share = loans / whole if whole else None
+        rows.append((brand, device, phones, users, users / phones, most, loans, share, *_lost(lost, loans)))
+    return table(
+        "Rings: users who share several phones",
+        columns(
+            "brand device phones users users_a_phone most_users loans share_of_loans lost lost_share low high"
+            " remark",
+            share_of_loans=SHARE,
+            lost_share=SHARE,
+            low=SHARE,
+            high=SHARE,
+        ),
+        rows,
+        "Phones of several users that have users in common, directly or through another; device: of one"
+        "\nof them. A household has few users a phone, a ring has many.",
+    )
+
+
+def _joined(shown: Sequence[tuple[Any, ...]]) -> Mapping[tuple[str, int], int]:
+    """A number for each phone, the same for all that users tie together; `shown` are (brand, phone, user)."""
+    parent: dict[tuple[str, int], tuple[str, int]] = {}
+    phone_of: dict[str, tuple[str, int]] = {}
+
+    def top(one: tuple[str, int]) -> tuple[str, int]:
+        while parent.setdefault(one, one) != one:
+            parent[one] = parent[parent[one]]
+            one = parent[one]
+        return one
+
+    for brand, phone, user in shown:
+        one = (brand, phone)
+        parent[top(one)] = top(phone_of.setdefault(user, one))
+    numbers: dict[tuple[str, int], int] = {}
+    return {one: numbers.setdefault(top(one), len(numbers)) for one in list(parent)}
