@@ -47,6 +47,7 @@ SECTIONS = {
     "tiers": "Quality tiers of granted users (`credit_top20`, `value_top20` and so on).",
     "conversion": "Conversions of the lender's own; expressions are in CEL.",
     "people": "Who is no customer.",
+    "proxy": "The early, predicted conversion `likely_credit`.",
     "consent": "What counts where a user was never asked.",
     "deliver": "Sending as a whole.",
     "pull": "What the service reads by itself: a database, files, a topic. These keys are the same for every "
@@ -54,6 +55,8 @@ SECTIONS = {
     "feed": "Who tells where users came from: an MMP's messages, its files, or both.",
     "spend": "Whose cost by campaign and day is read from files.",
     "fx": "Exchange rates by date.",
+    "health": "When volume, silence or delay is worth an alert.",
+    "alert": "Who is told when something is wrong, each by a way of its own.",
     "archive": "Parquet files of everything, for reports and other engines.",
     "destination": "Where deliveries go. These keys are the same for every platform; its own follow below.",
     "route": "Which conversion goes where: each names its destinations and the conversions they get.",
@@ -221,7 +224,7 @@ def of_a_map(field: Field) -> bool:
 
 def header(name: str) -> str:
     match name:
-        case "pull" | "feed" | "spend" | "conversion" | "brand" | "app" | "source" | "destination":
+        case "alert" | "pull" | "feed" | "spend" | "conversion" | "brand" | "app" | "source" | "destination":
             return f"[{name}.<name>]"
         case "route":
             return "[[route]]"
@@ -236,7 +239,7 @@ def keys(fields: list[Field]) -> str:
 
 def allowed(field: Field) -> str:
     """What the key takes; notations that Markdown would read are set as code."""
-    text = re.sub(r"matching (\S+)", r"matching `\1`", field.allowed)
+    text = re.sub(r"matching (\S+\$)", r"matching `\1`", field.allowed)
     return re.sub(r"(\{ \w+ = \"\w+\" \})", r"`\1`", text)
 
 

@@ -289,7 +289,8 @@ class Desk:
 
     def until(self, true: Callable[[], Any]) -> Self:
         """Turns until something is so."""
-        for _ in range(int(PATIENCE / 0.02)):
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
             self.sender.turn(0.02)
             if true():
                 return self
@@ -297,8 +298,8 @@ class Desk:
 
     def quiet(self) -> Self:
         """Turns until nothing is in flight and nothing is left to be done at this moment."""
-        busy = True
-        for _ in range(int(PATIENCE / 0.02)):
+        busy, end = True, time.monotonic() + PATIENCE
+        while time.monotonic() < end:
             busy = self.sender.turn(0.02) or self.sender.in_flight > 0
             if not busy:
                 break

@@ -26,9 +26,12 @@ from lendsignal.deliver.alerts import AlertSettings, HealthSettings
 from lendsignal.deliver.alerts.settings import problem_with_address
 from lendsignal.derive import (
     BUILT_IN,
+    LIKELY_CREDIT,
     CustomSettings,
     DerivePolicy,
     DeriveSettings,
+    LikelyPolicy,
+    ProxySettings,
     Tiers,
     TierSettings,
     compiled,
@@ -65,6 +68,7 @@ from lendsignal.source import (
     feed_kinds,
 )
 from lendsignal.source.feeds import Feed, FeedSettings, FxSettings, SpendFeed, SpendSettings, rates_of
+from lendsignal.value import LikelyModel
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
@@ -157,6 +161,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     resolve: ResolveSettings = ResolveSettings()
     derive: DeriveSettings = DeriveSettings()
     tiers: TierSettings = TierSettings()
+    proxy: ProxySettings = ProxySettings()
     conversion: dict[str, CustomSettings] = {}
     people: PeopleSettings = PeopleSettings()
     consent: ConsentSettings = ConsentSettings()
@@ -201,6 +206,7 @@ class Config(Struct, frozen=True, kw_only=True):
     secrets: Mapping[str, bool]
     warnings: tuple[str, ...] = ()
     tiers: TierSettings = TierSettings()
+    proxy: ProxySettings = ProxySettings()
     templates: Mapping[str, tuple[str, ...]] = {}
     terms: Mapping[str, Terms] = {}
     health: HealthSettings = HealthSettings()
@@ -325,6 +331,7 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
         first=settings.derive.first,
         history=settings.derive.history,
         custom=_custom(settings.conversion, tiers, origin, found),
+        likely=_likely(settings.proxy, folder, origin, found),
     )
     people = _people(settings.people, folder, origin, found)
     secrets: dict[str, bool] = {}
@@ -391,6 +398,7 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
             rates_good_for=rates.good_for,
         ),
         tiers=settings.tiers,
+        proxy=settings.proxy,
         outlets=outlets,
         keys=keys,
         sources=settings.source,
@@ -449,6 +457,7 @@ def _readable(table: Mapping[str, Any]) -> Settings:
         resolve=section("resolve", ResolveSettings),
         derive=section("derive", DeriveSettings),
         tiers=section("tiers", TierSettings),
+        proxy=section("proxy", ProxySettings),
         conversion=entries("conversion", CustomSettings),
         people=section("people", PeopleSettings),
         route=[
@@ -553,6 +562,19 @@ EXPRESSION = "CEL over event, user and snapshot: docs/reference/expressions.md"
 """What an expression may be."""
 
 
+def _likely(settings: ProxySettings, folder: Path, origin: str, found: list[Problem]) -> LikelyPolicy | None:
+    """The early proxy; `None` without a table of weights, or where no threshold reached its precision."""
+    if settings.model is None:
+        return None
+    try:
+        model = msgspec.json.decode((folder / settings.model).read_bytes(), type=LikelyModel)
+    except (OSError, msgspec.DecodeError):
+        allowed = "a file that `lendsignal proxy fit` wrote"
+        found.append(Problem("proxy.model", "no file that can be read", allowed, origin))
+        return None
+    return LikelyPolicy(settings.after, model)
+
+
 def _custom(
     settings: Mapping[str, CustomSettings], tiers: Tiers, origin: str, found: list[Problem]
 ) -> dict[str, CustomSettings]:
@@ -562,7 +584,7 @@ def _custom(
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) or is_tier(name):
             allowed = "lower-case letters, digits and _, not the beginning of a tier's name"
             found.append(Problem(key, f"the name {name!r}", allowed, origin))
-        elif name in (*BUILT_IN, *tiers.names()):
+        elif name in (*BUILT_IN, LIKELY_CREDIT, *tiers.names()):
             found.append(Problem(key, f"{name}, which is derived anyway", "another name", origin))
         try:
             custom_rule(name, one)

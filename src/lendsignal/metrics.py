@@ -189,7 +189,7 @@ def _told(one: Counter | Gauge | Histogram) -> Iterator[str]:
 
 
 def _line(name: str, labels: Iterable[tuple[str, str]], value: float) -> str:
-    said = ",".join([f'{label}="{_escaped(word, quotes=True)}"' for label, word in labels])
+    said = ",".join([f'{label}="{_escaped(word, quotes=True)}"' for label, word in sorted(labels)])
     number = repr(float(value)).replace("inf", "+Inf").replace("-+", "-")
     return f"{name}{{{said}}} {number}\n" if said else f"{name} {number}\n"
 

@@ -316,7 +316,7 @@ def life(number: int) -> list[dict[str, Any]]:
         "ip": "102.89.23.41",
         "user_agent": "Dalvik/2.1.0 (Linux; U; Android 13; SM-A145F Build/TP1A.220624.014)",
         "appsflyer_id": f"{1_700_000_000_000 + number}-{1_000_000 + number}",
-        "firebase_app_instance_id": f"{number:032x}",
+        "firebase_app_instance_id": f"{number + 1:032x}",  # one of zeros names nobody
         "adjust_adid": f"{number + 1:032x}",
         "gaid": f"{number:08x}-0000-4000-8000-{number:012x}",
     }

@@ -173,10 +173,12 @@ def test_a_batch_of_decisions_is_kept_as_it_was_given(opened: Callable[[], Log])
             records=records,
             timers=[("acme:u1", timer) for timer in timers],
             tally={("event", "disbursed"): 2},
+            phones=[(-7, 1), (-7, 2), (8, 1)],
         )
     )
 
     fresh = opened()
+    assert fresh.phones([-7, 8, 9], 10) == {-7: (1, 2), 8: (1,)}
     assert fresh.position() == 7
     assert fresh.state("acme:u1") == state
     assert fresh.state("acme:u2") is None
@@ -191,6 +193,15 @@ def test_a_batch_of_decisions_is_kept_as_it_was_given(opened: Callable[[], Log])
 
 def sorted_by(timers: list[Timer]) -> list[Timer]:
     return sorted(timers, key=lambda timer: (timer.due_us, timer.conversion))
+
+
+def test_the_users_of_a_phone_are_told_up_to_a_number_each_once(log: Log) -> None:
+    log.commit(decided(1, phones=[(7, user) for user in range(-3, 3)]))
+    log.commit(decided(2, after=1, phones=[(7, 2), (7, 4), (8, 4)]))
+
+    assert log.phones([7, 8], 10) == {7: (-3, -2, -1, 0, 1, 2, 4), 8: (4,)}
+    assert {key: len(users) for key, users in log.phones([7, 8], 3).items()} == {7: 3, 8: 1}
+    assert log.phones([], 3) == log.phones([9], 3) == {}
 
 
 def test_the_stream_of_records_goes_on_behind_any_record_in_portions_of_any_size(log: Log) -> None:
@@ -238,10 +249,12 @@ def test_a_batch_of_decisions_is_kept_whole_or_not_at_all(log: Log) -> None:
                 timers=[("acme:u1", timer) for timer in timers],
                 verdicts=[(4, Verdict.CONFLICT)],
                 tally={("event", "disbursed"): 2},
+                phones=[(7, 1)],
             )
         )
 
     assert (log.position(), log.state("acme:u1"), log.records(0, 10)) == (3, None, [])
+    assert log.phones([7], 10) == {}
     assert (log.due(2**62), log.tally()) == ([], {})
 
 

@@ -83,6 +83,8 @@ class Keeper:
         self._packs_at_once = packs_at_once
         self._place = place
         self._press = Press()
+        self.has_more = False
+        """Whether the last turn took as much of a stream as it may, so that another is worth its files."""
         self._tidy()
 
     def close(self) -> None:
@@ -91,6 +93,7 @@ class Keeper:
 
     def turn(self, log: Log, deliveries: Deliveries | None) -> int:
         """Takes at most one piece of each stream; how many rows that were. 0: nothing is left to take."""
+        self.has_more = False
         written = self._take_log(log)
         if deliveries is not None:
             written += self._take_outcomes(deliveries)
@@ -103,6 +106,7 @@ class Keeper:
         after, upto = self._book.begin("log", end)
         if upto <= after:
             return 0
+        self.has_more |= upto != end or upto - after >= self._events_at_once
         version = log.policy()
         source = None if version is None else log.policy_source(version)
         apps = {} if source is None else source.derive.default_app
@@ -125,13 +129,15 @@ class Keeper:
     def _take_outcomes(self, deliveries: Deliveries) -> int:
         reach = self._book.reach("outcomes")
         packs: list[tuple[int, list[Row]]] = []
-        after, upto = self._book.begin("outcomes", deliveries.pack_behind(reach, self._packs_at_once))
+        end = deliveries.pack_behind(reach, self._packs_at_once)
+        after, upto = self._book.begin("outcomes", end)
         for pack, receipts in deliveries.all_receipts(after):
             if pack > upto:
                 break
             packs.append((pack, [outcome_row(pack, place, one) for place, one in enumerate(receipts)]))
         if not packs:
             return 0
+        self.has_more |= upto != end or len(packs) >= self._packs_at_once
         return self._written(
             "outcomes", after, upto, {OUTCOMES.name: [row for _, pack in packs for row in pack]}
         )
@@ -245,10 +251,11 @@ def brought_up(
     tell: Callable[[int, int], None] = lambda done, total: None,
     events_at_once: int = EVENTS_AT_ONCE,
 ) -> tuple[int, int]:
-    """Takes everything that is new and makes days that are over one file: (rows written, files merged away).
+    """Takes what is new and makes days that are over one file: (rows written, files merged away).
 
-    `tell` hears how many events of how many are in. Raises `FolderInUse` where another process is at it,
-    `NotYet` where there is no log.
+    What comes in while the last piece is written is left to the next call. `tell` hears how many events of
+    how many are in. Raises `FolderInUse` where another process is at it, `NotYet` where there is no log,
+    `DataError` where files that count are gone or the archive is another's.
     """
     with folder.lock("archive"), ExitStack() as closing:
         log = open_log(folder.log, read_only=True)
@@ -263,9 +270,11 @@ def brought_up(
         keeper = Keeper(book, place_at(settings.to, folder.path), events_at_once=events_at_once)
         closing.callback(keeper.close)
         written = 0
-        while found := keeper.turn(log, sent):
-            written += found
+        while True:
+            written += keeper.turn(log, sent)
             tell(book.reach("log"), log.position())
+            if not keeper.has_more:  # what came in meanwhile waits: it would be a file for every moment
+                break
         return written, keeper.compact(now_us)
 
 

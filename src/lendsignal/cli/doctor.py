@@ -15,6 +15,7 @@ from msgspec import Struct
 from lendsignal import config as configuration
 from lendsignal.advise.preflight import LABELS
 from lendsignal.cli import ahead, giving
+from lendsignal.cli.alerts import open_alarms
 from lendsignal.cli.giving import Stores
 from lendsignal.cli.pulling import pull_states, told_pull
 from lendsignal.cli.steer import told_stop
@@ -433,6 +434,18 @@ def _span(seconds: float) -> str:
     return f"{max(0, int(seconds))}s"
 
 
+def alarms(config: Config) -> Iterator[Finding]:
+    """What the watcher of the running service found, and whether anybody is told of it."""
+    raised = open_alarms(config)
+    for one in raised:
+        finding = act if one.severity == "critical" else look
+        yield finding("alarms", one.said, one.do)
+    if not raised:
+        yield ok("alarms", "no alarm is open")
+    if not any(one.enabled for one in config.alerts.values()):
+        yield look("alarms", "nobody is told of alarms: no [alert.NAME]", "docs/how-to/get-alerted.md")
+
+
 CHECKS: tuple[Check, ...] = (
     settings,
     tokens,
@@ -447,4 +460,5 @@ CHECKS: tuple[Check, ...] = (
     destinations,
     quarantine,
     retention,
+    alarms,
 )

@@ -7,8 +7,10 @@ import click
 
 from lendsignal import __version__
 from lendsignal.cli import keep, keys, measure, operate, pulling, rehearse, steer, tiers, try_out, understand
+from lendsignal.cli.alerts import alerts
 from lendsignal.cli.comparing import compare_
 from lendsignal.cli.doctor import doctor
+from lendsignal.cli.proxy import proxy
 from lendsignal.cli.quarantine import quarantine
 from lendsignal.cli.send import send
 from lendsignal.errors import ConfigError, LendsignalError
@@ -66,10 +68,12 @@ for verb in (
     understand.report,
     compare_,
     tiers.tiers,
+    proxy,
     keep.archive,
     operate.destinations,
     try_out.sandbox,
     measure.bench,
+    alerts,
     keys.keys,
     operate.schema,
 ):

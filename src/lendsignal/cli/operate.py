@@ -10,11 +10,12 @@ import msgspec
 from lendsignal import config as configuration
 from lendsignal import run as running
 from lendsignal.cli import ahead, bring, feeding, switching, touching
+from lendsignal.cli.alerts import open_alarms
 from lendsignal.cli.giving import standing
 from lendsignal.cli.pulling import pull_states, told_pull
 from lendsignal.cli.steer import told_stop
 from lendsignal.cli.words import as_json, configured, print_json, progress_bar, with_overrides
-from lendsignal.clock import clock_at
+from lendsignal.clock import clock_at, from_us
 from lendsignal.config import config_schema
 from lendsignal.destination import registry
 from lendsignal.errors import ConfigError
@@ -128,6 +129,7 @@ def status(config_path: Path, json_: bool) -> None:
                 "sender": sender or "runs",
                 "destinations": each,
                 "pulls": pull_states(config),
+                "alarms": open_alarms(config),
             }
         )
         return
@@ -148,6 +150,9 @@ def status(config_path: Path, json_: bool) -> None:
             click.echo(f"{'':<24} > {words}")
     if sender:
         click.echo(sender)
+    for alarm in open_alarms(config):
+        click.echo(f"ALARM    {alarm.said}, since {from_us(alarm.since_us):%Y-%m-%d %H:%M} UTC")
+        click.echo(f"{'':<24} > {alarm.do}")
     click.echo("idle" if now.idle else "busy")
 
 

@@ -24,6 +24,7 @@ from lendsignal.report import (
     bindings,
     coverage,
     delivery,
+    devices,
     funnel,
     installations,
     load,
@@ -51,9 +52,9 @@ def explain(event_or_user: str, config_path: Path, json_: bool) -> None:
 
 @click.group()
 def report() -> None:
-    """Funnel, bindings, installations, coverage, delivery, attribution, spend.
+    """Funnel, bindings, installations, coverage, delivery, delay, reconcile, vintages, attribution, spend.
 
-    Text for people, --json or --csv for programs.
+    Text for people, --json or --csv for programs, --chart and --html for those who look.
     """
 
 
@@ -104,6 +105,20 @@ def installations_(config_path: Path, json_: bool, csv_: bool) -> None:
     """
     with load(_folder(config_path), ids=True) as tables:
         show(installations(tables), json_=json_, csv_=csv_)
+
+
+@report.command("devices")
+@click.option("--top", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Rows at most.")
+@configured
+@as_json
+@as_tables
+def devices_(top: int, config_path: Path, json_: bool, csv_: bool) -> None:
+    """Phones with the most users, rings of users, and how the loans on them do.
+
+    Example: lendsignal report devices --top 20
+    """
+    with load(_folder(config_path)) as tables:
+        show(devices(tables, top=top), json_=json_, csv_=csv_)
 
 
 @report.command("delivery")

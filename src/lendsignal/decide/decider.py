@@ -13,6 +13,7 @@ from lendsignal.errors import DataError, LogError
 from lendsignal.log import Decided, Fact, Log
 from lendsignal.model import Event, EventType, person_key
 from lendsignal.plan import (
+    LIKELY,
     Decision,
     Planned,
     Policy,
@@ -276,14 +277,15 @@ def _policy_changed(version: str, end: int, clock: Clock) -> Event:
 
 
 def pen_expired(due_us: int, conversion: str, person: str) -> Event:
-    """The event by which a conversion's time in the holding pen ends."""
+    """The event by which a conversion's time in the holding pen ends, or an application's wait."""
+    likely = conversion.startswith(LIKELY)
     brand, _, user_id = person.partition(":")
     due = from_us(due_us)
     return Event(
-        type=EventType.PEN_EXPIRED,
+        type=EventType.DECISION_DUE if likely else EventType.PEN_EXPIRED,
         brand=brand,
         user_id=user_id,
-        event_id=f"pen-{conversion}",
+        event_id=f"likely-{conversion.removeprefix(LIKELY)}" if likely else f"pen-{conversion}",
         occurred_at=due,
         received_at=due,
         actor="system",

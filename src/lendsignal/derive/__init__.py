@@ -21,7 +21,15 @@ from lendsignal.derive.likely import (
     decided,
     fallen_due,
 )
-from lendsignal.derive.person import Others, made_certain, others_of, with_user, within_person, without_user
+from lendsignal.derive.person import (
+    Others,
+    made_certain,
+    others_of,
+    users_of,
+    with_user,
+    within_person,
+    without_user,
+)
 from lendsignal.derive.settings import DeriveSettings, ProxySettings, TierSettings
 from lendsignal.derive.tiers import (
     TIER_OF,
@@ -79,6 +87,7 @@ __all__ = [
     "rules_of",
     "seed_of",
     "sign_of",
+    "users_of",
     "with_table",
     "with_user",
     "within_person",

@@ -1,7 +1,7 @@
 """`likely_credit`: an application that will very likely be granted, told of while its review still lasts.
 
-At the application it is known how likely it is. Where that is enough it waits, `after` so long, for a grant or
-a denial; when neither has come by then, it is a conversion, and a predicted one.
+At the application it is known how likely it is. Where that is enough it waits, `after` so long, for a grant
+or a denial; when neither has come by then, it is a conversion, and a predicted one.
 """
 
 from datetime import timedelta

@@ -40,6 +40,11 @@ def without_user(person: Ledger, user: str) -> Ledger:
     return person if kept == person.fired else replace(person, fired=kept)
 
 
+def users_of(person: Ledger) -> list[str]:
+    """The users of a person as far as they matter to firsts, as `brand:user_id`."""
+    return sorted({mark.partition("\t")[0] for mark in person.fired})
+
+
 def others_of(person: Ledger, user: str, *, across: bool) -> Others:
     """What the person's other users tell of firsts: those of the user's own brand, or `across` brands.
 

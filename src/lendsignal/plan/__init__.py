@@ -1,6 +1,15 @@
 """Which conversion goes where."""
 
-from lendsignal.plan.decide import Decision, Timer, Verdict, decide, is_not_routed, people_of, reopened
+from lendsignal.plan.decide import (
+    LIKELY,
+    Decision,
+    Timer,
+    Verdict,
+    decide,
+    is_not_routed,
+    people_of,
+    reopened,
+)
 from lendsignal.plan.live import ALWAYS, NEVER, Live, live_of, wrong_moments
 from lendsignal.plan.phones import phones_asked, phones_shown
 from lendsignal.plan.policy import (
@@ -36,6 +45,7 @@ from lendsignal.plan.value import value_of
 
 __all__ = [
     "ALWAYS",
+    "LIKELY",
     "NEVER",
     "RECORDS_PER_EVENT",
     "Decision",

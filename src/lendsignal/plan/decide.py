@@ -14,12 +14,20 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lendsignal.derive import (
+    OF_LIKELY,
+    DerivePolicy,
     Expression,
     Facts,
+    Ledger,
     Others,
+    Undecided,
+    begun,
+    decided,
     derive,
+    fallen_due,
     is_tier,
     made_certain,
+    origin_of,
     others_of,
     with_user,
     within_person,
@@ -30,6 +38,7 @@ from lendsignal.model import (
     Consent,
     Conversion,
     Event,
+    EventType,
     SkipReason,
     is_touch,
     key_of,
@@ -69,6 +78,9 @@ class Verdict(StrEnum):
     OUTDATED = "outdated"
     FAILED = "failed"
 
+
+LIKELY = "likely:"
+"""How the name of a timer begins that ends an application's wait; others end a time in the pen."""
 
 TAKEN = Verdict.TAKEN
 """Looked up once: a member of an enumeration is found by a call."""
@@ -134,6 +146,10 @@ def decide(
         state, expired = _expired(state, at, policy, now)
         found += expired
     ledger, conversions = derive(state.ledger, event, policy.rules, (at, now), state.touches)
+    waits: Undecided | None = None
+    if event.type in OF_LIKELY and (policy.derive.likely is not None or ledger.undecided):
+        ledger, waits, early = _awaited(ledger, event, policy.derive, (at, now))
+        conversions = early or conversions
     if ledger is not state.ledger:
         state = replace(state, ledger=ledger)
     if policy.test_rule is not None and not state.test and _is_test(state, event, policy.test_rule, at):
@@ -146,10 +162,29 @@ def decide(
     if conversions:
         state, fresh, timers = _planned(state, weighed, conversions, event.test, policy, shared, now)
         found += fresh
+    if waits is not None:
+        timers = [*timers, Timer(waits.due_us, f"{LIKELY}{waits.conversion.id}")]
     if not found and not state.opened:
         return Decision(state, TAKEN, (), tuple(timers), changed)
     records = tuple(enumerate(found, record_id(sequence, 0)))
     return Decision(_opened(state, records, policy, now), TAKEN, records, tuple(timers), changed)
+
+
+def _awaited(
+    ledger: Ledger, event: Event, policy: DerivePolicy, moments: tuple[int, int]
+) -> tuple[Ledger, Undecided | None, list[Conversion]]:
+    """What an application, its decision, or the end of its wait changes for `likely_credit`."""
+    match event.type:
+        case EventType.APPLIED if policy.likely is not None:
+            origin = origin_of(event, policy, moments)
+            return (*begun(ledger, event, policy.likely, policy.portfolio, origin), [])
+        case EventType.CREDIT_GRANTED | EventType.CREDIT_DENIED:
+            return decided(ledger, event), None, []
+        case EventType.DECISION_DUE:
+            ledger, early = fallen_due(ledger, moments[0])
+            return ledger, None, early
+        case _:
+            return ledger, None, []
 
 
 def reopened(state: UserState, event: Event) -> Sequence[int]:

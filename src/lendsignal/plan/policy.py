@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from lendsignal.derive import (
     BUILT_IN,
+    LIKELY_CREDIT,
     CutTable,
     DerivePolicy,
     Expression,
@@ -278,4 +279,5 @@ def _same_money(one: str, other: str) -> bool:
 
 def known_conversions(derive: DerivePolicy) -> list[str]:
     """Every conversion a route may name, tiers and the lender's own included."""
-    return [*BUILT_IN, *derive.tiers.names(), *derive.custom]
+    predicted = [] if derive.likely is None else [LIKELY_CREDIT]
+    return [*BUILT_IN, *predicted, *derive.tiers.names(), *derive.custom]

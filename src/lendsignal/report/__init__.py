@@ -6,6 +6,7 @@ from lendsignal.report.bindings import Bindings, bindings
 from lendsignal.report.coverage import Coverage, Known, Reach, coverage
 from lendsignal.report.delay import Delay, delay
 from lendsignal.report.delivery import DeliveryReport, delivery
+from lendsignal.report.devices import Devices, devices
 from lendsignal.report.explain import Render, explain
 from lendsignal.report.funnel import Funnel, funnel
 from lendsignal.report.layout import Column, Report, Table
@@ -24,6 +25,7 @@ __all__ = [
     "Coverage",
     "Delay",
     "DeliveryReport",
+    "Devices",
     "Explanation",
     "Funnel",
     "InstallationsReport",
@@ -45,6 +47,7 @@ __all__ = [
     "coverage",
     "delay",
     "delivery",
+    "devices",
     "explain",
     "funnel",
     "installations",

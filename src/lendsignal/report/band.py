@@ -1,12 +1,16 @@
 """What may be expected of a count at a time of day and of the week, learned from the weeks before.
 
-An hour is expected to bring level × weekday × hour: the level is the median of the last seven days, freed of
-their weekdays; a weekday's factor is the median of its days against all; an hour's share is its part of
-ordinary days. How far counts stray beyond chance (the dispersion of a negative binomial law: variance =
-mean + dispersion × mean²) is measured by what the same rule would have expected of each past day, without
-the worst twentieth, so that an outage of a day or two neither moves the band nor widens it much.
+A quarter of an hour is expected to bring level × weekday × quarter: the level is the median of the last
+seven days, freed of their weekdays; a weekday's factor is the median of its days against all; a quarter's
+share is its part of ordinary days.
 
-All of it is arithmetic on counts by local day and hour; nothing here reads a clock.
+How far counts stray beyond chance (the dispersion of a negative binomial law: variance = mean + dispersion ×
+mean²) is measured by what the same rule would have expected of each past day, without the worst twentieth of
+the days, so that an outage of a day or two neither moves the band nor widens it much. Of hours it is measured
+by the hour and by the quarter, and the wider counts: a nightly batch that comes now before and now after the
+quarter has nothing wrong with it.
+
+All of it is arithmetic on counts by local day and quarter of an hour; nothing here reads a clock.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +32,7 @@ MOST_DAYS = 56
 LEVEL_DAYS = 7
 
 KEPT = 0.95
-"""Of the residuals, those that count; the worst are left out."""
+"""Of the days, those that count for the dispersion; the worst are left out."""
 
 TRIMMED = 1.32
 """What leaving out the worst twentieth takes from a normal variance: 1 / 0.759."""
@@ -38,12 +42,18 @@ LEAST_DISPERSION = 0.01
 
 TERM_OF_NOTE = 1e-18
 
+QUARTERS = 96
+"""Quarters of an hour in a day: what comes at a fixed minute every night is not smeared over an hour."""
+
+WEEKDAY_FROM = 5.0
+"""Deliveries or events a day from which a weekday without any is one on which nothing is expected."""
+
 Days = Mapping[date, Sequence[int]]
-"""Local day → its 24 counts by the hour."""
+"""Local day → its counts by the quarter of an hour."""
 
 
 class Band(Struct, frozen=True, kw_only=True):
-    """What is expected of a count. `hours` are shares of a day; `weekdays` are factors from Monday on.
+    """What is expected of a count. `quarters` are shares of a day; `weekdays` are factors from Monday on.
 
     `by_hour` and `by_day` are the dispersions of counts of an hour and of a day.
     """
@@ -51,13 +61,13 @@ class Band(Struct, frozen=True, kw_only=True):
     days: int
     level: float
     weekdays: tuple[float, ...]
-    hours: tuple[float, ...]
+    quarters: tuple[float, ...]
     by_hour: float
     by_day: float
 
-    def expected(self, day: date, hour: int) -> float:
-        """Of that local hour."""
-        return self.level * self.weekdays[day.weekday()] * self.hours[hour]
+    def expected(self, day: date, quarter: int) -> float:
+        """Of that quarter of an hour, by the clock of that day."""
+        return self.level * self.weekdays[day.weekday()] * self.quarters[quarter]
 
 
 def band(days: Days, today: date) -> Band | None:
@@ -72,39 +82,48 @@ def band(days: Days, today: date) -> Band | None:
     length = (today - first).days
     if length < FEWEST_DAYS:
         return None
-    silent = (0,) * 24
+    silent = (0,) * QUARTERS
     span = [first + timedelta(days=n) for n in range(length)]
     counts = [days.get(day, silent) for day in span]
     totals = [sum(one) for one in counts]
     weekdays = _weekdays(span, totals)
-    plain = [total / weekdays[day.weekday()] for day, total in zip(span, totals, strict=True)]
-    hours = _hours(counts, plain)
-    levels = [median(plain[max(0, n - LEVEL_DAYS) : n]) if n else 0.0 for n in range(length + 1)]
-    by_hour, by_day = [], []
+    factors = [weekdays[day.weekday()] for day in span]
+    # What comes on a weekday without any expected says nothing of the level.
+    plain = [total / by if by else 0.0 for total, by in zip(totals, factors, strict=True)]
+    quarters = _quarters(counts, plain)
+    levels = [
+        _level(plain[max(0, n - LEVEL_DAYS) : n], factors[max(0, n - LEVEL_DAYS) : n])
+        for n in range(length + 1)
+    ]
+    by_quarter, by_hour, by_day = [], [], []
     for n in range(LEVEL_DAYS, length):
-        expected = levels[n] * weekdays[span[n].weekday()]
-        by_day.append((expected, totals[n]))
-        by_hour += [(expected * share, seen) for share, seen in zip(hours, counts[n], strict=True)]
+        means = [levels[n] * factors[n] * share for share in quarters]
+        by_quarter.append(list(zip(means, counts[n], strict=True)))
+        by_hour.append(list(zip(_hours(means), _hours(counts[n]), strict=True)))
+        by_day.append([(levels[n] * factors[n], totals[n])])
     return Band(
         days=length,
         level=levels[length],
         weekdays=weekdays,
-        hours=hours,
-        by_hour=dispersion(by_hour),
+        quarters=quarters,
+        by_hour=max(dispersion(by_hour), dispersion(by_quarter)),
         by_day=dispersion(by_day),
     )
 
 
-def dispersion(found: Sequence[tuple[float, int]]) -> float:
-    """By moments, of pairs (expected, seen): Σ((seen − expected)² − expected) / Σ expected²."""
-    pairs = [(mean, (seen - mean) ** 2) for mean, seen in found if mean > 0]
-    pairs.sort(key=lambda one: one[1] / (one[0] + 0.1 * one[0] ** 2))
-    kept = pairs[: max(1, int(len(pairs) * KEPT))]
-    squares = sum(mean**2 for mean, _ in kept)
-    if not squares:
+def dispersion(days: Sequence[Sequence[tuple[float, float]]]) -> float:
+    """By moments, of each day's pairs (expected, seen): Σ((seen − expected)² − expected) / Σ expected²."""
+    found = [
+        (sum((seen - mean) ** 2 for mean, seen in day), sum(mean for mean, _ in day), squares)
+        for day in days
+        if (squares := sum(mean**2 for mean, _ in day)) > 0
+    ]
+    found.sort(key=lambda one: (one[0] - one[1]) / one[2])
+    kept = found[: max(1, int(len(found) * KEPT))]
+    if not kept:
         return LEAST_DISPERSION
-    beyond = sum(TRIMMED * square - mean for mean, square in kept)
-    return max(LEAST_DISPERSION, beyond / squares)
+    beyond = sum(TRIMMED * residual - mean for residual, mean, _ in kept)
+    return max(LEAST_DISPERSION, beyond / sum(squares for *_, squares in kept))
 
 
 def at_most(seen: int, mean: float, spread: float) -> float:
@@ -165,6 +184,15 @@ def _first(low: int, high: int, true: Callable[[int], bool]) -> int:
     return low
 
 
+def _hours(quarters: Sequence[float]) -> list[float]:
+    return [sum(quarters[n : n + 4]) for n in range(0, len(quarters), 4)]
+
+
+def _level(plain: Sequence[float], factors: Sequence[float]) -> float:
+    """The median of the days on which something is expected."""
+    return median([one for one, factor in zip(plain, factors, strict=True) if factor] or [0.0])
+
+
 def _weekdays(span: Sequence[date], totals: Sequence[int]) -> tuple[float, ...]:
     if len(span) < WEEKDAY_DAYS:
         return (1.0,) * 7
@@ -173,17 +201,18 @@ def _weekdays(span: Sequence[date], totals: Sequence[int]) -> tuple[float, ...]:
         found[day.weekday()].append(total)
     medians = [median(one) for one in found]
     mean = sum(medians) / 7
-    # A weekday on which nothing comes is not known to be nothing: thin counts say nothing of weekdays.
-    return tuple(one / mean if one else 1.0 for one in medians) if mean else (1.0,) * 7
+    if mean < WEEKDAY_FROM:  # thin counts say nothing of weekdays
+        return (1.0,) * 7
+    return tuple(one / mean for one in medians)
 
 
-def _hours(counts: Sequence[Sequence[int]], plain: Sequence[float]) -> tuple[float, ...]:
+def _quarters(counts: Sequence[Sequence[int]], plain: Sequence[float]) -> tuple[float, ...]:
     """Shares of ordinary days: from half to twice the median."""
-    usual = median(plain)
+    usual = median([one for one in plain if one] or [0.0])
     ordinary = [one for one, total in zip(counts, plain, strict=True) if usual / 2 <= total <= usual * 2]
-    sums = [sum(one[hour] for one in ordinary) for hour in range(24)]
+    sums = [sum(one[quarter] for one in ordinary) for quarter in range(QUARTERS)]
     whole = sum(sums)
-    return tuple(one / whole for one in sums) if whole else (1 / 24,) * 24
+    return tuple(one / whole for one in sums) if whole else (1 / QUARTERS,) * QUARTERS
 
 
 def _log_chance(k: int, mean: float, spread: float) -> float:

@@ -23,6 +23,9 @@ INK = "currentColor"
 WIDE, NARROW = 760, 360
 """Widths in pixels: of a page, and of a phone."""
 
+MARGIN = 10
+"""Around every chart, in pixels."""
+
 SIZE = 13
 """Of text, in pixels."""
 
@@ -114,13 +117,14 @@ def svg(chart: Chart, width: int = WIDE, *, alone: bool = True) -> str:
     """The chart as one SVG element; `alone` makes it a file of its own, on white."""
     drawing = drawn(chart, width)
     name = escape(drawing.title, quote=True)
+    across, down = drawing.width + 2 * MARGIN, drawing.height + 2 * MARGIN
     head = (
-        f'<svg viewBox="0 0 {_n(drawing.width)} {_n(drawing.height)}" width="{_n(drawing.width)}"'
+        f'<svg viewBox="{-MARGIN} {-MARGIN} {_n(across)} {_n(down)}" width="{_n(across)}"'
         f' role="img" aria-label="{name}" font-family="system-ui, sans-serif"'
     )
     if alone:
-        head = f'{head} height="{_n(drawing.height)}" xmlns="http://www.w3.org/2000/svg" color="#1b2430"'
-    ground = '<rect width="100%" height="100%" fill="#ffffff"/>' if alone else ""
+        head = f'{head} height="{_n(down)}" xmlns="http://www.w3.org/2000/svg" color="#1b2430"'
+    ground = f'<rect x="{-MARGIN}" y="{-MARGIN}" width="100%" height="100%" fill="#ffffff"/>' if alone else ""
     return f"{head}>{ground}{''.join(map(_element, drawing.shapes))}</svg>"
 
 
@@ -135,21 +139,24 @@ def png(chart: Chart, width: int = WIDE) -> bytes:
         ) from None
     drawing = drawn(chart, width)
     dots = 100
-    figure = Figure(figsize=(drawing.width / dots, drawing.height / dots), dpi=2 * dots)
+    across, down = drawing.width + 2 * MARGIN, drawing.height + 2 * MARGIN
+    figure = Figure(figsize=(across / dots, down / dots), dpi=2 * dots)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(0, drawing.width)
-    axes.set_ylim(drawing.height, 0)
+    axes.set_xlim(-MARGIN, drawing.width + MARGIN)
+    axes.set_ylim(drawing.height + MARGIN, -MARGIN)
     axes.set_axis_off()
-    for shape in drawing.shapes:
+    for place, shape in enumerate(drawing.shapes):
         match shape:
             case Box():
-                axes.add_patch(
-                    Rectangle((shape.x, shape.y), shape.width, shape.height, color=shape.colour, lw=0)
-                )
+                size = shape.width, shape.height
+                axes.add_patch(Rectangle((shape.x, shape.y), *size, color=shape.colour, lw=0, zorder=place))
             case Stroke():
-                across, down = zip(*shape.points, strict=True)
                 axes.plot(
-                    across, down, color=_ink(shape.colour), lw=shape.width * 72 / dots, alpha=shape.opacity
+                    *zip(*shape.points, strict=True),
+                    color=_ink(shape.colour),
+                    lw=shape.width * 72 / dots,
+                    alpha=shape.opacity,
+                    zorder=place,
                 )
             case Words():
                 axes.text(
@@ -161,6 +168,7 @@ def png(chart: Chart, width: int = WIDE) -> bytes:
                     color=_ink(shape.colour),
                     fontsize=shape.size * 72 / dots,
                     fontweight="bold" if shape.bold else "normal",
+                    zorder=place,
                 )
     out = BytesIO()
     figure.savefig(out, format="png", facecolor="white")
@@ -172,7 +180,7 @@ def drawn(chart: Chart, width: int = WIDE) -> Drawing:
     scale = _scale(chart.unit, _values(chart))
     shapes: list[Shape] = []
     y = 0.0
-    for line in _wrapped(chart.title, width, SIZE * 1.15):
+    for line in _wrapped(chart.title, width, SIZE * 1.3):  # bold letters are wider
         y += SIZE * 1.5
         shapes.append(Words(0, y, line, bold=True, size=SIZE * 1.15))
     legend, y = _legend(chart, width, y + 8)
@@ -215,7 +223,7 @@ def _short(value: float) -> str:
         return f"{value / 1e6:,.1f} M"
     if size >= 100 or value == round(value):
         return f"{value:,.0f}"
-    return f"{value:.1f}" if size >= 10 else f"{value:.2g}"
+    return f"{value:.1f}" if size >= 1 else f"{value:.2g}"
 
 
 def _values(chart: Chart) -> list[float]:
@@ -238,8 +246,8 @@ def _stacks(chart: Bars) -> list[list[float]]:
 
 def _ticks(low: float, high: float, room: float) -> list[float]:
     """Round numbers from 0 or below to `high` or beyond, about one each 80 pixels."""
-    span = max(high - low, 1e-9)
-    rough = span / max(2, floor(room / 80))
+    high = high if high > low else low + 1.0
+    rough = (high - low) / max(2, floor(room / 80))
     tens = 10.0 ** floor(log10(rough))
     step = next(tens * one for one in (1, 2, 5, 10) if tens * one >= rough * 0.999)
     return [step * n for n in range(floor(low / step + 1e-9), ceil(high / step - 1e-9) + 1)]
@@ -265,9 +273,9 @@ def _colours(chart: Chart) -> list[str]:
 
 def _bars(chart: Bars, scale: _Scale, width: int, top: float) -> tuple[list[Shape], float]:
     above = width < 500  # on a phone labels stand above their bars, which need the width
-    room = 0.0 if above else min(max(map(_length, chart.labels)) + 10, width * 0.36)
+    room = 0.0 if above else min(max(map(_length, chart.labels)) + 10, width * 0.42)
     values = [value / scale.by for value in _values(chart)]
-    left, right = room, width - 62.0
+    left, right = room, width - 62.0  # the longest number stands behind the longest bar
     ticks = _ticks(min(0.0, *values), max(values, default=1.0), right - left)
 
     def place(value: float) -> float:

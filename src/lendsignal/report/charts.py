@@ -100,6 +100,7 @@ def _stages(table: Table, keys: Sequence[str], stages: Sequence[str], title: str
     means: dict[str, dict[str, float]] = defaultdict(dict)
     for one in table.records():
         means[_label(one, keys)][str(one["stage"])] = _number(one["mean"]) or 0.0
+    stages = [stage for stage in stages if any(one.get(stage) for one in means.values())]
     longest = sorted(means, key=lambda name: -means[name].get("whole", 0.0))[:MOST]
     return Bars(
         title=title,

@@ -95,11 +95,13 @@ def coverage(
     left out. An id counts where it names somebody: neither all zeros nor unusable. `unasked` tells by app
     whether a user who was never asked counts as consenting; `True` where an app is not named.
     """
-    youngest = log.read(log.end() - 1, 1)
-    as_of = youngest[0].event.received_at if youngest else None
     # Only the events of touches have the word; whatever else has it is looked at and passed over.
-    touches = (fact.event for fact in log.scan(b"device"))
-    latest = {} if as_of is None else _latest(touches, as_of - timedelta(days=days))
+    last, youngest = _latest(fact.event for fact in log.scan(b"device"))
+    # Events do not always arrive in their order: an import brings the past.
+    arrived = [fact.event.received_at for fact in log.read(log.end() - 1, 1)]
+    as_of = max([*arrived, *youngest], default=None)
+    since = None if as_of is None else as_of - timedelta(days=days)
+    latest = {user: one for user, one in last.items() if since is not None and one.at[0] >= since}
     states = {state.key: state for state in _states(log, latest) if not state.test}
     seen = [one for one in latest.values() if one.user in states]
     in_use = [kind for kind in KINDS if any(_is_about(kind, one) for one in seen)]
@@ -127,11 +129,15 @@ def coverage(
     )
 
 
-def _latest(events: Iterable[Event], since: datetime) -> Mapping[str, _Seen]:
+def _latest(events: Iterable[Event]) -> tuple[Mapping[str, _Seen], list[datetime]]:
+    """Each user's latest touch, and when the last touch of all arrived, where there is any."""
     found: dict[str, _Seen] = {}
+    arrived: list[datetime] = []
     for event in events:
-        if event.occurred_at < since or not is_touch(event) or event.device is None:
+        if not is_touch(event) or event.device is None:
             continue
+        if not arrived or event.received_at > arrived[0]:
+            arrived = [event.received_at]
         user, at = person_key(event), (event.occurred_at, event.event_id)
         before = found.get(user)
         if before is not None and before.at > at:
@@ -147,7 +153,7 @@ def _latest(events: Iterable[Event], since: datetime) -> Mapping[str, _Seen]:
             zeros=frozenset(kind for kind in KINDS if getattr(device, kind) == ZERO_ID),
             unusable=frozenset(flag.removeprefix("unusable_") for flag in event.flags),
         )
-    return found
+    return found, arrived
 
 
 def _states(log: Log, users: Iterable[str]) -> Iterator[UserState]:

@@ -31,27 +31,30 @@ select brand, phone, arg_min(app, number) as app, arg_min(id, number) as device,
     count(*) filter (test) as test_users, sum(logins)::bigint as logins
 from showed group by all;
 
-create or replace temp table came_back as
-select user, loan_id, currency, sum(amount) as amount from counted
-where type in ('repaid', 'recovered') and not superseded and not reversed group by all;
+"""
 
+PAID_OUT = """
 create or replace temp table paid_out as
-select split_part(c.user, ':', 1) as brand, c.user, p.phone, c.amount, c.currency, b.amount as came_back,
-    l.loan_id is not null as lost
+select split_part(c.user, ':', 1) as brand, p.phone, c.amount, c.currency, l.loan_id is not null as lost, (
+        select sum(r.amount) from counted r
+        where r.user = c.user and r.loan_id = c.loan_id and coalesce(r.currency, c.currency) = c.currency
+            and r.type in ('repaid', 'recovered') and not r.superseded and not r.reversed
+    ) as came_back
 from counted c left join bound w using (seq)
     left join phone_of p on p.installation = coalesce(w.last_login, w.held)
     left join (
         select distinct user, loan_id from counted where not superseded and not reversed
             and (type = 'defaulted' or (type = 'overdue' and dpd >= $default_dpd))
     ) l on l.user = c.user and l.loan_id = c.loan_id
-    left join came_back b on b.user = c.user and b.loan_id = c.loan_id and b.currency = c.currency
-where c.type = 'disbursed' and not c.superseded and not c.reversed and not c.test;
+where c.type = 'disbursed' and not c.superseded and not c.reversed and not c.test
+"""
 
+SKIPPED = """
 create or replace temp table skipped as
 select split_part(c.user, ':', 1) as brand, p.phone, count(*) as n
 from delivery d join entry e using (id) join conversion c on c.record = coalesce(e.rebinds, e.record)
     left join phone_of p on p.installation = c.installation
-where d.what = 'skipped' and d.reason = 'shared_device' group by all;
+where d.what = 'skipped' and d.reason = 'shared_device' group by all
 """
 
 LOANS = """
@@ -76,9 +79,9 @@ def devices(tables: Tables, *, top: int = TOP) -> Devices:
     A phone is what shares a device id, directly or through an installation seen with two; where none is known
     each installation counts as one. Test users count as users of a phone; their loans do not count.
     """
-    for statement in GATHERED.split(";\n\n"):
-        asks = "$default_dpd" in statement
-        tables.db.execute(statement, {"default_dpd": tables.default_dpd} if asks else None)
+    tables.db.execute(GATHERED)
+    tables.db.execute(PAID_OUT, {"default_dpd": tables.default_dpd})
+    tables.db.execute(SKIPPED)
     enough = tables.shared_device_users
     note = (
         f"From {enough} users on a phone is shared (resolve.shared_device_users). Decisions count by one id"
@@ -133,11 +136,11 @@ def _bands(tables: Tables) -> Table:
             continue
         n, lost = loans.get(band, (0, 0))
         share = n / total if total else None
-        rows.append((band, *phones.get(band, (0, 0)), n, share, *_lost(lost, n), skipped.get(band, 0)))
+        rows.append((band, *phones.get(band, (0, 0)), n, *_lost(lost, n), share, skipped.get(band, 0)))
     return table(
         "Phones by their number of users",
         columns(
-            "users_of_phone phones users loans share_of_loans lost lost_share low high remark skipped",
+            "users_of_phone phones users loans lost lost_share low high remark share_of_loans skipped",
             share_of_loans=SHARE,
             lost_share=SHARE,
             low=SHARE,
@@ -158,14 +161,14 @@ def _lost(lost: int, loans: int) -> tuple[Cell, ...]:
 
 def _money(tables: Tables) -> Table:
     found = tables.rows(
-        f"select {_band('p.users')} as band, coalesce(currency, '(none)') as currency, sum(amount),"
-        " sum(amount) filter (lost), coalesce(sum(came_back) filter (lost), 0), min(coalesce(p.users, 9999999))"
-        " from paid_out l left join phone p using (brand, phone) where amount is not null"
-        " group by 1, 2 order by currency, min(coalesce(p.users, 9999999))"
+        f"select coalesce(currency, '(none)'), {_band('p.users')} as band, sum(amount),"
+        " sum(amount) filter (lost), sum(coalesce(came_back, 0)) filter (lost)"
+        " from paid_out l left join phone p using (brand, phone) where amount is not null group by 1, 2"
     )
+    order = [*BANDS, NO_PHONE]
     rows: list[tuple[Cell, ...]] = [
-        (band, currency, exact(paid), exact(lost), exact(back) if lost is not None else None)
-        for band, currency, paid, lost, back, _ in found
+        (band, currency, exact(paid), exact(lost), exact(back))
+        for currency, band, paid, lost, back in sorted(found, key=lambda row: (row[0], order.index(row[1])))
     ]
     return table(
         "Money by the phones' number of users",
@@ -196,13 +199,13 @@ def _phones(tables: Tables, top: int) -> Table:
     for *what, users, test_users, logins, loans, whole, lost, skipped in found:
         shared = users >= enough if enough else None
         share = loans / whole if whole else None
-        counts = (users, test_users, shared, logins, loans, share)
-        rows.append((*what, *counts, *_lost(lost, loans), skipped))
+        counts = (users, test_users, shared, logins, loans)
+        rows.append((*what, *counts, *_lost(lost, loans), share, skipped))
     return table(
         "Phones with the most users",
         columns(
-            "brand app device users test_users shared logins loans share_of_loans lost lost_share low high"
-            " remark skipped",
+            "brand app device users test_users shared logins loans lost lost_share low high remark"
+            " share_of_loans skipped",
             share_of_loans=SHARE,
             lost_share=SHARE,
             low=SHARE,
@@ -236,12 +239,12 @@ def _rings(tables: Tables, top: int) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for brand, device, phones, users, most, loans, whole, lost in found:
         share = loans / whole if whole else None
-        rows.append((brand, device, phones, users, users / phones, most, loans, share, *_lost(lost, loans)))
+        rows.append((brand, device, phones, users, users / phones, most, loans, *_lost(lost, loans), share))
     return table(
         "Rings: users who share several phones",
         columns(
-            "brand device phones users users_a_phone most_users loans share_of_loans lost lost_share low high"
-            " remark",
+            "brand device phones users users_a_phone most_users loans lost lost_share low high remark"
+            " share_of_loans",
             share_of_loans=SHARE,
             lost_share=SHARE,
             low=SHARE,

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from lendsignal.clock import from_us, to_us
+from lendsignal.derive import users_of
 from lendsignal.destination.spec import Request
 from lendsignal.log import EVERY, DataFolder, Deliveries, Fact, Log, Open, Receipt, Stage
 from lendsignal.log.sqlite import row
@@ -36,6 +37,7 @@ from lendsignal.plan import (
     Verdict,
     Withdrawn,
     delivery_id,
+    person_state_key,
     record_id,
 )
 from lendsignal.plan.records import RECORDS_PER_EVENT
@@ -201,6 +203,8 @@ class _Story:
         )
         self._key = f"{brand}:{user_id}"
         self._state = log.state(self._key) or UserState(self._key)
+        person = self._state.person
+        self._person = None if person is None else log.state(person_state_key(person))
 
     def facts(self) -> UserFacts:
         """What is remembered of the user."""
@@ -216,6 +220,12 @@ class _Story:
             waiting=len(state.pen),
             may_be_sent_to_ad_platforms=None if state.consent is None else state.consent.ad_user_data,
             test=state.test,
+            person=state.person,
+            others=tuple(
+                user
+                for user in ([] if self._person is None else users_of(self._person.ledger))
+                if user != self._key
+            ),
         )
 
     def timeline(self) -> tuple[Moment, ...]:

@@ -68,7 +68,7 @@ select c.seq, c.user, c.loan_id, c.step, c.amount, c.currency, c.fee, {part} as 
     case when c.step = 'registered' then 'first'
         when coalesce(c.loan_number, n.loan_number) = 1 then 'first'
         when coalesce(c.loan_number, n.loan_number) > 1 then 'repeat'
-        when not o.whole then 'unknown'
+        when not o.whole and not $whole then 'unknown'
         when o.loan_us < c.at_us and o.loan_id is distinct from c.loan_id then 'repeat'
         else 'first' end as loans
 from happened c
@@ -95,7 +95,10 @@ def funnel(tables: Tables, *, by: Slice | None = None, binding: Rule = "last_log
     payments are left out and counted in the notes.
     """
     part = "''" if by is None else SLICE_OF[by].format(i="i", o="o")
-    tables.db.execute(STEPS.format(part=part, rule=binding), {"default_dpd": tables.default_dpd})
+    tables.db.execute(
+        STEPS.format(part=part, rule=binding),
+        {"default_dpd": tables.default_dpd, "whole": tables.history_is_whole},
+    )
     return Funnel(
         title="Funnel" if by is None else f"Funnel by {by.replace('_', ' ')}, {binding.replace('_', ' ')}",
         as_of=tables.as_of,

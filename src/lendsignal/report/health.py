@@ -1,9 +1,9 @@
 """Whether the service does what it is for: volume against its band, silence, delay, and whatever stopped.
 
 `volume` judges one count; `alarms` turns everything that is known into alarms, most urgent first. A count
-alarms only where it is both rarer than `CHANCE` and worth a person's time (less than half, or more than twice
-what is expected); where the expected count is so small that nothing at all would not be rare, it is thin:
-that is said, and never an alarm.
+alarms only where it is both rarer than `CHANCE` and worth a person's time: less than half, or more than three
+times what is expected. Where so little is expected that nothing at all would not be rare, it is thin: that
+is said, and never an alarm. Only whole quarters of an hour are judged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,21 +14,25 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from lendsignal.clock import from_us
-from lendsignal.report.band import Band, at_least, at_most, band, edges, none_at_all
+from lendsignal.report.band import QUARTERS, Band, at_least, at_most, band, edges, none_at_all
 from lendsignal.report.layout import SECONDS, Cell, Report, Table, columns, table
 
 SLOT_US = 900_000_000
 """Counts are kept by the quarter of an hour: no time zone's hour begins within one."""
 
 DAY_US = 86_400_000_000
+WEEK_US = 7 * DAY_US
+"""How far back silence is followed."""
+
 HOUR_SLOTS = 4
 DAY_SLOTS = 96
 
 CHANCE = 1e-6
 """How rare a count must be to alarm: a series has 96 quarters of an hour a day, and there are dozens."""
 
-LITTLE, MUCH = 0.5, 2.0
-"""Shares of what is expected between which nobody is woken, however sure the arithmetic is."""
+LITTLE, MUCH = 0.5, 3.0
+"""Shares of what is expected between which nobody is woken, however sure the arithmetic is. The upper one is
+that of the brake on volume: a backlog on a Monday morning doubles an hour and is no trouble."""
 
 HIGH_FROM = 30
 """A count below this is never too high."""
@@ -100,7 +104,7 @@ class Volume(Struct, frozen=True, kw_only=True):
     """How one series stands. Expected counts are `None` while too few days are known.
 
     `low` and `high` are the band of the last full hour; `quiet_us` is how long nothing came, to the quarter
-    of an hour.
+    of an hour, and a week at most.
     """
 
     series: Series
@@ -212,13 +216,13 @@ class Health(Report, frozen=True, kw_only=True):
 
 
 def by_day(slots: Mapping[int, int], timezone: str) -> dict[date, list[int]]:
-    """Counts by local day and hour of the clock: an hour that is repeated is counted twice over."""
+    """Counts by local day and quarter of the clock's hours: an hour that is repeated counts twice over."""
     zone = ZoneInfo(timezone)
     found: dict[date, list[int]] = {}
     places: dict[int, tuple[date, int]] = {}
     for slot, n in slots.items():
-        day, hour = _local(slot, zone, places)
-        found.setdefault(day, [0] * 24)[hour] += n
+        day, quarter = _local(slot, zone, places)
+        found.setdefault(day, [0] * QUARTERS)[quarter] += n
     return found
 
 
@@ -228,32 +232,30 @@ def learnt(series: Series, now_us: int) -> Band | None:
     Of a series that fell silent, the days before it did: it is not forgotten that there was something.
     """
     days = by_day(series.slots, series.timezone)
+    days.pop(min(days, default=date.min), None)  # counting began, or is remembered, from its middle on
     today = from_us(now_us).astimezone(ZoneInfo(series.timezone)).date()
     return band(days, min(today, max((day for day, counts in days.items() if any(counts)), default=today)))
 
 
 def volume(series: Series, known: Band | None, now_us: int) -> Volume:
     """How a series stands at a moment beside what is expected of it."""
-    slot, into = divmod(now_us, SLOT_US)
+    slot = now_us // SLOT_US
     slots = series.slots
     hour = sum(slots.get(slot - n, 0) for n in range(1, HOUR_SLOTS + 1))
     day = sum(slots.get(slot - n, 0) for n in range(1, DAY_SLOTS + 1))
-    last = max((one for one, n in slots.items() if n and one <= slot), default=None)
-    quiet_us = 0 if last is None or last == slot else now_us - (last + 1) * SLOT_US
+    last = max((one for one, n in slots.items() if n), default=None)
+    quiet_us = WEEK_US if last is None else max(0, min(now_us - (last + 1) * SLOT_US, WEEK_US))
     if known is None:
         return Volume(series=series, verdict="young", hour=hour, day=day, quiet_us=quiet_us)
     zone = ZoneInfo(series.timezone)
     places: dict[int, tuple[date, int]] = {}
 
     def expected(first: int, behind: int) -> float:
-        return sum(known.expected(*_local(one, zone, places)) for one in range(first, behind)) / HOUR_SLOTS
+        return sum(known.expected(*_local(one, zone, places)) for one in range(first, behind))
 
     expected_hour, expected_day = expected(slot - HOUR_SLOTS, slot), expected(slot - DAY_SLOTS, slot)
     low, high = edges(expected_hour, known.by_hour, BAND_CHANCE)
-    quiet_slots = min(quiet_us // SLOT_US, 7 * DAY_SLOTS) if quiet_us else 0
-    missed = (
-        expected(slot - quiet_slots, slot) + into / SLOT_US * expected(slot, slot + 1) if quiet_us else 0.0
-    )
+    missed = expected(slot - quiet_us // SLOT_US, slot)
     spans = [
         (hour, expected_hour, known.by_hour, HOUR_SLOTS),
         (day, expected_day, known.by_day, DAY_SLOTS),
@@ -321,7 +323,7 @@ def health(facts: Facts, delay_limit: timedelta = timedelta(hours=3)) -> Health:
             ),
             [_row(one) for one in facts.volumes],
             "hour: the last full hour, day: the last 24 hours, to the quarter of an hour."
-            "\nexpected: by hour and weekday of the app's time zone, from up to eight weeks; low to high: of"
+            "\nexpected: by time and weekday of the app's time zone, from up to eight weeks; low to high: of"
             "\na thousand ordinary hours one lies below it, and one above. quiet: since the last one."
             "\nyoung: fewer than 14 days are known. thin: so few that even none in a day would not be rare.",
         ),
@@ -347,7 +349,7 @@ def _local(slot: int, zone: ZoneInfo, places: dict[int, tuple[date, int]]) -> tu
     found = places.get(slot)
     if found is None:
         at = datetime.fromtimestamp(slot * SLOT_US / 1_000_000, UTC).astimezone(zone)
-        found = places[slot] = (at.date(), at.hour)
+        found = places[slot] = (at.date(), at.hour * 4 + at.minute // 15)
     return found
 
 
@@ -387,9 +389,9 @@ def _volume_alarms(facts: Facts) -> list[Alarm]:
 
 
 def _all_silent(ones: Sequence[Volume]) -> bool:
-    """Whether everything that could be missed is."""
-    judged = [one for one in ones if one.verdict not in ("young", "thin")]
-    return bool(judged) and all(one.verdict == "silent" for one in judged)
+    """Whether one of them is missed, and nothing of any other came since it fell silent."""
+    missed = [one.quiet_us for one in ones if one.verdict == "silent"]
+    return bool(missed) and all(one.quiet_us >= min(missed) for one in ones)
 
 
 def _silent_whole(what: str, scope: str, ones: Sequence[Volume]) -> Alarm:

@@ -40,7 +40,7 @@ def read_ledger(
     """
     names = {field: (columns or {}).get(field, field) for field in FIELDS}
     given = iter(lines)
-    head = next(given, "").removeprefix("﻿")
+    head = next(given, "").removeprefix("\ufeff")
     delimiter = max(",;\t", key=head.count)
     reader = csv.reader([head], delimiter=delimiter)
     header = [cell.strip() for cell in next(reader, [])]

@@ -125,7 +125,7 @@ class Life(Struct, frozen=True, kw_only=True):
 
 
 class UserFacts(Struct, frozen=True, kw_only=True):
-    """What is remembered of a user now."""
+    """What is remembered of a user now. `others` are the person's other users that matter to firsts."""
 
     user: str
     logins: int
@@ -136,6 +136,8 @@ class UserFacts(Struct, frozen=True, kw_only=True):
     waiting: int
     may_be_sent_to_ad_platforms: bool | None
     test: bool
+    person: str | None = None
+    others: tuple[str, ...] = ()
 
 
 class Moment(Struct, frozen=True, kw_only=True):
@@ -317,6 +319,9 @@ def _user(user: UserFacts) -> Iterator[str]:
     yield _line("known", f"{user.logins} logins on {user.installations} installations, {user.loans} loans")
     if not user.seen_from_registration:
         yield _line("", "not seen from registration on: a first is certain only by its loan_number")
+    if user.person is not None:
+        also = f", who is {', '.join(user.others)} too" if user.others else ""
+        yield _line("", f"person {user.person}{also}")
     if user.waiting:
         yield _line("", f"{user.waiting} conversions wait for a first login")
     yield _line("", f"consent to ad platforms: {consent}")

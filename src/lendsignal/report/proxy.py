@@ -1,22 +1,22 @@
 """What an early, predicted conversion would be worth: P(grant) of applications that wait, out of the log.
 
-Nothing is sent by it and nothing is kept: it is fitted on the older part of the lender's own history and held
-against the newer part.
+It is fitted on the older part of the lender's own history and held against the newer part; nothing is sent by
+it, and what comes of the model is for the caller.
 """
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from math import log1p
 from statistics import median
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from lendsignal.clock import MICROSECOND, from_us, to_us
 from lendsignal.log import Log
 from lendsignal.model import Event, person_key
 from lendsignal.report.layout import SHARE, Cell, Report, Table, columns, table
 from lendsignal.report.rates import Rate
-from lendsignal.value.likely import Applied, Fitted, Unfit, fit
+from lendsignal.value import LikelyModel, facts_of
+from lendsignal.value.fitting import Applied, Fitted, Unfit, fit
 
 AT_ONCE = 5_000
 TENTHS = 10
@@ -30,13 +30,17 @@ class ProxyReport(Report, frozen=True, kw_only=True):
     reliability: Table
 
 
+class Proxy(Struct, frozen=True):
+    """What is to be read of a model, and the model; `None` where nothing could be fitted."""
+
+    report: ProxyReport
+    model: LikelyModel | None
+
+
 class _Known(Struct):
     """What is known of a user while the log is read."""
 
-    registered_us: int | None = None
-    loans: int = 0
-    denials: int = 0
-    grants: int = 0
+    loans: set[str | None] = field(default_factory=set)
     test: bool = False
 
 
@@ -49,7 +53,7 @@ class _Waiting(Struct):
     granted: bool = False
 
 
-def proxy(log: Log, *, after: timedelta, within: timedelta, precision: float) -> ProxyReport:
+def proxy(log: Log, *, after: timedelta, within: timedelta, precision: float) -> Proxy:
     """How well P(grant) can be told of applications still undecided `after` they came in.
 
     An application counts as granted if it was `within` that time; younger ones are not judged yet. Test users
@@ -74,7 +78,7 @@ def proxy(log: Log, *, after: timedelta, within: timedelta, precision: float) ->
         fitted = fit(rows, precision)
     except Unfit as error:
         empty = columns("figure value")
-        return ProxyReport(
+        nothing = ProxyReport(
             title="Early proxy",
             as_of=as_of,
             usable=False,
@@ -82,12 +86,13 @@ def proxy(log: Log, *, after: timedelta, within: timedelta, precision: float) ->
             reliability=table("Reliability", empty, []),
             notes=(*notes, f"Nothing is fitted: {error}."),
         )
+        return Proxy(nothing, None)
     earlier = [
         (decided - one.at_us - after_us) / 1e6
         for one, _ in _chosen(fitted)
         if one.granted and (decided := gains[id(one)]) is not None
     ]
-    return ProxyReport(
+    found = ProxyReport(
         title="Early proxy",
         as_of=as_of,
         usable=fitted.model.threshold is not None,
@@ -95,6 +100,7 @@ def proxy(log: Log, *, after: timedelta, within: timedelta, precision: float) ->
         reliability=_reliability(fitted),
         notes=notes,
     )
+    return Proxy(found, fitted.model)
 
 
 def _chosen(fitted: Fitted) -> list[tuple[Applied, float]]:
@@ -163,19 +169,19 @@ def _applications(log: Log) -> tuple[list[_Waiting], int]:
         known = users.setdefault(user, _Known())
         known.test = known.test or event.test
         match event.type:
-            case "registered":
-                known.registered_us = at_us
             case "applied":
                 mine = waiting.setdefault(user, {})
-                mine.setdefault(event.application_id or "", _Waiting(at_us, _facts(event, known, at_us)))
+                mine.setdefault(
+                    event.application_id or "", _Waiting(at_us, facts_of(event, len(known.loans)))
+                )
             case "credit_granted" | "credit_denied":
                 granted = event.type == "credit_granted"
-                known.grants += granted
-                known.denials += not granted
                 for one in _meant(event, waiting.get(user, {})):
                     one.decided_us, one.granted = at_us, granted
             case "disbursed":
-                known.loans += 1
+                known.loans.add(event.loan_id)
+            case "disbursement_reversed" | "loan_cancelled":
+                known.loans.discard(event.loan_id)
             case _:
                 pass
     found = [one for user, mine in waiting.items() if not users[user].test for one in mine.values()]
@@ -189,27 +195,6 @@ def _meant(event: Event, mine: Mapping[str, _Waiting]) -> list[_Waiting]:
     if event.application_id is not None:
         found = [one for one in found if one is mine.get(event.application_id)]
     return [max(found, key=lambda one: one.at_us)] if found else []
-
-
-def _facts(event: Event, known: _Known, at_us: int) -> dict[str, str | float]:
-    """What is known of an application when it comes in, and nothing that came later."""
-    facts: dict[str, str | float] = {
-        "loans": log1p(known.loans),
-        "grants": log1p(known.grants),
-        "denials": log1p(known.denials),
-        "app": event.app or event.brand,
-    }
-    if event.product is not None:
-        facts["product"] = event.product
-    if event.amount is not None:
-        facts[f"amount {event.currency or ''}".strip()] = log1p(max(float(event.amount), 0.0))
-    if event.term_days is not None:
-        facts["term_days"] = float(event.term_days)
-    if event.score is not None:
-        facts[f"score {event.score_version or ''}".strip()] = event.score
-    if known.registered_us is not None and known.registered_us <= at_us:
-        facts["registered_for"] = log1p((at_us - known.registered_us) / 3.6e9)
-    return facts
 
 
 def _taken(log: Log) -> Iterator[Event]:

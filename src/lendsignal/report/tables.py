@@ -225,6 +225,8 @@ class Tables:
         """Users on one phone that make it a shared one, by the policy in force; 0: they are not counted."""
         self.platforms: dict[str, str] = {}
         """The platform of each app: android or ios."""
+        self.history_is_whole = False
+        """Whether who has no loan in the log had none, by the policy in force."""
         self.zones: Mapping[str, ZoneInfo] = {}
         """The time zone of each app, in which its days are counted; of one that is not known, UTC."""
         self.unread_records = 0
@@ -333,6 +335,7 @@ def _policy(tables: Tables, log: Log) -> DerivePolicy:
     tables.settle_us = source.resolve.settle // MICROSECOND
     tables.pen_after_us = source.resolve.pen_after // MICROSECOND
     tables.default_dpd = source.derive.default_dpd
+    tables.history_is_whole = source.derive.history == "whole"
     tables.shared_device_users = source.resolve.shared_device_users
     return source.derive
 

@@ -134,7 +134,7 @@ class Watcher:
                 logger.warning("health was not looked at: %s", error)
 
     def turn(self) -> list[Alarm]:
-        """Looks once, keeps what is open, and tells whoever is to be told. Gives the alarms of this moment."""
+        """Looks once, keeps what is open, tells whoever is to be told, and gives the alarms found."""
         now_us = self._clock.now_us()
         with ExitStack() as opened:
             store = opened.enter_context(closing(open_alerts(self._folder.alerts)))
@@ -284,7 +284,7 @@ def _ended(
 
 
 def _waited(log: Log, deliveries: Deliveries, pack: int, delays: Counter[tuple[str, str, int, int]]) -> int:
-    """Looks up how long some of what was accepted had waited, evenly over what is new; gives the last pack."""
+    """Looks up how long a sample of what was accepted had waited; gives the last pack that was read."""
     last = deliveries.last_pack()
     pack = max(pack, last - PACKS)
     accepted = []

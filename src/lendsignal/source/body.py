@@ -1,9 +1,13 @@
 """The bodies of requests: unpacked, and never more in memory than allowed, one by one and together."""
 
+import asyncio
 import zlib
 from collections.abc import Mapping
 
 from lendsignal.source.answers import Receive, Refusal
+
+SECONDS = 60.0
+"""How long a body may take: who dribbles would keep from others what may be held together."""
 
 
 class Held:
@@ -27,8 +31,11 @@ class Held:
 class Body:
     """One request's body. What it holds of `held` is let go when the block ends."""
 
-    def __init__(self, headers: Mapping[bytes, bytes], limit: int, held: Held) -> None:
+    def __init__(
+        self, headers: Mapping[bytes, bytes], limit: int, held: Held, *, seconds: float = SECONDS
+    ) -> None:
         self._headers = headers
+        self._seconds = seconds
         self._limit = limit
         self._held = held
         self._size = 0
@@ -40,7 +47,14 @@ class Body:
         self._held.let_go(self._size)
 
     async def read(self, receive: Receive) -> bytes:
-        """All of it, unpacked. Raises `Refusal`."""
+        """All of it, unpacked. Raises `Refusal`, also where it takes too long."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._whole(receive)
+        except TimeoutError:
+            raise Refusal(408, "too slow", f"a body may take {self._seconds:g} seconds", why="slow") from None
+
+    async def _whole(self, receive: Receive) -> bytes:
         declared = self._headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > self._limit:
             raise self._too_large()

@@ -72,6 +72,7 @@ def openapi(settings: DoorSettings) -> dict[str, Any]:
         "400": "the body cannot be read",
         "401": "no API key, or one that is unknown or has ended",
         "403": "the API key lacks the scope",
+        "408": "the body took too long",
         "413": f"more than {settings.max_events} events or {settings.max_bytes} bytes",
         "415": "an encoding other than gzip",
         "422": "refused: field and rule say why; kept in quarantine",

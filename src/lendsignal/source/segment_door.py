@@ -40,6 +40,9 @@ BATCH_LIMIT = 2_500
 UNSIGNED_BYTES = 500_000
 """Of a request that brings its key in the body, which is read before the key is known: Segment's limit."""
 
+UNSIGNED_SHARE = 8
+"""The part of `max_held_bytes` that such requests have, beside it: without a key nobody keeps others out."""
+
 _json = msgspec.json.Encoder(decimal_format="string").encode
 
 
@@ -82,6 +85,7 @@ class SegmentDoor:
         self._keys = keys
         self._meters = meters
         self._held = held
+        self._unsigned = Held(settings.max_held_bytes // UNSIGNED_SHARE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI, for `SEGMENT_PATHS` only."""
@@ -111,7 +115,8 @@ class SegmentDoor:
                 raise Refusal(405, "method not allowed", f"POST {scope['path']}", why="method")
             limit = self._settings.max_bytes
             limit = min(limit, UNSIGNED_BYTES if access is None else access.max_bytes or limit)
-            with Body(headers, limit, self._held) as arriving:
+            held = self._unsigned if access is None else self._held
+            with Body(headers, limit, held) as arriving:
                 body = await arriving.read(receive)
                 found = _decoded(body)
                 if access is None:
@@ -244,6 +249,7 @@ def segment_paths() -> dict[str, Any]:
         "400": "the body cannot be read, or nothing in it could be taken",
         "401": "no write key, or an unknown one",
         "403": "the key lacks the scope segment",
+        "408": "the body took too long",
         "413": "more bytes or calls than allowed",
         "429": "too many events; Retry-After says when to come again",
         "503": "not durable: send again",

@@ -1,14 +1,8 @@
-"""What is predicted of users before it is known."""
+"""What is predicted of users before it is known.
 
-from lendsignal.value.likely import (
-    Applied,
-    Facts,
-    Fitted,
-    LikelyModel,
-    Unfit,
-    facts_of,
-    fit,
-    probability,
-)
+`fitting` is imported by its own name: it brings a library that only who makes a model is to load.
+"""
 
-__all__ = ["Applied", "Facts", "Fitted", "LikelyModel", "Unfit", "facts_of", "fit", "probability"]
+from lendsignal.value.likely import Facts, LikelyModel, Number, Word, facts_of, probability
+
+__all__ = ["Facts", "LikelyModel", "Number", "Word", "facts_of", "probability"]

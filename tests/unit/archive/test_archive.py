@@ -12,7 +12,8 @@ from tests.desk import TOKEN, Desk, acme, borrower, borrowers, verdicts
 from tests.scripted import platform
 
 from lendsignal.archive import TABLES, Book, Folder, place_at
-from lendsignal.archive.keeper import Keeper
+from lendsignal.archive.keeper import Keeper, brought_up
+from lendsignal.archive.settings import ArchiveSettings
 from lendsignal.errors import DataError
 from lendsignal.log import open_deliveries
 
@@ -284,6 +285,22 @@ def test_an_archive_in_object_storage_has_every_row_once_also_when_its_days_are_
     assert counted == [(9, 9)]
     keeper.close()
     book.close()
+
+
+def test_what_comes_in_while_it_writes_waits_and_gets_no_file_for_every_moment(lender: Desk) -> None:
+    """Otherwise a busy service had its archive written without end, in files of a few rows each."""
+    told: list[tuple[int, int]] = []
+
+    def tell(done: int, total: int) -> None:
+        told.append((done, total))
+        if len(told) < 5:
+            lender.tell(*borrower(f"late-{len(told)}")).quiet()
+
+    brought_up(lender.folder, ArchiveSettings(), us(0), tell=tell)
+    assert told == [(9, 9)]
+
+    brought_up(lender.folder, ArchiveSettings(), us(0), tell=tell, events_at_once=2)
+    assert told[1:] == [(11, 11), (13, 13), (15, 15), (17, 17), (17, 17)]
 
 
 def test_no_contact_and_no_answer_of_a_platform_gets_in(lender: Desk, archive: Archive) -> None:

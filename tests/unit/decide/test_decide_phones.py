@@ -29,20 +29,23 @@ def policy(users: int = 3, then: Any = "skip") -> PolicySource:
 
 
 class Lender:
-    """A decider over a log; `tell` decides events by themselves."""
+    """A decider over a log. `tell` decides events by themselves, `wait` only appends them."""
 
     def __init__(self, folder: Path, wanted: PolicySource) -> None:
         self.log: Log = open_log(folder / "log.sqlite")
         self.decider = Decider(self.log, wanted, Clock(), lambda: None)
-        self.turn()
 
     def turn(self) -> None:
         while self.decider.turn():
             pass
 
-    def tell(self, *events: Event) -> "Lender":
+    def wait(self, *events: Event) -> "Lender":
         self.log.append(events)
+        return self
+
+    def tell(self, *events: Event) -> "Lender":
         self.turn()
+        self.wait(*events).turn()
         return self
 
     def loans(self) -> dict[str, str]:
@@ -156,7 +159,7 @@ def test_a_batch_that_was_not_kept_counted_nobody(
     lender: Callable[..., Lender], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = lender(3, "skip").tell(*visit("u1", 0))
-    one.log.append([*visit("u2", 10), *visit("u3", 20)])
+    one.wait(*visit("u2", 10), *visit("u3", 20))
 
     def torn(decided: Any) -> None:
         raise LogError("the disk is full")
@@ -186,12 +189,9 @@ def test_whoever_logged_in_before_the_option_counts_from_the_next_login(
 
 def test_a_policy_that_changes_within_a_batch_applies_from_its_place(lender: Callable[..., Lender]) -> None:
     """What waited is decided by the rules of its time: counted, then skipped, then by a higher number."""
-    one = lender(2, "bind")
-    one.log.append([*visit("u1", 0), *visit("u2", 10)])
-    two = lender(2, "skip")
-    two.log.append(visit("u1", 20))
-    three = lender(3, "skip")
-    three.log.append([*visit("u1", 30), *visit("u3", 40), *visit("u2", 50, "b")])
+    lender(2, "bind").wait(*visit("u1", 0), *visit("u2", 10))
+    lender(2, "skip").wait(*visit("u1", 20))
+    three = lender(3, "skip").wait(*visit("u1", 30), *visit("u3", 40), *visit("u2", 50, "b"))
 
     three.turn()
 
@@ -203,6 +203,15 @@ def test_a_policy_that_changes_within_a_batch_applies_from_its_place(lender: Cal
         "u3-40": "shared_device",
         "u2-50": "None",
     }
+
+
+def test_a_higher_number_within_a_batch_counts_everybody_of_the_batch(lender: Callable[..., Lender]) -> None:
+    lender(2, "skip").tell(*visit("u1", 0)).wait(*visit("u2", 10), *visit("u3", 20))
+    two = lender(3, "skip").wait(*visit("u1", 30))
+
+    two.turn()
+
+    assert two.loans() == dict.fromkeys(("u2-10", "u3-20", "u1-30"), "shared_device") | {"u1-0": "None"}
 
 
 def test_a_higher_number_counts_on_from_everybody_who_is_known(lender: Callable[..., Lender]) -> None:

@@ -216,3 +216,15 @@ def test_what_is_only_watched_or_begins_later_leaves_no_gap() -> None:
     assert gaps_of(route(mode="shadow")) == []
     assert gaps_of(route(live_from={"disbursement": datetime(2030, 1, 1, tzinfo=UTC)})) == []
     assert gaps_of(route()) == []
+
+
+def test_one_destination_may_change_a_conversions_name_at_a_minute() -> None:
+    old = route(live_until={"disbursement": T0})
+    new = route(send={"disbursement": "ev_l2"}, live_from={"disbursement": T0})
+    done = told(login(-50, "a"), loan(-1, "L1"), loan(0, "L2"), policy=rules(old, new))
+
+    assert (twice(old, new), gaps_of(old, new)) == ([], [])
+    sent = [
+        [entry.name for entry in one.entries if entry.skip is None] for one in done.planned("disbursement")
+    ]
+    assert sent == [["ev_ln"], ["ev_l2"]]

@@ -96,7 +96,10 @@ def test_versions_and_systems_have_the_share_of_each_id(log: Log) -> None:
 def town(path: Path) -> Kept:
     """`a` allows, `b` forbids, `c` was never asked and has no id that `id_only` wants, `d` is known by e-mail
     alone, `e` is a test user, `f` moved to the iPhone app, `g` has not been here for long."""
-    contact = event("contacted", 6, user_id="d", contact=Contact(email="e" * 64))
+    contacts = (
+        event("contacted", 6, user_id=name, event_id=f"c-{name}", contact=Contact(email=name * 64))
+        for name in "ad"
+    )
     return Kept(path).tell(
         login(-40 * DAY, "g", user_id="g"),
         login(0, "a", user_id="a"),
@@ -105,7 +108,7 @@ def town(path: Path) -> Kept:
         consent_of(1, False, user_id="b"),
         login(0, Device(firebase_app_instance_id="fb-c"), user_id="c"),
         login(0, Device(firebase_app_instance_id="fb-d"), user_id="d"),
-        contact,
+        *contacts,
         login(0, "e", user_id="e", test=True),
         login(0, "f", user_id="f"),
         login(5, Device(appsflyer_id="af-f2"), user_id="f", app="acme-ios"),
@@ -205,3 +208,11 @@ def test_the_shares_of_a_made_up_lender_are_those_of_a_slow_count(tmp_path: Path
         app, name = row["app"], row["id"]
         assert (row["users"], row["with_id"]) == (users[str(app)], have[str(app), str(name)])
     assert len(found.ids.rows) == len({*have})
+
+
+def test_the_days_are_counted_from_the_youngest_arrival_whatever_was_appended_last(log: Log) -> None:
+    log.append([login(50 * DAY, "now", user_id="u1"), login(0, "past", user_id="u2"), loan(1)])
+
+    found = coverage(log)
+
+    assert (found.users, found.as_of) == (1, login(50 * DAY, "now").received_at)

@@ -7,13 +7,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from msgspec import Struct
-from tests.acme import DAY, HOUR, T0, event, loan, login, source
+from tests.acme import DAY, HOUR, T0, event, loan, login, source, us
 from tests.unit.report.kept import Fate, Kept
 from tests.unit.report.world import ZONE, filled, told, world
 
 from lendsignal.clock import from_us
 from lendsignal.destination import appsflyer
 from lendsignal.model import Event
+from lendsignal.model.attribution import Ad, Attribution, AttributionKind
 from lendsignal.plan import Entry, Planned
 from lendsignal.report import Delay, delay
 
@@ -280,6 +281,37 @@ def test_a_proxy_gains_what_was_decided_on_a_later_day(tmp_path: Path) -> None:
 
     assert (row["conversions"], row["later"], row["later_share"]) == (2, 1, 0.5)
     assert row["earlier_p50"] == (14 * HOUR - 5) * 60
+
+
+def came(minutes: float, channel: str, kind: AttributionKind = AttributionKind.INSTALL) -> Attribution:
+    ad = Ad(channel=channel, media_source=channel)
+    return Attribution(
+        feed="mmp", mmp="appsflyer", app="acme-ng", id="af-one", kind=kind, at_us=us(minutes), ad=ad
+    )
+
+
+def test_days_after_the_ad_are_counted_from_the_latest_coming_by_then(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, source(send=SEND)).tell(login(-1, "one"))
+    kept.tell(
+        about("applied", 0),
+        granted(2 * DAY),
+        about("applied", 8 * DAY, "A2"),
+        granted(8 * DAY + 1, "A2", "G2"),
+    )
+    kept.feed(came(-1, "meta"), came(8 * DAY - 5, "tiktok", AttributionKind.RE_ENGAGEMENT))
+    rows = [one for one in reported(kept).windows.records() if one["conversion"] == "credit"]
+    found = {(one["channel"], one["days"]): (one["inside"], one["gained_share"]) for one in rows}
+
+    # Granted two days and a minute after the install, applied for within a minute of it; the second grant
+    # follows a return by six minutes.
+    assert found == {
+        ("meta", 1): (0, 1.0),
+        ("meta", 7): (1, 0.0),
+        ("meta", 30): (1, 0.0),
+        ("tiktok", 1): (1, 0.0),
+        ("tiktok", 7): (1, 0.0),
+        ("tiktok", 30): (1, 0.0),
+    }
 
 
 def test_empty_folders_have_empty_tables(tmp_path: Path) -> None:

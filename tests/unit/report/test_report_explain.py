@@ -288,3 +288,15 @@ def test_an_explanation_is_json_too(kept: Kept) -> None:
     told: Mapping[str, object] = msgspec.json.decode(explain(kept.folder, "disbursed-L1").to_json())
 
     assert told["kind"] == "event"
+
+
+def test_a_users_life_names_the_person_and_the_persons_other_users(tmp_path: Path) -> None:
+    kept = Kept(tmp_path).tell(
+        login(0, "a", user_id="a", person_id="P1"),
+        loan(1, "L1", user_id="a", loan_number=1),
+        login(2, "b", user_id="b", person_id="P1", event_id="in-b"),
+    )
+
+    text = explain(kept.folder, "acme:b").to_text()
+
+    assert "person P1, who is acme:a too" in text

@@ -4,6 +4,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.acme import DAY, event, loan, login, phone, source
 from tests.unit.report.kept import Kept
@@ -247,3 +248,17 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
         "1 loans and payments that were reversed not counted.",
     )
     assert counts(report, "all")["disbursed"] == (0, 0)
+
+
+def test_in_a_history_that_the_lender_calls_whole_no_loan_is_unknown(tmp_path: Path) -> None:
+    """Nobody saw the user register, and the loan has no number."""
+    known = source()
+    whole = msgspec.structs.replace(known, derive=msgspec.structs.replace(known.derive, history="whole"))
+    told = (login(0, "a"), loan(1))
+
+    in_part, in_full = (
+        counts(reported(Kept(tmp_path / name, policy).tell(*told)), kind).get("disbursed")
+        for name, policy, kind in (("one", known, "unknown"), ("two", whole, "first"))
+    )
+
+    assert in_part == in_full == (1, 1)

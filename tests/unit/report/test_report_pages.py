@@ -1,13 +1,25 @@
 """The reference page names everything that reports give."""
 
 import re
+from datetime import UTC
 from pathlib import Path
 
 from tests.acme import loan, login
 from tests.unit.report.kept import Fate, Kept
 
 import lendsignal.report
-from lendsignal.report import DeliveryReport, Report, Table, all_reports, attribution, load, spend
+from lendsignal.report import (
+    DeliveryReport,
+    Report,
+    Table,
+    all_reports,
+    attribution,
+    delay,
+    load,
+    reconcile,
+    spend,
+    vintages,
+)
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "reports.md").read_text()
 INSIDE = {"tester", "step", "entry", "receipt", "waits"}
@@ -23,7 +35,8 @@ def test_every_column_of_every_report_is_explained(tmp_path: Path) -> None:
     reports = all_reports(kept(tmp_path).folder)
     found: list[Report] = [reports.funnel, reports.funnel_by_source, reports.bindings, reports.delivery]
     with load(kept(tmp_path / "feeds").folder, recorded=True) as tables:
-        found += [attribution(tables, by="ad"), spend(tables)]
+        found += [attribution(tables, by="ad"), spend(tables), delay(tables), vintages(tables)]
+        found.append(reconcile(tables, [], zone=UTC))
     missing = {
         column.name
         for report in found

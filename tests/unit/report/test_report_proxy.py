@@ -33,7 +33,7 @@ def applications(number: int = APPLICATIONS) -> list[Event]:
 
 
 def figures(found: ProxyReport) -> dict[str, Any]:
-    return dict(found.figures.rows)
+    return {str(name): value for name, value in found.figures.rows}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
 
 
 def test_who_returns_is_told_from_who_is_new_and_the_gain_in_time_is_said(kept: Kept) -> None:
-    found = proxy(kept.log, after=AFTER, within=WITHIN, precision=0.8)
+    found = proxy(kept.log, after=AFTER, within=WITHIN, precision=0.8).report
     said = figures(found)
 
     assert found.usable
@@ -58,7 +58,7 @@ def test_who_returns_is_told_from_who_is_new_and_the_gain_in_time_is_said(kept: 
 
 
 def test_what_is_said_comes_as_often_in_each_tenth(kept: Kept) -> None:
-    rows = proxy(kept.log, after=AFTER, within=WITHIN, precision=0.8).reliability.records()
+    rows = proxy(kept.log, after=AFTER, within=WITHIN, precision=0.8).report.reliability.records()
 
     assert sum(int(str(row["applications"])) for row in rows) == 214
     assert rows[0]["said"] == pytest.approx(0.1, abs=0.06)
@@ -68,7 +68,7 @@ def test_what_is_said_comes_as_often_in_each_tenth(kept: Kept) -> None:
 def test_what_is_too_young_to_have_ended_is_not_judged(tmp_path: Path) -> None:
     young = Kept(tmp_path).tell(*applications(30))
 
-    found = proxy(young.log, after=AFTER, within=WITHIN, precision=0.8)
+    found = proxy(young.log, after=AFTER, within=WITHIN, precision=0.8).report
 
     assert not found.usable
     assert found.notes[0].startswith("30 applications, 0 of them old enough")
@@ -78,7 +78,7 @@ def test_what_is_too_young_to_have_ended_is_not_judged(tmp_path: Path) -> None:
 def test_a_grant_that_names_no_application_is_about_the_users_latest_and_test_users_are_left_out(
     tmp_path: Path,
 ) -> None:
-    known = {"user_id": "u1"}
+    known: dict[str, Any] = {"user_id": "u1"}
     made = Kept(tmp_path).tell(
         event("applied", 0, application_id="A1", **known),
         event("applied", 10, application_id="A2", **known),
@@ -87,7 +87,7 @@ def test_a_grant_that_names_no_application_is_about_the_users_latest_and_test_us
         event("app_opened", 8 * DAY, user_id="last"),
     )
 
-    found = proxy(made.log, after=AFTER, within=WITHIN, precision=0.8)
+    found = proxy(made.log, after=AFTER, within=WITHIN, precision=0.8).report
 
     # The grant decides A2 within the half hour; A1 stays undecided.
     assert found.notes[0] == (

@@ -281,7 +281,7 @@ def test_a_made_up_lenders_ledgers_differ_exactly_where_they_were_changed(tmp_pa
 
 
 def test_the_ledger_is_read_by_its_own_header_and_in_its_own_zone() -> None:
-    text = ["LoanNo;Paid;Sum;Cur\n", "a;2026-03-10T00:30;12.50;ngn\n", "b;2026-03-10;7;NGN\n", "\n"]
+    text = ["\ufeffLoanNo;Paid;Sum;Cur\n", "a;2026-03-10T00:30;12.50;ngn\n", "b;2026-03-10;7;NGN\n", "\n"]
     names = {"loan_id": "LoanNo", "paid_out_at": "Paid", "amount": "Sum", "currency": "Cur"}
     first, second = read_ledger(text, columns=names, zone=LAGOS)
 

@@ -1,6 +1,6 @@
-"""A small made-up lender in a data folder, told and decided as in the service: what reports are checked on."""
+"""A small made-up lender in a data folder, told and decided as in the service, for reports to be checked."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -53,14 +53,16 @@ def told(one: World) -> Iterator[Event]:
         yield msgspec.convert(fields, Event, strict=False)
 
 
-def filled(path: Path, one: World) -> Kept:
-    """The lender's folder: everything decided, and every delivery accepted some minutes later."""
+def filled(
+    path: Path, one: World, after_us: Callable[[int], int] = lambda name: name % 977 * 60 * SECOND
+) -> Kept:
+    """The lender's folder: everything decided, and every delivery accepted `after_us` after it was due."""
     kept = Kept(path, policy())
     kept.tell(*told(one))
 
     def fate(name: int, planned: Planned, entry: Entry) -> Fate:
         end = Fate("accepted", "confirmed")
-        end.answered_us = planned.at_us + entry.settle_us + (name % 977) * 60 * SECOND
+        end.answered_us = planned.at_us + entry.settle_us + after_us(name)
         return end
 
     return kept.send(fate)

@@ -24,7 +24,9 @@ from lendsignal.decide import Decider
 from lendsignal.errors import LogError
 from lendsignal.log import Log, open_log
 from lendsignal.model import Event
-from lendsignal.source import Door, DoorSettings, Intake, Keyring, SourceSettings, access_of, reader_of
+from lendsignal.source import Door, DoorSettings, Held, Intake, Keyring, SourceSettings, access_of, reader_of
+from lendsignal.source.answers import Refusal
+from lendsignal.source.body import Body
 
 KEY = "lk_test_9f2c"
 READER = reader_of(APPS, source().resolve.clock_ahead)
@@ -469,6 +471,24 @@ def test_bodies_together_hold_no_more_than_allowed(tmp_path: Path) -> None:
     assert statuses.count(202) == 1_024 // size
     assert statuses.count(429) == 9 - 1_024 // size
     assert after.status == 202
+
+
+def test_a_body_that_dribbles_in_is_not_waited_for_and_holds_nothing_any_more() -> None:
+    held = Held(1_000)
+
+    async def story() -> Refusal:
+        parts = [{"type": "http.request", "body": b"[" * 900, "more_body": True}]
+
+        async def receive() -> Any:
+            return parts.pop() if parts else await asyncio.Future()
+
+        with pytest.raises(Refusal) as refused, Body({}, 1_000, held, seconds=0.01) as arriving:
+            await arriving.read(receive)
+        return refused.value
+
+    refusal = asyncio.run(story())
+
+    assert (refusal.status, refusal.title, held.now) == (408, "too slow", 0)
 
 
 # asking what became of it

@@ -274,3 +274,40 @@ def test_a_request_is_told_to_come_again_while_too_much_is_held(tmp_path: Path) 
     # A request that is larger than the limit has its turn when there are no others.
     assert alone.status == 200
     assert house.held.now == 0
+
+
+def test_those_without_a_key_in_the_header_keep_nobody_out_who_has_one(tmp_path: Path) -> None:
+    house = House(tmp_path, DoorSettings(max_held_bytes=8_000))
+
+    async def story() -> tuple[int, int]:
+        begun = asyncio.Event()
+
+        async def half() -> Any:
+            if begun.is_set():
+                return await asyncio.Future()
+            begun.set()
+            return {"type": "http.request", "body": b" " * 990, "more_body": True}
+
+        statuses: list[int] = []
+
+        async def send(message: Any) -> None:
+            statuses.extend([message["status"]] if "status" in message else [])
+
+        scope = {"type": "http", "method": "POST", "path": "/v1/track", "headers": []}
+        dribbling = asyncio.create_task(house.door(scope, half, send))
+        await begun.wait()
+        await asyncio.sleep(0)
+
+        async def whole() -> Any:
+            return {"type": "http.request", "body": json.dumps({"writeKey": KEY, **track()}).encode()}
+
+        await house.door(scope, whole, send)
+        dribbling.cancel()
+        return statuses[0], house.held.now
+
+    unsigned, held = asyncio.run(story())
+    signed = house.ask("track", track())
+    house.close()
+
+    assert (unsigned, held) == (429, 0)
+    assert signed.status == 200

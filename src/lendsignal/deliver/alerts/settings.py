@@ -152,7 +152,7 @@ class AlertSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def problem_with_address(settings: AlertSettings, url: str) -> tuple[str, str] | None:
-    """What is wrong with a target's address, and what would be right; it is not repeated, for it is a secret."""
+    """What is wrong with an address, and what would be right. It is not repeated: it is a secret."""
     try:
         parts = urlsplit(url)
         host = parts.hostname

@@ -5,7 +5,8 @@ from typing import Any
 
 ANSWERS = {
     "401": "no feed of that name, or not its secret",
-    "413": "too large",
+    "408": "the body took too long",
+    "413": "too large, or too many fields",
     "429": "too many messages wait; Retry-After says when to come again",
     "503": "not durable: send again",
 }
