@@ -76,7 +76,7 @@ def report_proxy(
 
 @click.group()
 def proxy() -> None:
-    """likely_credit: applications that will very likely be granted, told of before they are."""
+    """The early proxy likely_credit: applications that will very likely be granted, told of before."""
 
 
 @proxy.command()

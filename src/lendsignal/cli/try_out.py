@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 import click
+from msgspec.structs import replace
 
 from lendsignal import demo as demonstration
 from lendsignal import sandbox as stand_ins
@@ -116,7 +117,9 @@ def _print_reports(show: demonstration.Show) -> None:
     "--parameters", type=click.Path(path_type=Path, exists=True), help="A parameters file; see --defaults."
 )
 @click.option("--defaults", is_flag=True, help="Print the default parameters file and stop.")
-@click.option("--users", type=int, help="How many users, instead of the parameters' number.")
+@click.option(
+    "--users", type=click.IntRange(min=1), help="How many users, instead of the parameters' number."
+)
 @as_json
 def generate(
     out: Path, seed: int, parameters: Path | None, defaults: bool, users: int | None, json_: bool
@@ -126,6 +129,8 @@ def generate(
         click.echo(simulate.as_toml(simulate.Parameters()))
         return
     chosen = simulate.load(parameters) if parameters else simulate.Parameters()
+    if users is not None:
+        chosen = replace(chosen, period=replace(chosen.period, users=users))
     with progress_bar(quiet=json_) as bar:
         task = bar.add_task("making a lender", total=100)
         summary = simulate.generate(

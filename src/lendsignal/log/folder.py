@@ -15,7 +15,8 @@ class DataFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            # Nobody's but the service's: users and their devices stand in it.
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise LogError(f"the data folder {path} cannot be made: {error.strerror}") from error
 
@@ -56,7 +57,7 @@ class DataFolder:
         return self.path / "archive.sqlite"
 
     def last_written(self) -> int:
-        """When log or deliveries were written to last, in nanoseconds of the file system's clock; 0: never."""
+        """When log or deliveries were last written, in nanoseconds of the file system's clock; 0: never."""
         files = [Path(f"{path}{end}") for path in (self.log, self.deliveries) for end in ("", "-wal")]
         return max((path.stat().st_mtime_ns for path in files if path.exists()), default=0)
 

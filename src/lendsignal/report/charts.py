@@ -41,8 +41,11 @@ def charts_of(report: Report) -> tuple[Chart, ...]:
         case Vintages():
             return _vintages(report)
         case AttributionReport():
-            name = report.sources.columns[-7].name if len(report.sources.columns) > 7 else "channel"
-            return (_stacked(report.sources, ("channel", name), COMINGS, "users who came"),)
+            told = {column.name for column in report.sources.columns}
+            deepest = next(
+                name for name in ("ad", "ad_set", "campaign", "media_source", "channel") if name in told
+            )
+            return (_stacked(report.sources, ("channel", deepest), COMINGS, "users who came"),)
         case SpendReport():
             return _spend(report)
         case _:
@@ -120,10 +123,11 @@ def _reconciliation(report: Reconciliation) -> tuple[Chart, ...]:
         _stacked(
             report.platform,
             ("destination", "conversion"),
-            ("matched", "missing", "extra", "differs", "late"),
-            "conversions",
-            "What was accepted, beside what the platform recorded",
-        )
+            ("matched", "missing"),
+            "conversions that were accepted",
+            "What was accepted: matched in the platform's raw data, or missing there",
+        ),
+        _shares(report.checks, "Differences, as a share of what was compared"),
     ]
     days = report.ledger.records()
     if days:
@@ -145,7 +149,8 @@ def _reconciliation(report: Reconciliation) -> tuple[Chart, ...]:
 def _vintages(report: Vintages) -> tuple[Chart, ...]:
     rows = report.repayment.records()
     latest = list(dict.fromkeys((one["vintage"], one["currency"]) for one in rows))[-6:]
-    ages = tuple(sorted({_number(one["age"]) or 0.0 for one in rows}))
+    shown = [one for one in rows if (one["vintage"], one["currency"]) in latest]
+    ages = tuple(sorted({_number(one["age"]) or 0.0 for one in shown}))
     shares = {(one["vintage"], one["currency"], one["age"]): _number(one["repaid_share"]) for one in rows}
     lost = [one for one in report.delinquency.records() if one["measure"] == "default"][-MOST:]
     campaigns = [one for one in report.campaigns.records() if one["measure"] == "default"]

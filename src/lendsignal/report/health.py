@@ -8,6 +8,7 @@ is said, and never an alarm. Only whole quarters of an hour are judged.
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -103,8 +104,8 @@ class Series(Struct, frozen=True, kw_only=True):
 class Volume(Struct, frozen=True, kw_only=True):
     """How one series stands. Expected counts are `None` while too few days are known.
 
-    `low` and `high` are the band of the last full hour; `quiet_us` is how long nothing came, to the quarter
-    of an hour, and a week at most.
+    `spread` is the dispersion of an hour's counts; `quiet_us` is how long nothing came, to the quarter of an
+    hour, and a week at most.
     """
 
     series: Series
@@ -114,9 +115,14 @@ class Volume(Struct, frozen=True, kw_only=True):
     quiet_us: int
     expected_hour: float | None = None
     expected_day: float | None = None
-    low: int | None = None
-    high: int | None = None
+    spread: float | None = None
     days: int = 0
+
+    def band(self) -> tuple[int, int] | None:
+        """Between which counts 998 of 1,000 ordinary hours lie."""
+        if self.expected_hour is None or self.spread is None:
+            return None
+        return edges(self.expected_hour, self.spread, BAND_CHANCE)
 
 
 class DelayOf(Struct, frozen=True, kw_only=True):
@@ -217,11 +223,9 @@ class Health(Report, frozen=True, kw_only=True):
 
 def by_day(slots: Mapping[int, int], timezone: str) -> dict[date, list[int]]:
     """Counts by local day and quarter of the clock's hours: an hour that is repeated counts twice over."""
-    zone = ZoneInfo(timezone)
     found: dict[date, list[int]] = {}
-    places: dict[int, tuple[date, int]] = {}
     for slot, n in slots.items():
-        day, quarter = _local(slot, zone, places)
+        day, quarter = _local(slot, timezone)
         found.setdefault(day, [0] * QUARTERS)[quarter] += n
     return found
 
@@ -247,14 +251,11 @@ def volume(series: Series, known: Band | None, now_us: int) -> Volume:
     quiet_us = WEEK_US if last is None else max(0, min(now_us - (last + 1) * SLOT_US, WEEK_US))
     if known is None:
         return Volume(series=series, verdict="young", hour=hour, day=day, quiet_us=quiet_us)
-    zone = ZoneInfo(series.timezone)
-    places: dict[int, tuple[date, int]] = {}
 
     def expected(first: int, behind: int) -> float:
-        return sum(known.expected(*_local(one, zone, places)) for one in range(first, behind))
+        return sum(known.expected(*_local(one, series.timezone)) for one in range(first, behind))
 
     expected_hour, expected_day = expected(slot - HOUR_SLOTS, slot), expected(slot - DAY_SLOTS, slot)
-    low, high = edges(expected_hour, known.by_hour, BAND_CHANCE)
     missed = expected(slot - quiet_us // SLOT_US, slot)
     spans = [
         (hour, expected_hour, known.by_hour, HOUR_SLOTS),
@@ -287,8 +288,7 @@ def volume(series: Series, known: Band | None, now_us: int) -> Volume:
         quiet_us=quiet_us,
         expected_hour=expected_hour,
         expected_day=expected_day,
-        low=low,
-        high=high,
+        spread=known.by_hour,
         days=known.days,
     )
 
@@ -345,23 +345,22 @@ def bin_of(seconds: float) -> int:
     return next((place for place, bound in enumerate(DELAY_BOUNDS) if seconds <= bound), len(DELAY_BOUNDS))
 
 
-def _local(slot: int, zone: ZoneInfo, places: dict[int, tuple[date, int]]) -> tuple[date, int]:
-    found = places.get(slot)
-    if found is None:
-        at = datetime.fromtimestamp(slot * SLOT_US / 1_000_000, UTC).astimezone(zone)
-        found = places[slot] = (at.date(), at.hour * 4 + at.minute // 15)
-    return found
+@lru_cache(maxsize=20_000)  # several series of one zone are looked at over the same quarters
+def _local(slot: int, timezone: str) -> tuple[date, int]:
+    at = datetime.fromtimestamp(slot * SLOT_US / 1_000_000, UTC).astimezone(ZoneInfo(timezone))
+    return at.date(), at.hour * 4 + at.minute // 15
 
 
 def _row(one: Volume) -> tuple[Cell, ...]:
+    low, high = one.band() or (None, None)
     return (
         one.series.what,
         one.series.scope,
         one.series.name,
         one.hour,
         one.expected_hour,
-        one.low,
-        one.high,
+        low,
+        high,
         one.day,
         one.expected_day,
         one.quiet_us / 1e6,

@@ -66,22 +66,19 @@ def _table(table: Table) -> str:
     head, *rows = table.to_cells()
     left_out = len(rows) - ROWS
     kinds = [' class="number"' if table.is_numeric(place) else "" for place in range(len(table.columns))]
-    lines = "".join(
-        "<tr>"
-        + "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True))
-        + "</tr>"
-        for row in rows[:ROWS]
-    )
+    lines = "".join(f"<tr>{_line(row, kinds)}</tr>" for row in rows[:ROWS])
     heads = "".join(
         f'<th scope="col"{kind}>{escape(name).replace("_", "_<wbr>")}</th>'
         for name, kind in zip(head, kinds, strict=True)
     )
     more = f'<p class="note">{left_out:,} further rows are in CSV and JSON.</p>' if left_out > 0 else ""
     inside = f"<table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
-    body = f'<div class="scroll" tabindex="0">{inside}</div>' if rows else "<p>nothing yet</p>"
+    name = escape(table.title, quote=True)
+    region = f'<div class="scroll" role="region" aria-label="{name}" tabindex="0">{inside}</div>'
+    body = region if rows else "<p>nothing yet</p>"
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
     return f"<section><h2>{escape(table.title)}</h2>{body}{more}{note}</section>"
 
 
-def _line(tag: str, cells: Sequence[str], kinds: Sequence[str]) -> str:
-    return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=True))
+def _line(cells: Sequence[str], kinds: Sequence[str]) -> str:
+    return "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(cells, kinds, strict=True))

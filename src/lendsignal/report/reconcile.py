@@ -142,6 +142,18 @@ class _Found(Struct, frozen=True):
     conversion: str = ""
 
 
+class _Told(Struct, frozen=True):
+    """One loan as we were told it; `reversed` where it was taken back."""
+
+    loan_id: str
+    at_us: int
+    received_us: int
+    amount: Decimal | None
+    currency: str
+    reversed: bool
+    history: bool
+
+
 def reconcile(
     tables: Tables,
     ledger: Iterable[Paid] | None = None,
@@ -217,12 +229,16 @@ def _against_ledger(
     """The differences, for each day and currency loans and amounts of both sides, and how many loans."""
     paid: dict[str, Paid] = {}
     copies: Counter[str] = Counter()
+    on_other_days: set[str] = set()
     for one in ledger:
         if days[0] <= one.day.isoformat() <= days[1]:
             paid.setdefault(one.loan_id, one)
             copies[one.loan_id] += 1
-    first = min((one.day for one in paid.values()), default=date.max)
-    last = max((one.day for one in paid.values()), default=date.min)
+        else:
+            on_other_days.add(one.loan_id)
+    # A ledger without any loan covers every day that was asked for: what we were told is then all extra.
+    first = min((one.day for one in paid.values()), default=date.min)
+    last = max((one.day for one in paid.values()), default=date.max)
     found: list[_Found] = []
     sums: dict[tuple[str, str], list[Decimal]] = defaultdict(lambda: [Decimal(0)] * 4)
     compared = 0
@@ -232,39 +248,48 @@ def _against_ledger(
             found.append(
                 _Found("twice_in_ledger", one.loan_id, str(one.day), "1 loan", f"{copies[one.loan_id]} lines")
             )
-    for loan_id, at_us, received_us, amount, currency, reversed_, history in tables.rows(
-        TOLD, {"brand": brand}
-    ):
-        day = from_us(at_us).astimezone(zone).date()
-        booked = paid.pop(loan_id, None)
-        if booked is None:
-            if not reversed_ and first <= day <= last:
-                compared += 1
-                _add(sums, day.isoformat(), currency, 2, amount)
-                found.append(_Found("not_in_ledger", loan_id, str(day), _worth(amount, currency), ""))
+    for row in tables.rows(TOLD, {"brand": brand}):
+        told = _Told(*row)
+        day = from_us(told.at_us).astimezone(zone).date()
+        booked = paid.pop(told.loan_id, None)
+        if booked is not None:
+            compared += 1
+            amount = None if told.reversed else told.amount
+            _add(sums, booked.day.isoformat(), told.currency, 2, amount, count=not told.reversed)
+            found += _between(told, day, booked, late_after // MICROSECOND)
+        elif told.reversed or told.loan_id in on_other_days:
             continue
-        compared += 1
-        booked_day = booked.day.isoformat()
-        _add(sums, booked_day, currency, 2, None if reversed_ else amount, count=not reversed_)
-        theirs = _worth(booked.amount, booked.currency)
-        if reversed_:
-            found.append(_Found("reversed", loan_id, booked_day, "taken back", theirs))
-        if currency != booked.currency:
-            found.append(_Found("currency", loan_id, booked_day, _worth(amount, currency), theirs))
-        elif amount != booked.amount:
-            found.append(_Found("amount", loan_id, booked_day, _worth(amount, currency), theirs))
-        if day != booked.day:
-            found.append(_Found("day", loan_id, booked_day, str(day), booked_day))
-        paid_us = at_us if booked.at_us is None else booked.at_us
-        if not history and received_us - paid_us > late_after // MICROSECOND:
-            late = timedelta(microseconds=received_us - paid_us)
-            found.append(
-                _Found("told_late", loan_id, booked_day, f"{late // timedelta(seconds=1)} s later", "")
-            )
+        elif first <= day <= last and days[0] <= day.isoformat() <= days[1]:
+            compared += 1
+            _add(sums, day.isoformat(), told.currency, 2, told.amount)
+            worth = _worth(told.amount, told.currency)
+            found.append(_Found("not_in_ledger", told.loan_id, str(day), worth, ""))
     for one in paid.values():
         compared += 1
         found.append(_Found("not_told", one.loan_id, str(one.day), "", _worth(one.amount, one.currency)))
     return sorted(found, key=lambda one: (one.day, one.name, one.what)), dict(sums), compared
+
+
+def _between(told: _Told, day: date, booked: Paid, late_us: int) -> list[_Found]:
+    """What differs between a loan as we were told it, on that local day, and as it is in the books."""
+
+    def differs(what: str, ours: str, theirs: str) -> _Found:
+        return _Found(what, told.loan_id, booked.day.isoformat(), ours, theirs)
+
+    found = []
+    ours, theirs = _worth(told.amount, told.currency), _worth(booked.amount, booked.currency)
+    if told.reversed:
+        found.append(differs("reversed", "taken back", theirs))
+    if told.currency != booked.currency:
+        found.append(differs("currency", ours, theirs))
+    elif told.amount != booked.amount:
+        found.append(differs("amount", ours, theirs))
+    if day != booked.day:
+        found.append(differs("day", day.isoformat(), booked.day.isoformat()))
+    paid_us = told.at_us if booked.at_us is None else booked.at_us
+    if not told.history and told.received_us - paid_us > late_us:
+        found.append(differs("told_late", f"{(told.received_us - paid_us) // 1_000_000} s later", ""))
+    return found
 
 
 def _add(

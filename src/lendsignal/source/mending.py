@@ -18,6 +18,7 @@ from lendsignal.log import Log, Mended, Quarantined
 from lendsignal.model import Contact, Event, contact_of
 from lendsignal.source.reading import (
     FIELDS,
+    INSIDE,
     MASKED,
     OURS,
     Reader,
@@ -108,7 +109,11 @@ def _name(name: str) -> str:
 
 
 def _value(name: str, value: object) -> object:
-    if name in FIELDS or name == "sent_at" or name in OURS:
+    if name in OURS:
+        return MASKED
+    if name in INSIDE and name != "properties":
+        return _inside(name, value)
+    if name in FIELDS or name == "sent_at":
         return value if name == "user_id" or name.endswith("_id") else _blotted(value)
     near = nearest_field(name)
     if near is None or isinstance(value, (dict, list)):
@@ -117,6 +122,20 @@ def _value(name: str, value: object) -> object:
     if isinstance(value, str) and not is_id and looks_like_a_phone(value):
         return MASKED
     return value if is_id else _blotted(value)
+
+
+def _inside(field: str, value: object) -> object:
+    """What stands inside a field: what the log would never keep of it may be anything and goes."""
+    if isinstance(value, list):
+        return [_inside(field, one) for one in value]
+    if not isinstance(value, dict):
+        return _blotted(value)
+    return {
+        _name(key): _blotted(one)
+        if key in INSIDE[field] or get_close_matches(key[:LONGEST_NAME], INSIDE[field], n=1, cutoff=NEAR)
+        else MASKED
+        for key, one in value.items()
+    }
 
 
 @lru_cache(maxsize=4_096)
@@ -269,6 +288,9 @@ class Mender:
             return Mended(one.id, through_again(one.kept, one.received_us, one.source, self._reader))
         except InputError as error:
             return Mended(one.id, None, error.field, error.rule)
+        except Exception as error:  # one that cannot be read stops nobody's decisions
+            logger.error("a refused event cannot be sent through again: %s", type(error).__name__)
+            return Mended(one.id, None, "event", "cannot be read any more")
 
     def _expire(self) -> None:
         before_us = self._clock.now_us() - int(timedelta(days=self._days).total_seconds()) * 1_000_000

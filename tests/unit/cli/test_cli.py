@@ -109,6 +109,12 @@ def test_the_verbs_of_this_part_are_there() -> None:
     assert set(main.commands["report"].commands) >= {"funnel", "bindings", "delivery"}  # type: ignore[attr-defined]
 
 
+def test_a_lender_is_made_up_with_as_many_users_as_are_wanted(tmp_path: Path) -> None:
+    made = call("generate", "--out", str(tmp_path / "lender"), "--users", "30", "--json")
+
+    assert json.loads(made.stdout)["users"] == 30
+
+
 def test_the_version_is_told() -> None:
     assert call("--version").stdout == f"lendsignal, version {__version__}\n"
 

@@ -230,6 +230,10 @@ def test_a_transaction_within_another_is_undone_with_it(tmp_path: Path) -> None:
 # the folder
 
 
+def test_a_data_folder_that_is_made_is_open_to_its_owner_alone(tmp_path: Path) -> None:
+    assert DataFolder(tmp_path / "data").path.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_role_over_a_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path / "data")
 

@@ -253,6 +253,6 @@ def test_the_picture_is_what_was_lost_by_the_number_of_users(report: Devices) ->
     (chart,) = charts_of(report)
 
     assert isinstance(chart, Bars)
-    assert chart.labels == ("1", "2", "3–4", "5–9", "10 and more", "(no phone known)")
-    assert chart.series[0].values == (1 / 3, 0.0, 2 / 3, None, None, 0.0)
+    assert chart.labels == ("1", "2", "3–4", "(no phone known)")
+    assert chart.series[0].values == (1 / 3, 0.0, 2 / 3, 0.0)
     assert chart.series[0].high[0] == wilson(1, 3)[1]

@@ -97,6 +97,28 @@ def test_every_difference_with_the_lenders_ledger_is_found(tmp_path: Path) -> No
     assert not report.is_well
 
 
+def test_an_empty_ledger_is_not_well(tmp_path: Path) -> None:
+    kept = Kept(tmp_path).tell(loan(0), loan(2 * DAY, "L2"))
+
+    assert loans_that_differ(reported(kept, [], until=DAY_ONE)) == [("not_in_ledger", "L1")]
+    assert not reported(kept, []).is_well
+
+
+def test_only_days_that_were_asked_for_are_compared(tmp_path: Path) -> None:
+    kept = Kept(tmp_path).tell(loan(0), loan(1, "extra"), loan(DAY, "L2"), loan(DAY + 1, "extra too"))
+    ledger = [paid(), paid("L2", day=date(2026, 3, 11), at_us=us(DAY)), paid("missing")]
+
+    assert loans_that_differ(reported(kept, ledger, since=date(2026, 3, 11))) == [
+        ("not_in_ledger", "extra too")
+    ]
+
+
+def test_a_loan_of_the_day_before_in_the_books_is_no_extra_one(tmp_path: Path) -> None:
+    kept = Kept(tmp_path).tell(loan(14 * HOUR))  # past midnight in Lagos
+
+    assert loans_that_differ(reported(kept, [paid()], since=date(2026, 3, 11))) == []
+
+
 def test_the_day_is_the_ledgers_own(tmp_path: Path) -> None:
     # 13.5 hours after 9:00 UTC it is 22:30 there, and 23:30 in Lagos: one day; an hour later it is not.
     kept = Kept(tmp_path).tell(loan(14.5 * HOUR))

@@ -88,6 +88,21 @@ def test_contacts_are_hashed_and_strangers_blotted_out_before_anything_is_writte
     assert str(contact.email).encode() in found
 
 
+def test_what_stands_inside_a_field_and_is_not_ours_is_blotted_out_too() -> None:
+    found = kept(
+        device={"gaid": "38400000-8cf0-11bd-b23e-10b96e40000d", "msisdn": "08012345678"},
+        consent={"ad_user_dat": True, "owner": "Ada Obi"},
+        contact={"number": "2348012345678"},
+        flags=["2348012345678"],
+    )
+
+    assert b"8012345678" not in found
+    assert b"Ada" not in found
+    shown = shown_of(found)
+    assert shown["device"] == {"gaid": "38400000-8cf0-11bd-b23e-10b96e40000d", "msisdn": "[masked]"}
+    assert shown["consent"] == {"ad_user_dat": True, "owner": "[masked]"}
+
+
 def test_a_contact_that_cannot_be_used_is_flagged_when_the_event_is_taken() -> None:
     assert again(kept(phone="0803123")).flags == ("mended", "unusable_phone")
     assert again(kept(phone=8031234567)).flags == ("mended", "unusable_phone")
@@ -251,6 +266,18 @@ def test_what_was_asked_for_is_taken_in_the_next_turn_and_what_is_still_wrong_wa
     assert (fact.event.event_id, fact.event.flags) == ("e-1", ("mended",))
     left = {found.id: (found.state, found.field) for found in log.quarantine.find(Wanted(), 10)}
     assert left == {bad: ("open", "brand"), empty: ("open", "brand")}
+
+
+def test_one_that_cannot_be_read_any_more_stops_no_other_and_no_decision(log: Log) -> None:
+    good, torn = refuse(log, kept()), refuse(log, kept())
+    now = [100.0]
+    one = mender(log, now)
+    log.quarantine.ask({torn: b"\xc1 is no beginning", good: kept()}, "ada", us(1))
+
+    assert one.turn() == 1
+    left = log.quarantine.one(torn)
+    assert left is not None
+    assert (left.state, left.field, left.rule) == ("open", "event", "cannot be read any more")
 
 
 def test_old_refusals_are_forgotten_after_the_days_that_are_set(log: Log) -> None:
