@@ -23,7 +23,16 @@ from lendsignal.cli import main as command
 from lendsignal.config import Settings
 from lendsignal.deliver import DestinationSettings
 from lendsignal.destination import registry
-from lendsignal.log import open_deliveries, open_keys, open_log, open_orders, open_pulls, open_shelf
+from lendsignal.log import (
+    open_alerts,
+    open_deliveries,
+    open_feeds,
+    open_keys,
+    open_log,
+    open_orders,
+    open_pulls,
+    open_shelf,
+)
 from lendsignal.model import App, Consent, Device, EventType, IdKind, Instalment, SkipReason
 from lendsignal.plan import Verdict
 from lendsignal.settings import describe
@@ -368,7 +377,9 @@ def test_every_table_of_the_data_folder_is_documented(tmp_path: Path) -> None:
     open_shelf(tmp_path / "relay.sqlite").close()
     open_pulls(tmp_path / "pulls.sqlite").close()
     open_keys(tmp_path / "keys.sqlite").close()
-    names = "log deliveries orders relay pulls keys".split()
+    open_feeds(tmp_path / "feeds.sqlite").close()
+    open_alerts(tmp_path / "alerts.sqlite").close()
+    names = "log deliveries orders relay pulls keys feeds alerts".split()
     for name in (f"{word}.sqlite" for word in names):
         found = apsw.Connection(str(tmp_path / name)).execute(
             "select name from sqlite_master where type = 'table'"

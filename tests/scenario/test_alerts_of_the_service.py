@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.running import ENVIRONMENT, Service, Stand, until
+from tests.running import ENVIRONMENT, BackEnd, Service, Stand, borrowing, service, until
 from tests.scripted import Platform, platform, says
 
 from lendsignal.log import DataFolder, open_log
@@ -108,3 +109,34 @@ def test_a_platform_that_refuses_and_a_back_end_that_stopped_are_told_and_their_
     opened = [key for kind, key in told(sink) if kind == "alert.open"]
     assert sorted(opened) == sorted(set(opened))
     assert not [kind for kind, _ in told(sink) if kind == "alert.again"]
+
+
+def test_what_was_taken_and_how_long_it_waited_is_in_the_health_report(tmp_path: Path) -> None:
+    with service(tmp_path, start=False) as (one, _):
+        file = one.folder / "lendsignal.toml"
+        file.write_text(file.read_text() + '[health]\nevery = "1s"\n')
+        one.start()
+        until((one.data / "alerts.sqlite").exists, "somebody looks")
+        until(lambda: _tables(one), "the first look is over")
+        back_end = BackEnd(one)
+        for number in range(20):
+            back_end.send(borrowing(number))
+        one.idle()
+
+        def counted() -> dict[tuple[str, str], int]:
+            rows = _tables(one).get("delays", {}).get("rows", [])
+            return {(row["stage"], row["name"]): row["n"] for row in rows}
+
+        until(lambda: counted().get(("queue", "warehouse"), 0) == 40, "all is counted")
+        delays = counted()
+        assert one.stop() == 0
+
+    # Each of the twenty registers and borrows: both go to the warehouse, the loan to AppsFlyer, too.
+    assert delays["queue", "appsflyer-ng"] == 20
+    assert delays["arrival", "acme-ng"] == 20 * len(borrowing(0))
+
+
+def _tables(one: Service) -> dict[str, Any]:
+    found = typed(one, "alerts", "health", "--json")
+    tables: dict[str, Any] = json.loads(found.stdout)["tables"] if found.returncode == 0 else {}
+    return tables

@@ -1,14 +1,17 @@
 """What the supervisor refuses before it starts anything."""
 
+import errno
 from pathlib import Path
 
+import apsw
 import pytest
 
 from lendsignal import config as configuration
 from lendsignal import run as running
 from lendsignal.config import Config
-from lendsignal.errors import LogError
+from lendsignal.errors import FolderInUse, LogError
 from lendsignal.log import Changes, DataFolder, open_deliveries, open_log
+from lendsignal.role.__main__ import done
 
 
 @pytest.fixture
@@ -92,6 +95,34 @@ def test_a_job_that_failed_is_done_again_though_nothing_new_was_written(
         supervisor.tend()
         assert len(begun) == jobs
     supervisor.stop()
+
+
+@pytest.mark.parametrize("full", [apsw.FullError("disk is full"), OSError(errno.ENOSPC, "No space left")])
+def test_a_role_that_cannot_start_on_a_full_disk_says_so_in_words(
+    config: Config, monkeypatch: pytest.MonkeyPatch, full: Exception
+) -> None:
+    def fails(config: Config) -> None:
+        raise full
+
+    monkeypatch.setattr("lendsignal.role.archive.archive", fails)
+
+    with pytest.raises(LogError, match="cannot be written"):
+        done("archive", config)
+    assert "cannot be written" in DataFolder(config.data).trouble("archive").read_text()
+
+
+def test_a_role_is_had_though_the_disk_does_not_take_who_has_it(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: int, said: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lendsignal.log.folder.os.write", full)
+    folder = DataFolder(config.data)
+
+    with folder.lock("core"), pytest.raises(FolderInUse):
+        folder.lock("core")
+    folder.lock("core").release()
 
 
 def test_the_folder_is_free_again_after_a_refusal(config: Config) -> None:

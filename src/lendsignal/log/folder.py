@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -98,9 +99,9 @@ class RoleLock:
         except BlockingIOError:
             self._file.close()
             raise FolderInUse(str(folder), role) from None
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
+        with suppress(OSError):  # for people: on a full disk the right is ours all the same
+            self._file.truncate(0)
+            os.write(self._file.fileno(), str(os.getpid()).encode())
 
     def release(self) -> None:
         """Lets another process have the role."""

@@ -103,6 +103,8 @@ def _binned(amount: Decimal, bins: Sequence[float]) -> Decimal:
 
 def _rounded(money: Money) -> Money:
     """To the currency's minor unit, half of it upwards."""
+    if not money.amount % 1:
+        return money
     step = UNIT if money.currency in ZERO_DECIMAL else MILL if money.currency in THREE_DECIMAL else CENT
     if money.amount == money.amount.quantize(step, rounding=ROUND_DOWN):
         return money

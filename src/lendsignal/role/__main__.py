@@ -4,12 +4,16 @@ Apart from the command line so that a role loads what it needs and no more: it l
 """
 
 import argparse
+import errno
 import gc
 import logging
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
+
+import apsw
 
 from lendsignal import config as configuration
 from lendsignal.config import Config
@@ -17,6 +21,8 @@ from lendsignal.errors import ConfigError, Damaged, DataError, LendsignalError, 
 from lendsignal.lifeline import end_with_parent
 from lendsignal.log import DataFolder
 from lendsignal.role import DAMAGED_CODE, ROLES
+
+NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def main() -> int:
@@ -54,11 +60,25 @@ def done(name: str, config: Config) -> None:
     try:
         trouble.unlink(missing_ok=True)
         # Only this role's module: no process loads what it does not use.
-        getattr(import_module(f"lendsignal.role.{name}"), name)(config)
+        with _disk():
+            getattr(import_module(f"lendsignal.role.{name}"), name)(config)
     except (LogError, DataError) as error:
         with suppress(OSError):
             trouble.write_text(str(error))
         raise
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    """What a full or read-only disk makes anything raise, in words: it needs a person and no traceback."""
+    try:
+        yield
+    except (apsw.FullError, apsw.ReadOnlyError) as error:
+        raise LogError(f"the data folder cannot be written: {error}") from error
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        raise LogError(f"the disk cannot be written: {error.strerror}") from error
 
 
 if __name__ == "__main__":

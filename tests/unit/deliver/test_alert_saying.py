@@ -80,7 +80,7 @@ def test_a_target_hears_what_it_asked_for() -> None:
 
 
 def test_in_quiet_hours_only_what_is_urgent_is_told_and_the_rest_afterwards() -> None:
-    night = {"quiet": "22:00-07:00", "timezone": "Africa/Lagos"}  # an hour ahead of UTC
+    night: dict[str, Any] = {"quiet": "22:00-07:00", "timezone": "Africa/Lagos"}  # an hour ahead of UTC
     warning = alarm("disk", "warning", "disk")
 
     assert says(8.9, [warning], **night) == [("disk", "open")]

@@ -1,6 +1,7 @@
 """The watcher over a data folder of its own: what it counts, what it keeps, and whom it tells."""
 
 import json
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -139,15 +140,15 @@ class House:
 
 
 @pytest.fixture
-def sink() -> Platform:
+def sink() -> Iterator[Platform]:
     with platform(says(200, b'{"errcode":0}')) as one:
-        yield one  # type: ignore[misc]
+        yield one
 
 
 @pytest.fixture
-def house(tmp_path: Path, sink: Platform, monkeypatch: pytest.MonkeyPatch) -> House:
+def house(tmp_path: Path, sink: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     one = House(tmp_path, sink, monkeypatch)
-    yield one  # type: ignore[misc]
+    yield one
     one.log.close()
     one.deliveries.close()
 
@@ -225,6 +226,7 @@ def test_a_pause_is_told_once_and_not_again_after_a_restart(house: House) -> Non
     assert house.told()[-1] == (
         "ALL WELL AGAIN: hook is paused by platform: http_401: no more, since 2026-05-13 16:12 UTC"
     )
+    house.look()
     assert len(house.told()) == 3
 
 
