@@ -231,7 +231,8 @@ def read(config: Config, store: Alerts, log: Log, deliveries: Deliveries | None,
     seen = None
     if deliveries is not None:
         seen = _ended(store, deliveries, now_us // SLOT_US, counts)
-        first = store.position("packs") or deliveries.last_pack()
+        # At the first look what stands there is of the past: it is not read through.
+        first = store.position("packs") if store.position("looked_us") else deliveries.last_pack()
         positions["packs"] = _waited(log, deliveries, first, delays)
     store.add(counts, delays, positions, seen)
     if now_us // HOUR_US % 24 == 0:
