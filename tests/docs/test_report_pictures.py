@@ -18,9 +18,10 @@ from tests.unit.report.world import ZONE, filled, world
 
 from lendsignal.clock import from_us
 from lendsignal.model.attribution import Recorded
-from lendsignal.report import Paid, Report, delay, load, reconcile, vintages
+from lendsignal.report import Paid, Report, delay, load, reconcile
 from lendsignal.report.chart import svg
 from lendsignal.report.charts import charts_of
+from lendsignal.report.vintages import vintages
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 LAGOS = ZoneInfo(ZONE)

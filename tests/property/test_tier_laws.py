@@ -1,4 +1,4 @@
-"""Laws of tiers: cuts apply from their place whatever the batches; tiers are nested; a replay cuts the same."""
+"""Laws of tiers: cuts apply from their place whatever the batches; tiers are nested; replays cut alike."""
 
 import tempfile
 from collections.abc import Sequence

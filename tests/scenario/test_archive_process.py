@@ -139,4 +139,5 @@ def test_a_running_service_archives_by_itself_what_it_took_and_what_became_of_it
         root = one.data / "archive"
         # Of each borrower two events and three deliveries; the policy is an event too.
         whole = {"events": (41, 41), "deliveries": (60, 60)}
-        until(lambda: whole.items() <= counts(root).items() and counts(root)["outcomes"][0] >= 60, "all of it")
+        until(lambda: whole.items() <= counts(root).items(), "events and deliveries")
+        until(lambda: counts(root)["outcomes"][0] >= 60, "what became of them")

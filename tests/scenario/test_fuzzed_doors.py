@@ -131,7 +131,7 @@ class Chance:
         return method, path, body, headers
 
     def _events(self) -> tuple[str, str, bytes, dict[str, str]]:
-        right = {
+        right: dict[str, Any] = {
             "type": "disbursed",
             "brand": "acme",
             "user_id": "u1",

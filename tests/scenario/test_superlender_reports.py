@@ -15,7 +15,8 @@ import pytest
 from tests.unit.report.kept import Kept
 from tests.unit.report.world import APPS, ZONE, policy
 
-from lendsignal.report import Tables, delay, read_ledger, reconcile, vintages
+from lendsignal.report import Tables, delay, read_ledger, reconcile
+from lendsignal.report.vintages import vintages
 from lendsignal.source.files import inputs_of_files, judged, read_map
 from lendsignal.source.files.oddity import Oddity
 from lendsignal.source.reading import reader_of

@@ -14,9 +14,10 @@ from lendsignal.cli.words import as_json, configured
 from lendsignal.config import Config
 from lendsignal.errors import InputError
 from lendsignal.log import DataFolder
-from lendsignal.report import Limits, Paid, delay, load, read_ledger, reconcile, vintages
+from lendsignal.report import Limits, Paid, delay, load, read_ledger, reconcile
 from lendsignal.report.ledger import FIELDS
 from lendsignal.report.reconcile import CHECKS
+from lendsignal.report.vintages import vintages
 
 
 @click.command("delay")

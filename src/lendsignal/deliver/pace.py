@@ -15,6 +15,9 @@ RECOVERY_SECONDS = 60.0
 CAREFUL_FROM = 75.0
 """Per cent of an allowance from which the rate falls with what is left of it."""
 
+FIRST_WAIT = timedelta(seconds=1)
+"""After a slow-down without a time of its own; doubled with each that follows, up to `LONGEST_WAIT`."""
+
 LONGEST_WAIT = timedelta(seconds=60)
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -58,12 +61,14 @@ class Pace:
         """The platform asked for less: nothing for as long as it asks, then half as fast as before.
 
         Without a time of its own it is a second, doubling up to a minute. What the other rows and
-        requests say while it waits already changes nothing but a longer wait.
+        requests say while it waits already makes the wait longer at most, and nothing slower.
         """
         waits = now_us < self.waits_until_us
         if after is None and waits:
+            # Sent before the wait began, and answered late in it: it is no further step, but a fresh word.
+            self.waits_until_us = max(self.waits_until_us, now_us + FIRST_WAIT // _MICROSECOND)
             return
-        wait = min(LONGEST_WAIT, timedelta(seconds=2**self._slowed)) if after is None else after
+        wait = min(LONGEST_WAIT, FIRST_WAIT * 2**self._slowed) if after is None else after
         if not waits:
             self._slowed = min(self._slowed + 1, 6)
             self._fill(now)

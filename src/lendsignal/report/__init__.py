@@ -1,4 +1,7 @@
-"""What the record says: funnels, first install against last login, deliveries, one event's life."""
+"""What the record says: funnels, first install against last login, deliveries, one event's life.
+
+`vintages` and `grants` are imported by their modules' names: they reckon with numpy.
+"""
 
 from lendsignal.report.arrivals import InstallationsReport, installations
 from lendsignal.report.attribution import AttributionReport, attribution
@@ -16,7 +19,6 @@ from lendsignal.report.reconcile import Limits, Reconciliation, reconcile
 from lendsignal.report.reports import Reports, all_reports
 from lendsignal.report.spend import SpendReport, spend
 from lendsignal.report.tables import Tables, load
-from lendsignal.report.vintages import Vintages, vintages
 
 __all__ = [
     "AttributionReport",
@@ -40,7 +42,6 @@ __all__ = [
     "SpendReport",
     "Table",
     "Tables",
-    "Vintages",
     "all_reports",
     "attribution",
     "bindings",
@@ -55,5 +56,4 @@ __all__ = [
     "read_ledger",
     "reconcile",
     "spend",
-    "vintages",
 ]

@@ -137,7 +137,7 @@ def _users(arrivals: list[Arrival]) -> Table:
         "Users by the installations they logged in on",
         columns("came users share low high arrivals remark", share=SHARE, low=SHARE, high=SHARE),
         rows,
-        f"share: of the {len(everybody):,} users whose logins show an installation or phone, with its 95 % interval."
+        f"share: of the {len(everybody):,} users whose logins show an installation or phone, with interval."
         "\nA user may have come back in several ways. arrivals: first logins on an installation.",
     )
 

@@ -13,13 +13,11 @@ from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 import apsw
-import duckdb
 import msgspec
-import numpy as np
 from msgspec import Struct
 
 from lendsignal.clock import MICROSECOND, from_us, to_us
@@ -45,6 +43,9 @@ from lendsignal.report.stored import (
     stored_records,
 )
 from lendsignal.resolve import Mark, ResolveSettings, Snapshot, Touches, device_at
+
+if TYPE_CHECKING:  # both are loaded with the first tables: whoever only tells of reports lives without them
+    import numpy as np
 
 SCHEMA = """
 create table event (
@@ -211,6 +212,8 @@ class Tables:
     """What reports are computed from, in `db`. Close it, or use it in a `with`."""
 
     def __init__(self) -> None:
+        import duckdb
+
         self.db = duckdb.connect(":memory:")
         self.db.execute(SCHEMA)
         self.as_of: datetime | None = None
@@ -243,12 +246,9 @@ class Tables:
         ((found,),) = self.rows(query, parameters)
         return int(found or 0)
 
-    def fill(self, table: str, /, **columns: Sequence[Any] | np.ndarray[Any, Any]) -> None:
+    def fill(self, table: str, /, **columns: "Sequence[Any] | np.ndarray[Any, Any]") -> None:
         """Adds rows to a table, column by column; columns of numbers may be masked where they are unknown."""
-        arrays = {
-            key: column if isinstance(column, np.ndarray) else _array(column)
-            for key, column in columns.items()
-        }
+        arrays = {key: _array(column) for key, column in columns.items()}
         self.db.register("arriving", arrays)
         self.db.execute(f"insert into {table} ({', '.join(arrays)}) select {', '.join(arrays)} from arriving")
         self.db.unregister("arriving")
@@ -737,8 +737,12 @@ def _load_sent(tables: Tables, db: apsw.Connection) -> int:
     return store.position()
 
 
-def _array(values: Sequence[Any]) -> np.ndarray[Any, Any]:
+def _array(values: "Sequence[Any] | np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     """A column as an array; whole numbers and truths are kept as such, which is quicker to hand over."""
+    import numpy as np
+
+    if isinstance(values, np.ndarray):
+        return values
     match values[0] if values else None:
         case bool():
             return np.array(values, dtype=np.bool_)
@@ -748,8 +752,10 @@ def _array(values: Sequence[Any]) -> np.ndarray[Any, Any]:
             return np.array(values, dtype=object)
 
 
-def _numbers(values: Sequence[int | None]) -> np.ndarray[Any, Any]:
+def _numbers(values: Sequence[int | None]) -> "np.ndarray[Any, Any]":
     """Whole numbers as an array; what is unknown is masked."""
+    import numpy as np
+
     if None in values:
         known = np.array([0 if value is None else value for value in values], dtype=np.int64)
         return np.ma.masked_array(known, mask=[value is None for value in values])

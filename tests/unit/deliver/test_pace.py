@@ -35,6 +35,18 @@ def test_a_burst_is_as_large_as_it_is_set_and_no_larger() -> None:
     assert sum(pace.take(0.0) for _ in range(60)) == 10
 
 
+def test_a_slow_down_that_is_answered_late_in_a_wait_is_obeyed_for_a_second_too() -> None:
+    """Three were on their way: two say it at once, the third near the end of the wait."""
+    pace = Pace(50, None, now=0.0)
+    pace.slow_down(None, 0.0, us(0))
+    pace.slow_down(None, 0.1, us(0) + SECOND // 10)
+    rate = pace.rate
+    pace.slow_down(None, 0.9, us(0) + SECOND * 9 // 10)
+
+    assert pace.waits_until_us == us(0) + SECOND * 19 // 10
+    assert pace.rate == rate, "it is no further step down"
+
+
 @pytest.mark.parametrize("per_second", [0.5, 3, 50])
 def test_over_a_minute_no_more_goes_out_than_the_rate_and_one_burst(per_second: float) -> None:
     pace = Pace(per_second, None, now=0.0)

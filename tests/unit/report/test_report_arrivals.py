@@ -33,8 +33,8 @@ def iphone(name: str, phone: str) -> Device:
 
 
 def lender(path: Path) -> Kept:
-    """`a` stays, `b` reinstalls on the same phone, `c` changes to an iPhone, `d` to another phone with tracking
-    off, `e` to one with it on; `f` is a test user; an agent logs in for `a`."""
+    """`a` stays, `b` reinstalls on the same phone, `c` changes to an iPhone, `d` to another phone with
+    tracking off, `e` to one with it on; `f` is a test user; an agent logs in for `a`."""
     return (
         Kept(path)
         .tell(

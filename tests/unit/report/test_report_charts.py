@@ -11,12 +11,13 @@ import pytest
 from tests.unit.report.kept import Kept
 from tests.unit.report.world import ZONE, filled, world
 
-from lendsignal.report import Report, bindings, delay, delivery, funnel, load, reconcile, spend, vintages
+from lendsignal.report import Report, bindings, delay, delivery, funnel, load, reconcile, spend
 from lendsignal.report.attribution import attribution
 from lendsignal.report.chart import NARROW, WIDE, Bars, Box, Chart, Lines, Series, drawn, png, svg
 from lendsignal.report.charts import charts_of
 from lendsignal.report.layout import SECONDS, SHARE, columns, table
 from lendsignal.report.page import ROWS, page
+from lendsignal.report.vintages import vintages
 
 BARS = Bars(
     title="Loans by source",

@@ -18,8 +18,8 @@ from lendsignal.report import (
     load,
     reconcile,
     spend,
-    vintages,
 )
+from lendsignal.report.vintages import vintages
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "reports.md").read_text()
 INSIDE = {"tester", "step", "entry", "receipt", "waits"}

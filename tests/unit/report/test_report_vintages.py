@@ -13,8 +13,8 @@ from tests.unit.report.kept import Kept
 from tests.unit.report.world import ZONE, filled, told, world
 
 from lendsignal.model import Event, Instalment
-from lendsignal.report import Vintages, load, vintages
-from lendsignal.report.vintages import MEASURES
+from lendsignal.report import load
+from lendsignal.report.vintages import MEASURES, Vintages, vintages
 
 WEEKS = 7 * DAY
 DUE = date(2026, 3, 24)
