@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run test lint types unit scenario bench crash faults chaos whole clean
+.PHONY: setup servers run test lint types unit scenario bench crash faults chaos whole clean
 
 setup: .venv/done
 
@@ -18,7 +18,11 @@ setup: .venv/done
 run: setup
 	$(BIN)/lendsignal demo
 
-test: setup lint types unit
+test: setup servers lint types unit
+
+# Kafka, PostgreSQL, MariaDB and Node for the scenario tests; what is missing is installed where that is allowed.
+servers: setup
+	tests/servers/install.sh
 
 lint: setup
 	$(BIN)/ruff format --check .

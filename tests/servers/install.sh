@@ -8,7 +8,6 @@ need() { # a program that must be there, and the package that brings it
   command -v "$1" >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null || missing+=("$2")
 }
 
-need redis-server redis-server
 need java openjdk-17-jre-headless # Kafka
 need mvn maven # fetches Kafka
 need initdb postgresql
@@ -17,17 +16,23 @@ need node nodejs # Segment's SDK for Node
 need npm npm
 # further programs, one a line
 
+install() {
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# What cannot be had stops nobody: its tests skip, and say so.
 if ((${#missing[@]} > 0)); then
-  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-  else
-    echo "not installed, and its tests skip: ${missing[*]}" >&2
+  if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null || ! install; then
+    echo "not installed, and their tests skip: ${missing[*]}" >&2
   fi
 fi
 
-# Kafka comes as jars, which are kept outside the checkout.
+# Kafka comes as jars, and Segment's SDK for Node as packages: both are kept outside the checkout.
 cd "$(dirname "$0")/../.."
-if command -v mvn >/dev/null && [[ -x .venv/bin/python ]]; then .venv/bin/python -m tests.servers.kafka; fi
-# So are the packages of Segment's SDK for Node.
-if command -v npm >/dev/null && [[ -x .venv/bin/python ]]; then .venv/bin/python -m tests.servers.segment_node; fi
+fetch() { # the program that fetches, and the module that knows what
+  command -v "$1" >/dev/null && [[ -x .venv/bin/python ]] || return 0
+  timeout 300 .venv/bin/python -m "$2" || echo "$2 could not fetch what it needs: its tests skip" >&2
+}
+fetch mvn tests.servers.kafka
+fetch npm tests.servers.segment_node
