@@ -32,9 +32,11 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
+# What is measured in seconds runs alone; what only reckons, beside each other.
 unit: setup
-	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report= tests/unit tests/property tests/contract tests/docs
-	$(BIN)/pytest --cov --cov-append --cov-report= tests/scenario
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report= tests/unit tests/property tests/contract tests/docs \
+		tests/scenario/test_superlender*.py
+	$(BIN)/pytest --cov --cov-append --cov-report= --ignore-glob='*/test_superlender*' tests/scenario
 	$(BIN)/coverage report --skip-covered --sort=cover
 
 # Slow suites, each with its own command.

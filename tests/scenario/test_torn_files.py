@@ -142,7 +142,7 @@ def refused(one: Service, *parts: str, unprivileged: bool = False) -> None:
     """`run` starts nothing, and says these things and where to read on."""
     found = lendsignal(one, "run", unprivileged=unprivileged)
     assert found.returncode == 1, found.stderr
-    assert [part for part in (*parts, GUIDE) if part not in found.stderr] == []
+    assert [part for part in (*parts, GUIDE) if part not in found.stderr] == [], found.stderr
     assert "Traceback" not in found.stderr
     assert not list(one.data.glob("*.address"))
 
@@ -483,7 +483,7 @@ def test_a_folder_that_may_not_be_written_starts_nothing(tmp_path: Path, stopped
     one = copy_of(stopped, tmp_path / "kept")
     one.data.chmod(0o555)
     try:
-        refused(one, "cannot be written by this user", unprivileged=True)
+        refused(one, "written by this user", unprivileged=True)
     finally:
         one.data.chmod(0o755)
 

@@ -18,11 +18,14 @@ from lendsignal.cli.words import as_json, configured, print_json, progress_bar, 
 from lendsignal.clock import from_us, to_us
 from lendsignal.config import Config
 from lendsignal.decide.difference import Change, Line, Picture, Rule, Volume, differences, volumes
-from lendsignal.decide.rehearsal import Rehearsal
-from lendsignal.errors import DataError
-from lendsignal.log import DataFolder, Fact, Log, open_log
-from lendsignal.model import App
+from lendsignal.decide.rehearsal import OURS, Rehearsal
+from lendsignal.errors import DataError, NotYet
+from lendsignal.log import DataFolder, Fact, Log, open_feeds, open_log
+from lendsignal.model import INSTALL_SCOPED, App, id_of
 from lendsignal.plan import Policy, PolicySource, compile_policy, with_cuts
+from lendsignal.resolve import Binding
+
+NOT_ATTRIBUTED = "(not attributed)"
 
 READ_AT_ONCE = 5_000
 
@@ -156,7 +159,8 @@ def rehearsed(side: Side, tell: Callable[[int], None] = lambda done: None) -> Re
         return compile_policy(with_cuts(side.source, log.cut_table(version)))
 
     rehearsal = Rehearsal(compile_policy(side.source), live=side.live, with_cuts=cut_by)
-    picture = Picture(side.apps, since_us=side.since_us, rule=side.rule)
+    told = _campaigns(DataFolder(side.data))
+    picture = Picture(side.apps, since_us=side.since_us, rule=side.rule, campaign_of=told)
     for facts in _facts(log):
         for fact in facts:
             for number, record in rehearsal.tell(fact):
@@ -164,6 +168,23 @@ def rehearsed(side: Side, tell: Callable[[int], None] = lambda done: None) -> Re
         tell(facts[-1].seq)
     log.close()
     return Rehearsed(picture.closed(), rehearsal.failed)
+
+
+def _campaigns(folder: DataFolder) -> Callable[[Binding], str] | None:
+    """What names the campaign that an installation came from, as feeds say last; `None` without any feed."""
+    try:
+        feeds = open_feeds(folder.feeds, read_only=True)
+    except NotYet:
+        return None
+    known = {(one.app, one.id): one.ad.campaign or one.ad.channel for one in feeds.attributions()}
+    feeds.close()
+
+    def of(binding: Binding) -> str:
+        app, device = binding.snapshot.app, binding.snapshot.device
+        found = (known.get((app, word)) for kind in INSTALL_SCOPED if (word := id_of(device, kind)))
+        return next(filter(None, found), NOT_ATTRIBUTED)
+
+    return of
 
 
 def _in_force(log: Log) -> PolicySource:
@@ -182,9 +203,10 @@ def _facts(log: Log) -> Iterator[Sequence[Fact]]:
 
 
 def _youngest(log: Log) -> int:
-    """When the last of the events occurred, as far as the last thousand tell."""
+    """When the last of the lender's events occurred, as far as the last thousand tell."""
     last = log.read(max(0, log.end() - 1_000), 1_000)
-    return max((to_us(fact.event.occurred_at) for fact in last), default=0)
+    events = (fact.event for fact in last if not fact.event.type.startswith(OURS))
+    return max((to_us(event.occurred_at) for event in events), default=0)
 
 
 def _moment(us: int) -> str:
