@@ -483,7 +483,7 @@ def test_a_folder_that_may_not_be_written_starts_nothing(tmp_path: Path, stopped
     one = copy_of(stopped, tmp_path / "kept")
     one.data.chmod(0o555)
     try:
-        refused(one, "written by this user", unprivileged=True)
+        refused(one, "cannot be written by this user", unprivileged=True)
     finally:
         one.data.chmod(0o755)
 

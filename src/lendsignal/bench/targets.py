@@ -42,7 +42,7 @@ WANTED = (
     _Wanted("deliveries/s against Celery + Redis + requests", "ratios.deliveries_to_celery", "×", 15, 25),
     _Wanted("encode and classify, dearest destination", "encode_and_classify_us", "µs", 15, 8, True),
     _Wanted("on disk an event, deliveries included", "bytes_per_event", "bytes", 900, 600, True),
-    _Wanted("resident memory, every role, idle, shared pages once", "idle_mib", "MiB", 120, 80, True),
+    _Wanted("resident memory, every role, idle", "idle_rss_mib", "MiB", 120, 80, True),
 )
 
 BACKLOG = (

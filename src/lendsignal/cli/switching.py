@@ -8,7 +8,7 @@ from msgspec import Struct
 from lendsignal.cli import giving
 from lendsignal.clock import from_us
 from lendsignal.config import Config
-from lendsignal.errors import NotYet
+from lendsignal.errors import LogError
 from lendsignal.log import DataFolder, open_log
 from lendsignal.plan import ALWAYS, NEVER, Live, PolicySource, live_of
 
@@ -77,7 +77,7 @@ def _in_force(config: Config) -> PolicySource | None:
         return None
     try:
         log = open_log(DataFolder(config.data).log, read_only=True)
-    except NotYet:
+    except LogError:  # not there yet; or in trouble, which whoever starts something over it says
         return None
     with closing(log):
         version = log.policy()

@@ -26,7 +26,7 @@ class Found(Struct, frozen=True, kw_only=True):
     ratios: Mapping[str, float]
     encode_and_classify_us: Mapping[str, float]
     bytes_per_event: float
-    idle_mib: float
+    idle_rss_mib: float
 
 
 FOUND = Found(
@@ -38,7 +38,7 @@ FOUND = Found(
     ratios={},
     encode_and_classify_us={"cheap": 3.0, "dear": 9.0},
     bytes_per_event=901.0,
-    idle_mib=100.0,
+    idle_rss_mib=100.0,
 )
 
 
@@ -60,7 +60,7 @@ def test_a_figure_reaches_its_target_at_the_limit_and_not_beyond_it() -> None:
         "ratios.deliveries_to_celery": (None, None),
         "encode_and_classify_us": (True, False),
         "bytes_per_event": (False, False),
-        "idle_mib": (True, False),
+        "idle_rss_mib": (True, False),
     }
 
 
