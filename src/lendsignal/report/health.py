@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from lendsignal.clock import from_us
+from lendsignal.model.alarm import AlarmKind
 from lendsignal.report.band import QUARTERS, Band, at_least, at_most, band, edges, none_at_all
 from lendsignal.report.layout import SECONDS, Cell, Report, Table, columns, table
 
@@ -58,22 +59,6 @@ DELAY_BOUNDS = (60, 300, 900, 1_800, 3_600, 7_200, 10_800, 14_400, 21_600, 43_20
 Severity = Literal["critical", "warning"]
 What = Literal["event", "accepted"]
 Verdict = Literal["as expected", "young", "thin", "silent", "low", "high"]
-
-KINDS = (
-    "silent",
-    "volume_low",
-    "volume_high",
-    "delay",
-    "dead",
-    "paused",
-    "token_ends",
-    "quarantine",
-    "pull_silent",
-    "feed_silent",
-    "sender",
-    "disk",
-)
-"""What an alarm may be about."""
 
 
 class Series(Struct, frozen=True, kw_only=True):
@@ -206,7 +191,7 @@ class Alarm(Struct, frozen=True, kw_only=True):
     """
 
     key: str
-    kind: str
+    kind: AlarmKind
     severity: Severity
     said: str
     do: str
@@ -502,16 +487,20 @@ def _rest(facts: Facts) -> list[Alarm]:
                 do="lendsignal quarantine list",
             )
         )
-    for kind, ones in (("pull", facts.pulls), ("feed", facts.feeds)):
+    silent: Sequence[tuple[AlarmKind, str, Sequence[Fetched]]] = (
+        ("pull_silent", "pull", facts.pulls),
+        ("feed_silent", "feed", facts.feeds),
+    )
+    for kind, noun, ones in silent:
         for one in ones:
             quiet = span(facts.now_us - one.since_us)
             why = f": {one.trouble}" if one.trouble else ""
             found.append(
                 Alarm(
-                    key=f"{kind}_silent {one.name}",
-                    kind=f"{kind}_silent",
+                    key=f"{kind} {one.name}",
+                    kind=kind,
                     severity="warning",
-                    said=f"the {kind} {one.name} has brought nothing for {quiet}{why}",
+                    said=f"the {noun} {one.name} has brought nothing for {quiet}{why}",
                     do="lendsignal doctor",
                 )
             )

@@ -2,18 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import get_args
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from lendsignal.clock import to_us
-from lendsignal.deliver.alerts.settings import AlarmKind
 from lendsignal.report.band import at_most
 from lendsignal.report.health import (
     CHANCE,
     DELAY_BOUNDS,
-    KINDS,
     SLOT_US,
     DelayOf,
     Ended,
@@ -272,10 +269,6 @@ def test_the_report_shows_every_series_and_says_whether_all_is_well() -> None:
         3_600,
     )
     assert "as of 2026-05-13 12:00:00 UTC" in well.to_text()
-
-
-def test_the_kinds_are_those_that_a_target_can_choose_from() -> None:
-    assert get_args(AlarmKind) == KINDS
 
 
 def test_spans_are_said_in_two_units() -> None:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Meta, Struct
 
 from lendsignal.model import Secret
+from lendsignal.model.alarm import AlarmKind
 
 Kind = Literal["webhook", "slack", "feishu", "dingtalk", "wecom", "email", "pagerduty"]
 Severity = Literal["critical", "warning"]
@@ -26,22 +27,6 @@ VENDOR_HOSTS: Mapping[str, tuple[str, ...]] = {
     "wecom": ("qyapi.weixin.qq.com",),
 }
 """Where these services have their bots. Slack's and PagerDuty's forms are spoken by others too."""
-
-AlarmKind = Literal[
-    "silent",
-    "volume_low",
-    "volume_high",
-    "delay",
-    "dead",
-    "paused",
-    "token_ends",
-    "quarantine",
-    "pull_silent",
-    "feed_silent",
-    "sender",
-    "disk",
-]
-"""What an alarm may be about."""
 
 MAILBOX = r"^[^@\s<>]+@[^@\s<>]+$"
 
