@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -128,11 +129,11 @@ def row_of(kind: str) -> Row:
     made: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     taken: list[str] = []
-    assert is_kept(answer_to(message, Memory())), f"{kind}: its own request is refused"
+    assert is_kept_by_a_fresh_one(message), f"{kind}: its own request is refused"
     for mutation, mutants in MUTATIONS.items():
         for label, mutant in mutants(Mutator(message, sheet)):
             made[mutation] += 1
-            if is_kept(answer_to(mutant, Memory())):
+            if is_kept_by_a_fresh_one(mutant):
                 taken.append(label)
             else:
                 refused[mutation] += 1
@@ -142,18 +143,17 @@ def row_of(kind: str) -> Row:
     return Row(kind, made, refused, tuple(taken))
 
 
-def answer_to(message: Message, memory: Memory) -> Answer:
-    return judge_of(message.host, memory)(asked(message), SETTINGS, to_us(NOW))
+def is_kept_by_a_fresh_one(message: Message) -> bool:
+    with closing(Memory()) as memory:
+        return is_kept(judge_of(message.host, memory)(asked(message), SETTINGS, to_us(NOW)))
 
 
 def is_told_twice(message: Message) -> bool:
     """Whether the stand-in refuses the very same request a second time."""
-    memory = Memory()
-    judge = judge_of(message.host, memory)
-    memory.keep(judge(asked(message), SETTINGS, to_us(NOW)))
-    again = judge(asked(message), SETTINGS, to_us(NOW))
-    memory.close()
-    return not is_kept(again)
+    with closing(Memory()) as memory:
+        judge = judge_of(message.host, memory)
+        memory.keep(judge(asked(message), SETTINGS, to_us(NOW)))
+        return not is_kept(judge(asked(message), SETTINGS, to_us(NOW)))
 
 
 def table() -> str:

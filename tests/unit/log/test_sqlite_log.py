@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from select import select
+from select import POLLIN, poll
 from threading import Event as Signal
 from threading import Thread
 
@@ -13,7 +13,7 @@ import pytest
 from tests.acme import loan, login, told
 
 from lendsignal.errors import FolderInUse, LogError
-from lendsignal.log import DataFolder, Decided, open_log, parts
+from lendsignal.log import Bell, DataFolder, Decided, open_log, parts
 from lendsignal.log import log as module
 from lendsignal.log.packing import read_state
 from lendsignal.log.sqlite import connect, row, transaction
@@ -268,18 +268,24 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         DataFolder(tmp_path / "file" / "data")
 
 
+def is_rung(bell: Bell) -> bool:
+    waiting = poll()
+    waiting.register(bell, POLLIN)
+    return bool(waiting.poll(0))
+
+
 def test_a_ring_waits_until_it_is_taken_and_ringing_nobody_is_no_error(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path)
     ringer = folder.ringer("send")
     ringer.ring()
 
     bell = folder.bell("send")
-    assert not select([bell], [], [], 0)[0]
+    assert not is_rung(bell)
     ringer.ring()
     ringer.ring()
-    assert select([bell], [], [], 0)[0]
+    assert is_rung(bell)
     bell.quiet()
-    assert not select([bell], [], [], 0)[0]
+    assert not is_rung(bell)
     bell.close()
     ringer.ring()
     ringer.close()
