@@ -48,6 +48,7 @@ SECTIONS = {
     "conversion": "Conversions of the lender's own; expressions are in CEL.",
     "people": "Who is no customer.",
     "proxy": "The early, predicted conversion `likely_credit`.",
+    "value": "What new users are worth: what value models learn from.",
     "consent": "What counts where a user was never asked.",
     "deliver": "Sending as a whole.",
     "pull": "What the service reads by itself: a database, files, a topic. These keys are the same for every "

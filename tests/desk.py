@@ -48,6 +48,7 @@ from lendsignal.model import (
     Split,
     id_of,
 )
+from lendsignal.plan import Target
 from lendsignal.resolve import ResolveSettings
 
 TOKEN = "sesame-token-4c1f"
@@ -209,6 +210,13 @@ def real(
     )
 
 
+def planned_for(outlet: Outlet) -> Target:
+    """A destination as planning sees it."""
+    corrections = outlet.spec.corrections
+    corrects = "nothing" if corrections is None else "everything" if corrections.retracts else "value"
+    return target(outlet.name, outlet.common.app, kind=outlet.common.kind, corrects=corrects)
+
+
 def verdicts(*words: str) -> Act:
     """Acme's answer to a batch."""
     return says(200, json.dumps({"verdicts": words}).encode())
@@ -223,6 +231,7 @@ class Desk:
         *outlets: Outlet,
         sandbox: str | None = None,
         send: Sequence[str] = ("disbursement",),
+        value: Mapping[str, Any] | None = None,
         settle: timedelta = timedelta(0),
         clock: Clock | None = None,
         **settings: Any,
@@ -232,10 +241,11 @@ class Desk:
         self.settings = DeliverSettings(sandbox=sandbox, **settings)
         self.clock = cast(Hand, clock or Hand(0))
         self.log = open_log(self.folder.log)
-        targets = {one.name: target(one.name, one.common.app, kind=one.common.kind) for one in outlets}
+        targets = {one.name: planned_for(one) for one in outlets}
         policy = source(
             targets=targets,
             send={name: f"ev_{name}" for name in send},
+            value=value,
             resolve=ResolveSettings(settle=settle),
         )
         self.decider = Decider(self.log, policy, self.clock, lambda: None)
@@ -282,9 +292,11 @@ class Desk:
         return self
 
     def turns(self, number: int = 3) -> Self:
-        """So many turns of the sender's loop, waiting for nothing."""
+        """So many turns of the sender's loop, waiting for nothing; what came of them is kept."""
         for _ in range(number):
             self.sender.turn(0.0)
+        if self.sender.book.trouble is None:
+            self.sender.book.commit()
         return self
 
     def until(self, true: Callable[[], Any]) -> Self:
@@ -297,10 +309,11 @@ class Desk:
         raise AssertionError(f"never so: {self.tally()} {self.open()}")
 
     def quiet(self) -> Self:
-        """Turns until nothing is in flight and nothing is left to be done at this moment."""
+        """Turns until nothing is in flight and nothing is left to be done, or kept, at this moment."""
         busy, end = True, time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            busy = self.sender.turn(0.02) or self.sender.in_flight > 0
+            turned = self.sender.turn(0.02)
+            busy = turned or self.sender.in_flight > 0 or bool(self.sender.book.changes)
             if not busy:
                 break
         assert not busy

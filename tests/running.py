@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lendsignal.log import DataFolder, open_deliveries, open_log
-from lendsignal.plan import Planned, Rebound, record_of
+from lendsignal.plan import Corrected, Planned, Rebound, record_of
 from lendsignal.replay import accepted_ids
 
 PATIENCE = 60.0
@@ -57,6 +57,7 @@ port = {door}
 
 [web]
 port = {web}
+open = true
 
 [deliver]
 sandbox       = "{sandbox}"
@@ -373,6 +374,8 @@ class Ledger:
                     for entry in record.entries:
                         if entry.skip is None:
                             self.planned.setdefault(entry.destination, []).append(record.conversion.id)
+                elif isinstance(record, Corrected):
+                    conversions[number] = f"{record.conversion.id} corrected"
             self.accepted = accepted_ids(deliveries, lambda one: conversions[record_of(one)[0]])
             self.tally = deliveries.tally()
             self.waiting = deliveries.waiting()

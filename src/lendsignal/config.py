@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -14,6 +15,9 @@ from msgspec import Meta, Struct
 
 from lendsignal.advise.preflight import NAMES, Terms
 from lendsignal.archive import ArchiveSettings
+from lendsignal.audience import AudienceSettings, AudiencesSettings
+from lendsignal.audience.definitions import definition_of
+from lendsignal.audience.policy import hidden, problems
 from lendsignal.deliver import (
     DeliverSettings,
     DestinationSettings,
@@ -40,11 +44,14 @@ from lendsignal.derive import (
     is_tier,
 )
 from lendsignal.destination import registry
-from lendsignal.destination.spec import Destination, WebhookAuth, hosts_of, sensitive_word
+from lendsignal.destination.spec import Corrections, Destination, WebhookAuth, hosts_of, sensitive_word
 from lendsignal.errors import ConfigError, InputError, Problem
 from lendsignal.model import App, Secret, reveal, to_us
 from lendsignal.model.rates import Rates
 from lendsignal.plan import (
+    Corrects,
+    Holdout,
+    HoldoutSettings,
     People,
     PolicySource,
     RouteSettings,
@@ -52,7 +59,9 @@ from lendsignal.plan import (
     ValueSettings,
     double_counting,
     gaps_in_sending,
+    holdout_of,
     known_conversions,
+    wrong_holdouts,
     wrong_moments,
 )
 from lendsignal.resolve import ResolveSettings, contradictions
@@ -69,6 +78,8 @@ from lendsignal.source import (
 )
 from lendsignal.source.feeds import Feed, FeedSettings, FxSettings, SpendFeed, SpendSettings, rates_of
 from lendsignal.value import LikelyModel
+from lendsignal.value.facts import PROTECTED
+from lendsignal.value.settings import WorthSettings
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
@@ -112,6 +123,9 @@ class WebSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; 0 picks a free one")] = 8322
+    open: Annotated[
+        bool, Meta(description="without sign-in, for whoever works on this machine; not on another host")
+    ] = False
 
 
 class ConsentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -162,15 +176,19 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     derive: DeriveSettings = DeriveSettings()
     tiers: TierSettings = TierSettings()
     proxy: ProxySettings = ProxySettings()
+    value: WorthSettings = WorthSettings()
     conversion: dict[str, CustomSettings] = {}
     people: PeopleSettings = PeopleSettings()
     consent: ConsentSettings = ConsentSettings()
+    holdout: dict[str, HoldoutSettings] = {}
     deliver: DeliverSettings = DeliverSettings()
     pull: dict[str, dict[str, Any]] = {}
     feed: dict[str, FeedSettings] = {}
     spend: dict[str, SpendSettings] = {}
     fx: FxSettings = FxSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    audience: dict[str, AudienceSettings] = {}
+    audiences: AudiencesSettings = AudiencesSettings()
     health: HealthSettings = HealthSettings()
     alert: dict[str, AlertSettings] = {}
     destination: dict[str, dict[str, Any]] = {}
@@ -207,10 +225,23 @@ class Config(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     tiers: TierSettings = TierSettings()
     proxy: ProxySettings = ProxySettings()
+    value: WorthSettings = WorthSettings()
     templates: Mapping[str, tuple[str, ...]] = {}
     terms: Mapping[str, Terms] = {}
     health: HealthSettings = HealthSettings()
     alerts: Mapping[str, AlertSettings] = {}
+    lists: Mapping[str, AudienceSettings] = {}
+    audiences: AudiencesSettings = AudiencesSettings()
+    list_holdouts: Mapping[str, tuple[Holdout, ...]] = {}
+    list_accounts: Mapping[str, str] = {}
+
+
+def is_this_host(host: str) -> bool:
+    """Whether that name of a host means this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def load(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -257,7 +288,8 @@ def overrides(words: Sequence[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals or "." not in key:
             raise ConfigError([Problem("--set", repr(word), "KEY=VALUE, such as door.port=9000")])
-        found[key] = int(value) if value.lstrip("-").isdigit() else value
+        number = int(value) if value.lstrip("-").isdigit() else value
+        found[key] = {"true": True, "false": False}.get(value.lower(), number)
     return found
 
 
@@ -333,6 +365,9 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
         custom=_custom(settings.conversion, tiers, origin, found),
         likely=_likely(settings.proxy, folder, origin, found),
     )
+    if settings.web.open and not is_this_host(settings.web.host):
+        allowed = "sign-in, or a host that only this machine can reach, such as 127.0.0.1"
+        found.append(Problem("web.open", f"true at {settings.web.host}", allowed, origin))
     people = _people(settings.people, folder, origin, found)
     secrets: dict[str, bool] = {}
     outlets = _outlets(outlets_raw, apps, dict(_items(table.get("app"))), folder, origin, found, secrets)
@@ -344,6 +379,7 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
             account=outlet.common.account or name,
             forwards=outlet.common.forwards,
             send_test=outlet.common.send_test,
+            corrects=_corrects(outlet.spec.corrections),
         )
         for name, outlet in outlets.items()
     }
@@ -353,6 +389,13 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
         found.append(Problem(key, why, "one way to each platform, one value for each loan", origin))
     found += [Problem(key, seen, allowed, origin) for key, seen, allowed in wrong_moments(settings.route)]
     found += [Problem(key, seen, allowed, origin) for key, seen, allowed in contradictions(settings.resolve)]
+    protected = sorted(PROTECTED.intersection(one.lower() for one in settings.value.properties))
+    if protected and not settings.value.protected:
+        allowed = "what a lender may go by; value.protected = true where the law lets you"
+        found.append(Problem("value.properties", ", ".join(protected), allowed, origin))
+    holdouts = _holdouts(settings.holdout, settings.audience, derive, outlets_raw, origin, found, warnings)
+    accounts = dict(_items(table.get("audience_account")))
+    _check_lists(settings, apps, accounts, origin, found, warnings)
     for app, conversion, platform, when in gaps_in_sending(settings.route, targets):
         warnings.append(f"{conversion} of {app} is {when} at {platform}: somebody else must send it then")
     keys = _keys(settings.source, folder, origin, found, secrets)
@@ -396,9 +439,11 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
             # Without a route that converts, a new rate changes nothing and is no new policy.
             rates=rates.listed() if _converts(settings.route) else (),
             rates_good_for=rates.good_for,
+            holdouts=holdouts,
         ),
         tiers=settings.tiers,
         proxy=settings.proxy,
+        value=settings.value,
         outlets=outlets,
         keys=keys,
         sources=settings.source,
@@ -419,6 +464,15 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
         secrets=secrets,
         health=settings.health,
         alerts=alerts,
+        lists=settings.audience,
+        audiences=settings.audiences,
+        list_accounts={name: str(one.get("kind")) for name, one in accounts.items() if isinstance(one, dict)},
+        list_holdouts={
+            name: tuple(
+                holdout_of(word, one) for word, one in settings.holdout.items() if name in one.audiences
+            )
+            for name in settings.audience
+        },
         warnings=tuple(warnings),
         terms={
             name: Terms(shortest_term_days=app.shortest_term_days, apr_percent=app.apr_percent)
@@ -458,8 +512,12 @@ def _readable(table: Mapping[str, Any]) -> Settings:
         derive=section("derive", DeriveSettings),
         tiers=section("tiers", TierSettings),
         proxy=section("proxy", ProxySettings),
+        value=section("value", WorthSettings),
         conversion=entries("conversion", CustomSettings),
         people=section("people", PeopleSettings),
+        holdout=entries("holdout", HoldoutSettings),
+        audience=entries("audience", AudienceSettings),
+        audiences=section("audiences", AudiencesSettings),
         route=[
             read(RouteSettings, one, path="", origin="")[0] or unreadable
             for one in (routes if isinstance(routes, list) else [])
@@ -712,6 +770,13 @@ def _outlets(
     return outlets
 
 
+def _corrects(corrections: Corrections | None) -> Corrects:
+    """What a platform lets be changed later, in the words of the plan."""
+    if corrections is None:
+        return "nothing"
+    return "everything" if corrections.retracts else "value"
+
+
 def _check_routes(
     routes: Sequence[RouteSettings],
     outlets: Mapping[str, _Given | None],
@@ -754,6 +819,63 @@ def _check_routes(
                     f"{path}.value.{conversion}: sent without a value where the event has no property"
                     " predicted_value"
                 )
+
+
+def _check_lists(
+    settings: Settings,
+    apps: Mapping[str, App],
+    accounts: Mapping[str, Any],
+    origin: str,
+    found: list[Problem],
+    warnings: list[str],
+) -> None:
+    """What is wrong with the lists, and which of them a platform does not let a lender use."""
+    for name, one in settings.audience.items():
+        path = key_path("audience", name)
+        _check_name(path, name, origin, found)
+        before = len(found)
+        for key, seen, allowed in problems(name, one):
+            found.append(Problem(f"{path}.{key}" if key else path, seen, allowed, origin))
+        for key, words, known in (("apps", one.apps, apps), ("to", one.to, accounts)):
+            table = "app" if key == "apps" else "audience_account"
+            for word in words:
+                if word not in known:
+                    allowed = f"a [{table}.NAME]: {', '.join(known) or 'none is there'}"
+                    found.append(Problem(f"{path}.{key}", repr(word), allowed, origin, _near(word, known)))
+        if len(found) > before:
+            continue
+        definition = definition_of(name, one)
+        countries = {app.country for app in apps.values() if not one.apps or app.name in one.apps}
+        for account in one.to:
+            given = accounts[account]
+            kind = str(given.get("kind")) if isinstance(given, dict) else ""
+            special = settings.audiences.special_category
+            why = hidden(definition, kind, set(one.countries) or countries, special)
+            if why is not None:
+                warnings.append(f"{path}: not sent to {account}: {why}")
+
+
+def _holdouts(
+    settings: Mapping[str, HoldoutSettings],
+    lists: Mapping[str, AudienceSettings],
+    derive: DerivePolicy,
+    outlets: Mapping[str, object],
+    origin: str,
+    found: list[Problem],
+    warnings: list[str],
+) -> tuple[Holdout, ...]:
+    for name, one in settings.items():
+        _check_name(key_path("holdout", name), name, origin, found)
+        others = [word for word in one.audiences if word not in lists]
+        if others:
+            warnings.append(
+                f"holdout.{name}.audiences: {', '.join(others)}: no [audience.NAME], so not sent from here;"
+                f" `lendsignal advise holdout users {name}` writes who must be left out"
+            )
+    known = known_conversions(derive)
+    for key, seen, allowed, near in wrong_holdouts(settings, known, outlets):
+        found.append(Problem(f"holdout.{key}", seen, allowed, origin, near))
+    return tuple(holdout_of(name, one) for name, one in settings.items())
 
 
 def _problem_with_name(given: _Given, name: str) -> tuple[str, str] | None:

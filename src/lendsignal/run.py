@@ -17,9 +17,8 @@ from lendsignal.log import (
     DataFolder,
     refuse_damage,
 )
-from lendsignal.role import DAMAGED_CODE, JOBS, ROLES, SILENT, roles_of
+from lendsignal.role import DAMAGED_CODE, JOBS, ROLES, SILENT, pause_of, roles_of
 from lendsignal.role.serving import listening
-from lendsignal.role.standing import is_running
 from lendsignal.source import (
     INNER_KEY,
 )
@@ -56,7 +55,7 @@ class Supervisor:
         self._failures = dict.fromkeys(needed, 0)
         self._due = dict.fromkeys(needed, 0.0)
         self._folder = DataFolder(config.data)
-        self._written = 0
+        self._written: dict[str, int] = {}
         self._lock = self._folder.lock("run")
 
     def start(self) -> None:
@@ -74,12 +73,12 @@ class Supervisor:
                 continue
             del self._children[role]
             _let_go(child)
-            every = self._config.archive.every.total_seconds() if role in JOBS else 0.0
+            every = pause_of(role, self._config)
             if role in JOBS and code == 0:
                 self._due[role], self._failures[role] = now + every, 0
                 continue
             if role in JOBS:
-                self._written = UNKNOWN
+                self._written[role] = UNKNOWN
             wait = max(every, RESTART_SECONDS[min(self._failures[role], len(RESTART_SECONDS) - 1)])
             if code == DAMAGED_CODE:
                 wait = max(every, DAMAGED_SECONDS)
@@ -92,11 +91,14 @@ class Supervisor:
                 self._started[role] = now
 
     def _has_work(self, role: str) -> bool:
-        """Whether a role has something to do; a job only where files changed since it was started last."""
-        if role not in JOBS:
+        """Whether a role has something to do; the archive only where files changed since it was started last.
+
+        Lists change as time goes by, and platforms answer later: that job looks for itself.
+        """
+        if role != "archive":
             return True
-        written, self._written = self._written, self._folder.last_written()
-        return written != self._written
+        written, self._written[role] = self._written.get(role, 0), self._folder.last_written()
+        return written != self._written[role]
 
     def pid(self, role: str) -> int | None:
         """The process that has that role now."""
@@ -181,6 +183,6 @@ def _wait_for_ports(config: Config, roles: tuple[str, ...], stopping: threading.
                 listening(host, port).close()
                 break
             except LogError:
-                if time.monotonic() > until or not is_running(folder, role):
+                if time.monotonic() > until or not folder.is_running(role):
                     raise
                 stopping.wait(0.1)

@@ -24,7 +24,7 @@ from tests.running import (
 )
 
 from lendsignal.log import DataFolder, open_deliveries, open_log
-from lendsignal.plan import Planned, Rebound, record_of
+from lendsignal.plan import Placed, record_of
 
 TIMEOUT_SECONDS = 1
 LATE_MS = 2_000
@@ -440,7 +440,7 @@ def _unknown(data: Path) -> tuple[dict[str, Counter[str]], dict[str, set[str]]]:
                 if not unknown:
                     continue
                 record = log.record(record_of(one.id)[0])
-                assert isinstance(record, (Planned, Rebound))
+                assert isinstance(record, Placed)
                 ambiguous[one.destination][record.conversion.id] += 1
                 if one.what == "held":
                     held[one.destination].add(record.conversion.id)

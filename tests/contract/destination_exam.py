@@ -92,6 +92,9 @@ SAMPLE_IDS = {
 }
 """One id of every kind, each different, so that a swap shows."""
 
+CORRECTED = datetime(2026, 11, 22, 16, 8, 31, tzinfo=UTC)
+"""When a correction was made."""
+
 CANARY = "canary-4f1b0d7c2e"
 """The value of every secret while an exam runs: it must turn up nowhere."""
 
@@ -351,10 +354,13 @@ def requests_go_over_https_to_a_declared_host(destination: Destination) -> None:
 def only_listed_fields_leave(destination: Destination) -> None:
     """The firewall: whatever a delivery holds, a request tells nothing that `FIELDS` does not name."""
     chosen = example_settings(destination)
+    corrects = destination.SPEC.corrections is not None
 
-    @given(deliveries())
+    @given(deliveries(), st.booleans())
     @settings(max_examples=100, deadline=None, database=None)
-    def holds(delivery: Delivery) -> None:
+    def holds(delivery: Delivery, corrected: bool) -> None:
+        if corrects and corrected:
+            delivery = msgspec.structs.replace(delivery, corrected_at=CORRECTED)
         item = destination.encode(delivery, chosen)
         if not isinstance(item, Skip):
             assert fields_of(destination.request([item], chosen)) <= destination.FIELDS
@@ -376,8 +382,25 @@ def items_of_one_batch_share_their_batch_key(destination: Destination) -> None:
     key = destination.SPEC.batch_by
     if key is not None:
         first, second = _item(destination, id="01" * 16), _item(destination, id="02" * 16)
-        assert isinstance(first[key], str)
-        assert first[key] == second[key]
+        assert isinstance(first.get(key, ""), str)
+        assert first.get(key) == second.get(key)
+
+
+def a_correction_finds_its_conversion_and_goes_where_corrections_go(
+    destination: Destination,
+) -> None:
+    corrections, key = destination.SPEC.corrections, destination.SPEC.batch_by
+    if corrections is None:
+        return
+    assert timedelta(0) < corrections.within
+    chosen, identifier = example_settings(destination), "0a" * 16
+    value = Money(Decimal("12.5"), "NGN")
+    first = _item(destination, id=identifier, value=value)
+    for changed in (value, None) if corrections.retracts else (value,):
+        item = _item(destination, id=identifier, value=changed, corrected_at=CORRECTED)
+        assert identifier in _body(destination, [item])
+        alike = destination.request([item], chosen).url == destination.request([first], chosen).url
+        assert alike or (key is not None and item.get(key, "") != first.get(key, ""))
 
 
 def one_event_fits_the_limit(destination: Destination) -> None:
@@ -482,6 +505,7 @@ EXAMS: tuple[Callable[[Destination], None], ...] = (
     only_listed_fields_leave,
     every_conversion_id_is_inside_the_body,
     items_of_one_batch_share_their_batch_key,
+    a_correction_finds_its_conversion_and_goes_where_corrections_go,
     one_event_fits_the_limit,
     no_secret_is_inside,
     a_trial_says_what_to_do_and_goes_where_everything_goes,

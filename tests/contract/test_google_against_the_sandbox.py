@@ -1,7 +1,8 @@
 """What Google's destinations encode, their strict stand-ins take; and their answers mean what they should."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +16,18 @@ from lendsignal.clock import to_us
 from lendsignal.deliver.wire import FETCHED_TOKEN, wire
 from lendsignal.destination import ga4, google_ads, google_app, google_data_manager, registry
 from lendsignal.destination.spec import Request, Response
-from lendsignal.model import Accepted, Contact, Delivery, Device, IdKind, Pending, Skip
+from lendsignal.model import (
+    Accepted,
+    Contact,
+    Delivery,
+    Device,
+    IdKind,
+    Money,
+    Pending,
+    Rejected,
+    Retry,
+    Skip,
+)
 from lendsignal.sandbox import Answer, Asked, GoogleAccount, Memory, SandboxSettings
 from lendsignal.sandbox import ga4 as ga4_stand_in
 from lendsignal.sandbox import google_ads as ads_stand_in
@@ -35,7 +47,7 @@ STAND_INS = SandboxSettings(
 KINDS = ("google_ads", "google_app", "google_data_manager")
 
 
-def answer_to(kind: str, request: Request, memory: Memory) -> Answer:
+def answer_to(kind: str, request: Request, memory: Memory, now_us: int = NOW_US) -> Answer:
     """What the stand-in says to a request with its secrets joined."""
     module = registry()[kind]
     secrets = dict.fromkeys((FETCHED_TOKEN, "developer_token", "dev_token", "api_secret"), SECRET)
@@ -53,21 +65,29 @@ def answer_to(kind: str, request: Request, memory: Memory) -> Answer:
     )
     match kind:
         case "google_ads":
-            return ads_stand_in.judge(memory.has, asked, STAND_INS, NOW_US)
+            return ads_stand_in.judge(memory.has, asked, STAND_INS, now_us, last=memory.last)
         case "google_app":
             return app_stand_in.judge(asked, STAND_INS, NOW_US)
         case "ga4":
             return ga4_stand_in.judge(asked, STAND_INS, NOW_US)
         case _:
-            return manager_stand_in.judge(memory.has, asked, STAND_INS, NOW_US)
+            return manager_stand_in.judge(memory.has, asked, STAND_INS, now_us, last=memory.last)
 
 
-def sent(kind: str, items: Sequence[Any], memory: Memory) -> tuple[Answer, Sequence[Any]]:
+def sent(
+    kind: str, items: Sequence[Any], memory: Memory, now_us: int = NOW_US
+) -> tuple[Answer, Sequence[Any]]:
     """The answer to some items, and what the destination makes of it."""
     module = registry()[kind]
-    answer = answer_to(kind, module.request(items, exam.example_settings(module)), memory)
+    answer = answer_to(kind, module.request(items, exam.example_settings(module)), memory, now_us)
     memory.keep(answer)
     return answer, module.classify(Response(status=answer.status, body=answer.body), len(items))
+
+
+def item_of(kind: str, **changes: Any) -> Any:
+    module = registry()[kind]
+    made = exam.delivery_for(module, id="0a" * 16, occurred_at=OCCURRED, **changes)
+    return module.encode(made, exam.example_settings(module))
 
 
 def items_of(kind: str, count: int) -> list[Any]:
@@ -127,6 +147,70 @@ def test_a_repeat_is_known_to_google_ads_and_counts_once() -> None:
     assert again == [Accepted(reason="already_known"), Accepted(reason="already_known"), Accepted()]
     assert set(memory.ids("google_ads").values()) == {1}
     memory.close()
+
+
+def test_google_ads_takes_a_retraction_once_and_of_what_it_has() -> None:
+    memory = Memory()
+    back = item_of("google_ads", value=None, corrected_at=OCCURRED + timedelta(minutes=3))
+    _, before = sent("google_ads", [back], memory)
+    sent("google_ads", [item_of("google_ads")], memory)
+    _, first = sent("google_ads", [back], memory)
+    _, again = sent("google_ads", [back], memory)
+
+    assert before == [Retry("conversion_not_found", after=timedelta(hours=6))]
+    assert (first, again) == ([Accepted()], [Accepted(reason="already_known")])
+    (taken,) = memory.taken("google_ads_adjustment")
+    assert (taken.conversion_id, taken.name, taken.value) == ("0a" * 16, "RETRACTION", None)
+    memory.close()
+
+
+def test_google_ads_takes_restatements_that_come_after_each_other_and_each_of_them_once() -> None:
+    memory = Memory()
+
+    def restated(value: str, seconds: int) -> Any:
+        money = Money(Decimal(value), "NGN")
+        at = OCCURRED + timedelta(seconds=seconds)
+        return sent("google_ads", [item_of("google_ads", value=money, corrected_at=at)], memory)[1]
+
+    sent("google_ads", [item_of("google_ads")], memory)
+
+    assert restated("900", 60) == [Accepted()]
+    assert restated("900", 60) == [Accepted(reason="already_known")]
+    assert restated("800", 61) == [Accepted()]
+    assert restated("700", 60) == [Accepted(reason="already_known")]
+    assert restated("700", -60) == [Rejected("adjustment_precedes_conversion")]
+    assert [taken.value for taken in memory.taken("google_ads_adjustment")] == ["900.0", "800.0"]
+    memory.close()
+
+
+def test_google_ads_takes_no_correction_after_54_days() -> None:
+    memory = Memory()
+    sent("google_ads", [item_of("google_ads")], memory)
+    day_us = 86_400_000_000
+    back = item_of("google_ads", value=None, corrected_at=OCCURRED + timedelta(days=1))
+
+    assert sent("google_ads", [back], memory, NOW_US + 54 * day_us)[1] == [Rejected("conversion_expired")]
+    assert sent("google_ads", [back], memory, NOW_US + 53 * day_us)[1] == [Accepted()]
+    memory.close()
+
+
+def test_the_data_manager_restates_what_it_has_and_counts_as_new_what_it_has_not() -> None:
+    memory = Memory()
+    first = item_of("google_data_manager", value=Money(Decimal(1500), "NGN"))
+    zero = item_of("google_data_manager", value=Money(Decimal(0), "NGN"), corrected_at=OCCURRED)
+    sent("google_data_manager", [first], memory)
+    sent("google_data_manager", [zero], memory)
+    sent("google_data_manager", [zero], memory)
+
+    assert memory.ids("google_data_manager") == {"0a" * 16: 1}
+    (restated,) = memory.taken("google_data_manager_restatement")
+    assert (restated.conversion_id, restated.value) == ("0a" * 16, "0.0")
+    memory.close()
+
+    alone = Memory()
+    sent("google_data_manager", [zero], alone)
+    assert alone.ids("google_data_manager") == {"0a" * 16: 1}
+    alone.close()
 
 
 def test_a_data_manager_request_is_pending_until_its_verdict() -> None:

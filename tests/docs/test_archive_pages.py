@@ -66,3 +66,10 @@ def test_the_last_outcome_of_a_delivery_counts(archive: Path) -> None:
 
 def test_conversions_on_another_installation_are_counted(archive: Path) -> None:
     assert answer(QUERIES[2], archive)[0][1:] == (3, 0)
+
+
+def test_each_loan_is_bound_to_a_login_by_the_numbers_made_for_it(archive: Path) -> None:
+    found = answer(QUERIES[3], archive)
+
+    assert {loan for loan, *_ in found} == {"L-u0", "L-u1", "L-u2"}
+    assert all(logged_in is not None for _, _, _, logged_in in found)

@@ -12,19 +12,71 @@ from pathlib import Path
 from xml.etree import ElementTree as Xml
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from tests.unit.report.kept import SECOND, Kept
-from tests.unit.report.world import ZONE, filled, world
+from tests.unit.report.world import ZONE, filled, policy, told, world
 
 from lendsignal.clock import from_us
+from lendsignal.config import load as configured
+from lendsignal.derive import Cut, Tiers
+from lendsignal.log import open_feeds
 from lendsignal.model.attribution import Recorded
-from lendsignal.report import Paid, Report, delay, load, reconcile
+from lendsignal.report import (
+    Paid,
+    Report,
+    attribution,
+    bindings,
+    delay,
+    delivery,
+    devices,
+    funnel,
+    installations,
+    load,
+    reconcile,
+    spend,
+)
 from lendsignal.report.chart import svg
 from lendsignal.report.charts import charts_of
+from lendsignal.report.slices import Slice
+from lendsignal.report.tiers import tiers
 from lendsignal.report.vintages import vintages
+from lendsignal.simulate import World, write
+from lendsignal.source.feeds import import_attribution, import_spend
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 LAGOS = ZoneInfo(ZONE)
+
+FEEDS = f"""
+[portfolio]
+name = "acme"
+
+[brand.acme]
+
+[app.acme-android]
+brand = "acme"
+platform = "android"
+bundle = "com.acme.loans"
+country = "NG"
+currency = "NGN"
+timezone = "{ZONE}"
+
+[app.acme-ios]
+brand = "acme"
+platform = "ios"
+bundle = "id1234567890"
+country = "NG"
+currency = "NGN"
+timezone = "{ZONE}"
+
+[feed.mmp]
+kind = "generic"
+mmp = "appsflyer"
+
+[spend.ads]
+kind = "generic"
+timezone = "{ZONE}"
+"""
 
 
 def answered_us(name: int) -> int:
@@ -36,10 +88,12 @@ def answered_us(name: int) -> int:
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     """Every picture by its file name."""
-    kept = filled(tmp_path_factory.mktemp("pictures"), world(users=1_200, days=170, seed=5), answered_us)
+    one = world(users=1_200, days=170, seed=5)
+    kept = filled(tmp_path_factory.mktemp("pictures"), one, answered_us)
     recorded(kept)
-    with load(kept.folder, recorded=True) as tables:
-        told = tables.rows(
+    brought_in(kept, one, tmp_path_factory.mktemp("lender"))
+    with load(kept.folder) as tables:
+        lent = tables.rows(
             "select loan_id, at_us, amount, currency from counted where type = 'disbursed' and not superseded"
             " and not reversed and not test and at_us >= $from order by at_us",
             {
@@ -50,16 +104,25 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
             },
         )
         # The books have three loans that nobody told us of, and lack two.
-        ledger = [booked(*one) for one in told[2:]]
+        ledger = [booked(*row) for row in lent[2:]]
         ledger += [
             booked(f"X{n}", at_us, amount, currency)
-            for n, (_, at_us, amount, currency) in enumerate(told[:15:5])
+            for n, (_, at_us, amount, currency) in enumerate(lent[:15:5])
         ]
         found: dict[str, Report] = {
             "delays": delay(tables),
             "ledgers": reconcile(tables, ledger, zone=LAGOS, since=ledger[0].day),
-            "vintages": vintages(tables, period="month", by="app"),
+            "vintages": vintages(tables, Slice(every="month", by=("app",))),
+            "funnel": funnel(tables, Slice(by=("channel",))),
+            "bindings": bindings(tables),
+            "deliveries": delivery(tables),
+            "installations": installations(tables, Slice(by=("channel",), every="month")),
+            "attribution": attribution(tables, level="channel"),
+            "spend": spend(tables),
+            "devices": devices(tables),
         }
+    with graded(tmp_path_factory.mktemp("tiers")).tables() as tables:
+        found["tiers"] = tiers(tables)
     return {
         f"{name}-{number}.svg": svg(chart)
         for name, report in found.items()
@@ -70,6 +133,31 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
 def booked(name: str, at_us: int, amount: Decimal, currency: str) -> Paid:
     day: date = from_us(at_us).astimezone(LAGOS).date()
     return Paid(loan_id=name, day=day, at_us=at_us, amount=amount, currency=currency)
+
+
+def brought_in(kept: Kept, one: World, folder: Path) -> None:
+    """What the MMP and the ad accounts tell."""
+    write(one, folder)
+    (folder / "lendsignal.toml").write_text(FEEDS)
+    config = configured(folder / "lendsignal.toml")
+    feeds = open_feeds(kept.folder.feeds)
+    import_attribution(feeds, folder / "attribution.csv", config.feeds["mmp"], 0)
+    import_spend(feeds, folder / "spend.csv", config.spend["ads"])
+    feeds.close()
+
+
+def graded(folder: Path) -> Kept:
+    """A lender with tiers by score, cut as its own first grants would have them."""
+    one = world(users=1_500, days=150, seed=6)
+    events = list(told(one))
+    granted = (event.score for event in events if event.type == "credit_granted")
+    scores = sorted((score for score in granted if score is not None), reverse=True)
+    cuts = tuple(Cut(share=share, cut=scores[len(scores) * share // 100]) for share in (20, 30, 50, 70))
+    made = policy()
+    send = {"first_credit": "ev_fc", **{f"credit_top{cut.share}": f"ev_{cut.share}" for cut in cuts}}
+    derive = msgspec.structs.replace(made.derive, tiers=Tiers(cuts=cuts))
+    routes = tuple(msgspec.structs.replace(route, send={**route.send, **send}) for route in made.routes)
+    return Kept(folder, msgspec.structs.replace(made, derive=derive, routes=routes)).tell(*events)
 
 
 def recorded(kept: Kept) -> None:
@@ -108,7 +196,15 @@ def test_every_picture_is_drawn_and_is_a_picture(pictures: Mapping[str, str]) ->
 
 
 def test_pages_show_pictures_that_are_there(pictures: Mapping[str, str]) -> None:
-    for page in ("read-delays", "reconcile-ledgers", "read-vintages"):
+    for page in (
+        "read-delays",
+        "reconcile-ledgers",
+        "read-vintages",
+        "read-the-reports",
+        "read-returns",
+        "read-tiers",
+        "read-identity-reports",
+    ):
         shown = re.findall(r"\(pictures/([\w-]+\.svg)\)", (PAGES / f"{page}.md").read_text())
 
         assert shown

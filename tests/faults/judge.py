@@ -18,7 +18,7 @@ from lendsignal.clock import to_us
 from lendsignal.deliver import NoAnswer
 from lendsignal.deliver.sender import Flight
 from lendsignal.log import EVERY, Again, Cancel, Changes, Deliveries, Halt, LetGo, Log, Orders, Receipt, Stage
-from lendsignal.plan import Planned, Rebound, Withdrawn, delivery_id
+from lendsignal.plan import Corrected, Planned, Rebound, Withdrawn, delivery_id
 
 WITHOUT_ANSWER = ("retry", "held", "skipped", "cancelled")
 """What a try without an answer may come to."""
@@ -351,6 +351,8 @@ class Judge:
                     self._withdraws(record)
                 case Planned() | Rebound():
                     self._plans(number, record)
+                case Corrected():
+                    raise AssertionError("nobody lets himself be corrected in these worlds")
         self._position = position
 
     def _plans(self, number: int, record: Planned | Rebound) -> None:

@@ -24,7 +24,6 @@ class Lender:
 
     def __init__(self, world: World, log: Log, setting: Setting, ring: Callable[[], None]) -> None:
         self._world = world
-        self._log = log
         self._setting = setting
         self._ring = ring
         self._chance = world.chance("lender")
@@ -71,7 +70,7 @@ class Lender:
     def _tell(self, events: list[Event]) -> None:
         for one in events:
             self._world.say(f"event {one.type} of {one.user_id} {one.loan_id or one.app or ''}")
-        self._log.append(events)
+        self._decider.append(events)
         self._decided()
         self._ring()
 

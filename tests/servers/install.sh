@@ -16,6 +16,8 @@ need node nodejs # Segment's SDK for Node
 need npm npm
 # further programs, one a line
 
+ldconfig -p | grep -q 'libgomp\.so\.1' || missing+=(libgomp1) # LightGBM's threads
+
 install() {
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -4,11 +4,12 @@
 """
 
 from lendsignal.archive.book import Book, Part
-from lendsignal.archive.layout import TABLES, VERSION, Column, Kind, Table
+from lendsignal.archive.layout import FEEDS, TABLES, VERSION, Column, Kind, Table
 from lendsignal.archive.place import Bucket, Folder, Place, place_at
 from lendsignal.archive.settings import ArchiveSettings
 
 __all__ = [
+    "FEEDS",
     "TABLES",
     "VERSION",
     "ArchiveSettings",

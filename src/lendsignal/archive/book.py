@@ -1,7 +1,7 @@
 """What the archive has: how far it is, and which files hold it. Every step is on disk before the next."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -24,7 +24,17 @@ create table if not exists file (       -- what counts; whatever else lies there
     rows integer not null
 ) without rowid;
 create table if not exists cursor (name text primary key, position integer not null) without rowid;
+create table if not exists note (name text primary key, said text not null) without rowid;
+create table if not exists erasing (user blob primary key) without rowid;   -- being taken out of every file
+create table if not exists cut (name text primary key, rows integer not null) without rowid;
+create table if not exists erased (     -- who is gone up to a position of the log: it may still know them
+    user blob primary key,
+    upto integer not null
+) without rowid;
 """
+
+LAYOUT = "layout"
+ADDRESS = "address"
 
 
 class Part(Struct, frozen=True):
@@ -69,11 +79,90 @@ class Book:
             self._db.execute("insert or replace into reach values (?, ?)", (stream, upto))
             self._put(made)
 
+    def tell_days(self, stream: str, upto: int, gone: Sequence[Part], made: Sequence[Part]) -> None:
+        """Days that were told anew are in these files, and in those no more."""
+        with self._lock, transaction(self._db):
+            self._db.execute("insert or replace into reach values (?, ?)", (stream, upto))
+            self._db.executemany("delete from file where name = ?", [(part.name,) for part in gone])
+            self._put(made)
+
     def replace(self, before: Sequence[Part], after: Part) -> None:
         """One file stands for several from now on."""
         with self._lock, transaction(self._db):
             self._db.executemany("delete from file where name = ?", [(part.name,) for part in before])
             self._put([after])
+
+    # where it lies and how
+
+    def layout(self) -> int:
+        """The version of the layout that its files have; 0 where there are none yet."""
+        with self._lock:
+            said = row(self._db, "select said from note where name = ?", (LAYOUT,))
+            if said is not None:
+                return int(said[0])
+            return 1 if row(self._db, "select 1 from reach") is not None else 0
+
+    def address(self) -> str | None:
+        """Where its files lie, as the configuration says it; `None` where that was never noted."""
+        with self._lock:
+            said = row(self._db, "select said from note where name = ?", (ADDRESS,))
+        return None if said is None else str(said[0])
+
+    def note(self, layout: int, address: str | None) -> None:
+        """Says in which layout the files are and where they lie."""
+        with self._lock, transaction(self._db):
+            self._db.execute("insert or replace into note values (?, ?)", (LAYOUT, str(layout)))
+            if address is not None:
+                self._db.execute("insert or replace into note values (?, ?)", (ADDRESS, address))
+
+    def start_anew(self, layout: int) -> None:
+        """Nothing is in the archive, and no file counts: everything is to be written again."""
+        with self._lock, transaction(self._db):
+            for table in ("reach", "chunk", "file"):
+                self._db.execute(f"delete from {table}")
+            self._db.execute("insert or replace into note values (?, ?)", (LAYOUT, str(layout)))
+
+    # who is taken out
+
+    def begin_erasing(self, users: Collection[bytes]) -> None:
+        """Says durably who is to be taken out; from here on it is ended, however often it is broken off."""
+        with self._lock, transaction(self._db):
+            self._db.executemany("insert or ignore into erasing values (?)", [(user,) for user in users])
+
+    def erasing(self) -> set[bytes]:
+        """Who is being taken out."""
+        with self._lock:
+            return {user for (user,) in rows(self._db, "select user from erasing")}
+
+    def note_cuts(self, left: Mapping[str, int]) -> None:
+        """The files without them all lie beside the others: by name, with the rows that are left."""
+        with self._lock, transaction(self._db):
+            self._db.executemany("insert into cut values (?, ?)", left.items())
+            self._db.execute("insert or replace into cursor values ('cut', 1)")
+
+    def cuts(self) -> dict[str, int] | None:
+        """The files that are to be put in place of those they were cut from; `None` while they are made."""
+        with self._lock:
+            if row(self._db, "select 1 from cursor where name = 'cut'") is None:
+                return None
+            return {name: int(n) for name, n in rows(self._db, "select name, rows from cut")}
+
+    def end_erasing(self, upto: int) -> None:
+        """They are out of every file, and what the log holds of them up to that position stays out."""
+        with self._lock, transaction(self._db):
+            self._db.execute(
+                "update file set rows = (select rows from cut where cut.name = file.name)"
+                " where name in (select name from cut)"
+            )
+            self._db.execute("delete from file where rows = 0 and name in (select name from cut)")
+            self._db.execute("insert or replace into erased select user, ? from erasing", (upto,))
+            for words in ("cut", "erasing", "cursor where name = 'cut'"):
+                self._db.execute(f"delete from {words}")
+
+    def erased(self) -> dict[bytes, int]:
+        """Up to which position of the log each user is gone."""
+        with self._lock:
+            return {user: int(upto) for user, upto in rows(self._db, "select user, upto from erased")}
 
     def owner(self) -> str:
         """A word that tells this archive from every other; drawn when it is first asked for."""

@@ -6,8 +6,8 @@ it again after a kill writes the same rows under the same names. What no book co
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -15,10 +15,12 @@ import msgspec
 
 from lendsignal.archive.book import Book, Part
 from lendsignal.archive.layout import (
+    ATTRIBUTIONS,
     CONVERSIONS,
     DELIVERIES,
     EVENTS,
     OUTCOMES,
+    RECORDED,
     TABLES,
     TOUCHES,
     VERSION,
@@ -28,20 +30,14 @@ from lendsignal.archive.layout import (
     day_of,
     days_of,
 )
-from lendsignal.archive.parquet import Press
+from lendsignal.archive.parquet import Press, quoted
 from lendsignal.archive.place import Place, place_at
-from lendsignal.archive.rows import (
-    conversion_row,
-    delivery_rows,
-    event_row,
-    outcome_row,
-    touch_row,
-    withdrawal_row,
-)
+from lendsignal.archive.readers import changing
 from lendsignal.archive.settings import ArchiveSettings
+from lendsignal.archive.taking import FEED_OF, Erased, erased_key, rows_of_log, rows_of_outcomes
 from lendsignal.errors import DataError, NotYet
-from lendsignal.log import DataFolder, Deliveries, Log, open_deliveries, open_log
-from lendsignal.plan import Record, Withdrawn, event_of, record_id
+from lendsignal.log import DataFolder, Deliveries, Feeds, Log, open_deliveries, open_feeds, open_log
+from lendsignal.plan.records import ENTRIES_PER_RECORD
 
 EVENTS_AT_ONCE = 20_000
 """Events of the log that go into one file a table and day at most."""
@@ -49,10 +45,23 @@ EVENTS_AT_ONCE = 20_000
 PACKS_AT_ONCE = 5_000
 """Commits of the sender that do."""
 
-RECORDS_AT_ONCE = 5_000
-
 CLOSED_AFTER_US = 7_200_000_000
 """How long after its end a UTC day is left alone before its files become one."""
+
+ALIKE = 8
+"""So many small files in a row, of about one size, become one while their day goes on."""
+
+SMALL = 1_000
+"""Rows that a file may have and still be of the smallest size; each further size is eight times as large."""
+
+CUT = ".cut"
+"""How a file's name ends that is to take the place of the one it was cut from."""
+
+DAYS_AT_ONCE = 400
+"""Days of feeds that one turn writes anew at most."""
+
+FEEDS_STREAM = "feeds"
+"""What the book calls the tellings of feeds; its position is one more than the last turn that is in."""
 
 FILES = "_files.json"
 LAYOUT = "_layout.json"
@@ -61,8 +70,10 @@ MARK = "_archive-"
 
 _BY_NAME = {table.name: table for table in TABLES}
 
+_TABLE_OF_FEED = {kind: _BY_NAME[name] for name, kind in FEED_OF.items()}
+
 _OURS = re.compile(
-    rf"({'|'.join(_BY_NAME)})/day=\d{{4}}-\d\d-\d\d/\d{{15,}}-\d{{15,}}\.parquet(\.new)?(\.part)?"
+    rf"({'|'.join(_BY_NAME)})/day=\d{{4}}-\d\d-\d\d/\d{{15,}}-\d{{15,}}\.parquet(\.new|\.cut)?(\.part)?"
 )
 """Names that we give: nothing else is ever taken away."""
 
@@ -77,26 +88,32 @@ class Keeper:
         *,
         events_at_once: int = EVENTS_AT_ONCE,
         packs_at_once: int = PACKS_AT_ONCE,
+        changing: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
+        """`changing` is held while files that count go away or become others."""
         self._book = book
         self._events_at_once = events_at_once
         self._packs_at_once = packs_at_once
         self._place = place
+        self._changing = changing
         self._press = Press()
         self.has_more = False
         """Whether the last turn took as much of a stream as it may, so that another is worth its files."""
         self._tidy()
+        self._end_erasing(self._book.reach("log"))
 
     def close(self) -> None:
         """Lets memory go."""
         self._press.close()
 
-    def turn(self, log: Log, deliveries: Deliveries | None) -> int:
+    def turn(self, log: Log, deliveries: Deliveries | None, feeds: Feeds | None = None) -> int:
         """Takes at most one piece of each stream; how many rows that were. 0: nothing is left to take."""
         self.has_more = False
         written = self._take_log(log)
         if deliveries is not None:
             written += self._take_outcomes(deliveries)
+        if feeds is not None:
+            written += self._take_feeds(feeds)
         if written:
             self._tell()
         return written
@@ -107,40 +124,51 @@ class Keeper:
         if upto <= after:
             return 0
         self.has_more |= upto != end or upto - after >= self._events_at_once
-        version = log.policy()
-        source = None if version is None else log.policy_source(version)
-        apps = {} if source is None else source.derive.default_app
-        rows: dict[str, list[Row]] = {table.name: [] for table in TABLES}
-        for fact, verdict in log.decided(after, upto):
-            rows[EVENTS.name].append(event_row(fact, verdict))
-            touch = touch_row(fact, verdict, apps.get)
-            if touch is not None:
-                rows[TOUCHES.name].append(touch)
-        if len(rows[EVENTS.name]) != upto - after:
+        rows, read = rows_of_log(log, after, upto, Erased(self._book.erased()))
+        if read != upto - after:
             raise DataError(f"events {after + 1} to {upto} are not all in the log any more")
-        for number, record in _records(log, after, upto):
-            if isinstance(record, Withdrawn):
-                rows[WITHDRAWALS.name].append(withdrawal_row(number, record))
-            else:
-                rows[CONVERSIONS.name].append(conversion_row(number, record))
-                rows[DELIVERIES.name].extend(delivery_rows(number, record))
         return self._written("log", after, upto, rows)
 
     def _take_outcomes(self, deliveries: Deliveries) -> int:
         reach = self._book.reach("outcomes")
-        packs: list[tuple[int, list[Row]]] = []
         end = deliveries.pack_behind(reach, self._packs_at_once)
         after, upto = self._book.begin("outcomes", end)
-        for pack, receipts in deliveries.all_receipts(after):
-            if pack > upto:
-                break
-            packs.append((pack, [outcome_row(pack, place, one) for place, one in enumerate(receipts)]))
+        packs = list(rows_of_outcomes(deliveries, after, upto))
         if not packs:
             return 0
         self.has_more |= upto != end or len(packs) >= self._packs_at_once
         return self._written(
             "outcomes", after, upto, {OUTCOMES.name: [row for _, pack in packs for row in pack]}
         )
+
+    def _take_feeds(self, feeds: Feeds) -> int:
+        """Writes anew each day of which something was told since the last turn; how many rows those have."""
+        changed = feeds.changed(self._book.reach(FEEDS_STREAM) - 1)[:DAYS_AT_ONCE]
+        if not changed:
+            return 0
+        self.has_more |= len(changed) == DAYS_AT_ONCE
+        gone: list[Part] = []
+        made: list[Part] = []
+        for kind, day, turn in changed:
+            table = _TABLE_OF_FEED[kind]
+            gone += [part for part in self._parts(table) if part.day == day]
+            rows = feeds.told_on(kind, day)
+            if not rows:
+                continue
+            file = f"{_folder(table, day)}/{0:015d}-{turn:015d}.parquet"
+            with _scratch() as path:
+                self._press.write(table, rows, path)
+                self._place.put(file + ".new", path)
+            made.append(Part(file, table.name, day, 0, turn, len(rows)))
+        with self._changing():
+            self._book.tell_days(FEEDS_STREAM, changed[-1][2] + 1, gone, made)
+            kept = {part.name for part in made}
+            for part in gone:
+                if part.name not in kept:
+                    self._place.drop(part.name)
+            for part in made:
+                self._place.move(part.name + ".new", part.name)
+        return sum(part.rows for part in made)
 
     def _written(self, stream: str, after: int, upto: int, rows: Mapping[str, Sequence[Row]]) -> int:
         made: list[Part] = []
@@ -155,20 +183,21 @@ class Keeper:
         self._book.end(stream, upto, made)
         return sum(part.rows for part in made)
 
-    # days that are over
+    # many small files
 
     def compact(self, now_us: int) -> int:
-        """Makes the files of each day that is over one; how many files went."""
+        """Makes the files of each day that is over one, and fewer of those of a day that goes on; how many
+        files went."""
         closed = day_of(now_us - CLOSED_AFTER_US)
         of_day: dict[tuple[str, int], list[Part]] = {}
         for part in self._book.parts():
-            if part.day < closed:
-                of_day.setdefault((part.table, part.day), []).append(part)
+            of_day.setdefault((part.table, part.day), []).append(part)
         gone = 0
         for (name, day), parts in of_day.items():
-            if len(parts) > 1:
-                self._merge(_BY_NAME[name], day, parts)
-                gone += len(parts) - 1
+            for run in [parts] if day < closed else alike(parts):
+                if len(run) > 1:
+                    self._merge(_BY_NAME[name], day, run)
+                    gone += len(run) - 1
         if gone:
             self._tell()
         return gone
@@ -184,11 +213,110 @@ class Keeper:
                     f"the archive's {table.name} of {_day(day)} holds other rows than were written"
                 )
             self._place.put(file + ".new", path)
-        self._book.replace(parts, Part(file, table.name, day, first, last, found))
-        # Whoever looks into the folder meanwhile misses rows for a moment, but sees none twice.
-        for part in parts:
-            self._place.drop(part.name)
-        self._place.move(file + ".new", file)
+        with self._changing():
+            self._book.replace(parts, Part(file, table.name, day, first, last, found))
+            # Whoever looks into the folder by himself misses rows for a moment, but sees none twice.
+            for part in parts:
+                self._place.drop(part.name)
+            self._place.move(file + ".new", file)
+
+    # who is taken out
+
+    def users_of(self, person_id: str) -> set[tuple[str, str]]:
+        """Every (brand, user id) whose events named this person."""
+        found: set[tuple[str, str]] = set()
+        for part in self._parts(EVENTS):
+            with _scratch() as path:
+                found.update(
+                    self._press.rows(
+                        "select distinct brand, user_id from {files} where person_id = " + quoted(person_id),
+                        [self._place.local(part.name, path.parent)],
+                    )
+                )
+        return found
+
+    def erase(self, users: Collection[tuple[str, str]], upto: int) -> int:
+        """Takes users (brand, user id) out of every table, with all that was derived for them and sent; how
+        many rows went.
+
+        Nothing of them up to position `upto` of the log comes in again. What is broken off is ended by the
+        next keeper of this book. Readers meanwhile see everything as it was; the other rows stay as they are.
+        """
+        self._book.begin_erasing({erased_key(*user) for user in users})
+        return self._end_erasing(upto)
+
+    def _end_erasing(self, upto: int) -> int:
+        users = self._book.erasing()
+        if not users:
+            return 0
+        before = {part.name: part.rows for part in self._book.parts()}
+        if self._book.cuts() is None:
+            left = self._cut_out(users)
+            self._book.note_cuts(left)
+        cuts = self._book.cuts() or {}
+        with self._changing():
+            for name, rows in cuts.items():
+                if rows:
+                    self._place.move(name + CUT, name)
+                else:
+                    self._place.drop(name)
+                    self._place.drop(name + CUT)
+            self._book.end_erasing(upto)
+        self._tell()
+        return sum(before[name] - rows for name, rows in cuts.items())
+
+    def _cut_out(self, users: Set[bytes]) -> dict[str, int]:
+        named = ", ".join(f"'{user.hex()}'" for user in sorted(users))
+        theirs = f"sha256(brand || chr(31) || user_id) in ({named})"
+        with tempfile.TemporaryDirectory(prefix="lendsignal-archive-") as scratch:
+            files = [self._place.local(part.name, Path(scratch)) for part in self._parts(CONVERSIONS)]
+            self._press.gather(
+                "gone",
+                "record bigint, conversion_id varchar",
+                f"select record, conversion_id from {{files}} where {theirs}",
+                files,
+            )
+            planned = [self._place.local(part.name, Path(scratch)) for part in self._parts(DELIVERIES)]
+            self._press.gather(  # a correction has no row in conversions
+                "gone_record",
+                "record bigint",
+                "select record from gone union select record from {files}"
+                " where conversion_id in (select conversion_id from gone)",
+                planned,
+            )
+            touches = [self._place.local(part.name, Path(scratch)) for part in self._parts(TOUCHES)]
+            self._press.gather(
+                "app_of", "app varchar, brand varchar", "select distinct app, brand from {files}", touches
+            )
+        theirs_by_app = (
+            "user_id <> '' and exists (select 1 from app_of where app_of.app = told.app"
+            f" and sha256(app_of.brand || chr(31) || told.user_id) in ({named}))"
+        )
+        in_records = "in (select record from gone_record)"
+        gone = {table.name: theirs if "brand" in table.names else "false" for table in TABLES} | {
+            DELIVERIES.name: f"record {in_records}",
+            WITHDRAWALS.name: f"withdraws {in_records}",
+            OUTCOMES.name: f"delivery // {ENTRIES_PER_RECORD} {in_records}",
+            # An MMP names no brand: it is that of the app.
+            ATTRIBUTIONS.name: theirs_by_app,
+            RECORDED.name: theirs_by_app,
+        }
+        return self._cut_files(gone)
+
+    def _cut_files(self, gone: Mapping[str, str]) -> dict[str, int]:
+        """Puts beside each file that holds such rows one without them; the rows that are left, by name."""
+        left: dict[str, int] = {}
+        for part in self._book.parts():
+            with _scratch() as path:
+                source = self._place.local(part.name, path.parent)
+                rows = self._press.cut(_BY_NAME[part.table], source, path, gone[part.table])
+                if rows is not None:
+                    self._place.put(part.name + CUT, path)
+                    left[part.name] = rows
+        return left
+
+    def _parts(self, table: Table) -> list[Part]:
+        return [part for part in self._book.parts() if part.table == table.name]
 
     # what lies there
 
@@ -200,10 +328,11 @@ class Keeper:
         """
         counts, found = {part.name for part in self._book.parts()}, set(self._place.names())
         self._refuse_anothers(counts, found)
+        cuts = self._book.cuts() or {}
         for name in sorted(found):
             if name.endswith(".parquet.new") and name.removesuffix(".new") in counts:
                 self._place.move(name, name.removesuffix(".new"))
-            elif name not in counts and _OURS.fullmatch(name):
+            elif name not in counts and _OURS.fullmatch(name) and name.removesuffix(CUT) not in cuts:
                 self._place.drop(name)
         self._tell()
 
@@ -214,7 +343,10 @@ class Keeper:
                 "where the archive is to be written lies that of another data folder, or of this one's lost"
                 " archive.sqlite: choose another `archive.to`, or empty it"
             )
-        missing = sum(name not in found and name + ".new" not in found for name in counts)
+        cuts = self._book.cuts() or {}  # files that nobody has rows in are gone before they stop counting
+        missing = sum(
+            name not in found and name + ".new" not in found and cuts.get(name) != 0 for name in counts
+        )
         if missing:
             raise DataError(
                 f"{missing} of {len(counts)} files of the archive are not where `archive.to` says: bring them"
@@ -265,28 +397,80 @@ def brought_up(
             closing.callback(sent.close)
         except NotYet:
             sent = None
+        told = open_feeds(folder.feeds) if folder.feeds.exists() else None
+        if told is not None:
+            closing.callback(told.close)
         book = Book(folder.archive)
         closing.callback(book.close)
-        keeper = Keeper(book, place_at(settings.to, folder.path), events_at_once=events_at_once)
+        old = book.layout()
+        if old not in (0, VERSION):
+            _refuse_part(log, old)
+            book.start_anew(VERSION)
+        keeper = _keeper(book, folder, settings, events_at_once=events_at_once)
         closing.callback(keeper.close)
+        book.note(VERSION, settings.to)
         written = 0
         while True:
-            written += keeper.turn(log, sent)
+            written += keeper.turn(log, sent, told)
             tell(book.reach("log"), log.position())
             if not keeper.has_more:  # what came in meanwhile waits: it would be a file for every moment
                 break
         return written, keeper.compact(now_us)
 
 
-def _records(log: Log, after: int, upto: int) -> Iterator[tuple[int, Record]]:
-    """What was decided of the events in that range, in order."""
-    place = record_id(after + 1, 0) - 1
-    while found := log.records(place, RECORDS_AT_ONCE):
-        for number, record in found:
-            if event_of(number)[0] > upto:
-                return
-            yield number, record
-        place = found[-1][0]
+def erase(
+    folder: DataFolder,
+    settings: ArchiveSettings,
+    users: Collection[tuple[str, str]],
+    persons: Collection[str] = (),
+) -> int:
+    """Takes users, and all users of persons, out of a folder's archive; how many rows went.
+
+    What the log still holds of them is not archived again. Raises `FolderInUse` while the archive is written:
+    try again then. 0 where there is no archive.
+    """
+    if not folder.archive.exists():
+        return 0
+    with folder.lock("archive"), ExitStack() as closing:
+        log = open_log(folder.log, read_only=True)
+        closing.callback(log.close)
+        book = Book(folder.archive)
+        closing.callback(book.close)
+        keeper = _keeper(book, folder, settings)
+        closing.callback(keeper.close)
+        everyone = {user for person in persons for user in keeper.users_of(person)} | set(users)
+        return keeper.erase(everyone, log.end())
+
+
+def _refuse_part(log: Log, layout: int) -> None:
+    """Raises `DataError` where the log does not have all that an archive of an older layout holds."""
+    if any(fact.seq != 1 for fact in log.read(0, 1)):
+        raise DataError(
+            f"the archive is of layout {layout}, and the log does not have its beginning any more to write it"
+            f" anew in layout {VERSION}: keep that folder, remove archive.sqlite, and choose another"
+            " `archive.to`"
+        )
+
+
+def _keeper(book: Book, folder: DataFolder, settings: ArchiveSettings, **pieces: int) -> Keeper:
+    return Keeper(
+        book, place_at(settings.to, folder.path), changing=lambda: changing(folder.archive), **pieces
+    )
+
+
+def alike(parts: Sequence[Part]) -> list[list[Part]]:
+    """Runs of files of about one size that follow each other, each long enough to be worth one file."""
+    runs: list[list[Part]] = []
+    for part in parts:
+        if not runs or size_of(runs[-1][0].rows) != size_of(part.rows):
+            runs.append([])
+        runs[-1].append(part)
+    return [run for run in runs if len(run) >= ALIKE]
+
+
+def size_of(rows: int) -> int:
+    """The size of a file: 0 up to `SMALL` rows, and one more for each time eight as many."""
+    return 0 if rows <= SMALL else ((rows // SMALL).bit_length() - 1) // 3 + 1
 
 
 def _folder(table: Table, day: int) -> str:

@@ -11,8 +11,10 @@ from typing import Any
 
 from msgspec import Struct
 
-VERSION = 1
-"""Of the layout; `_layout.json` beside the tables says which one a folder has."""
+VERSION = 2
+"""Of the layout; `_layout.json` beside the tables says which one a folder has.
+
+2: instalments, attributions, recorded events and spend; what a snapshot shows as one number."""
 
 
 class Kind(StrEnum):
@@ -57,7 +59,7 @@ Row = tuple[Any, ...]
 def _table(name: str, meaning: str, key: str, moment: str, columns: str) -> Table:
     """A table from lines of `name kind meaning`."""
     read: list[Column] = []
-    for line in columns.strip().splitlines():
+    for line in filter(str.strip, columns.splitlines()):
         column, kind, said = line.strip().split(None, 2)
         read.append(Column(column, Kind[kind.upper()], said))
     return Table(name, meaning, tuple(key.split()), moment, tuple(read))
@@ -116,6 +118,9 @@ EVENTS = _table(
     score real the lender's score
     score_version text the model that gave it
     properties text further facts, as a JSON object
+    user_key whole equal where brand and user_id are: quicker to join by than both
+    fact_key whole equal where user_key, type and the key of that kind are; empty where there is no such key
+    loan_key whole equal where user_key and loan_id are; empty without a loan
     """,
 )
 
@@ -145,7 +150,30 @@ TOUCHES = _table(
     limit_ad_tracking truth the user switched ad tracking off
     emulator truth an emulator
     """
-    + _ids("", "of the installation"),
+    + _ids("", "of the installation")
+    + """
+    meta_anon_id text of the installation: install-scoped id
+    shown whole equal where app and ids are equal; empty where no id is shown
+    user_key whole as in events
+    """,
+)
+
+INSTALMENTS = _table(
+    "instalments",
+    "What a loan is to bring and when, as its event told.",
+    "seq place",
+    "received_at",
+    """
+    seq whole the event's number in the log
+    place whole its place in the schedule, from 0
+    brand text the brand
+    user_id text the lender's id of the user
+    loan_id text the loan
+    due_date day the local day on which it is due
+    amount money what is due, in major units of currency
+    currency text ISO 4217
+    received_at moment when the event reached the door
+    """,
 )
 
 CONVERSIONS = _table(
@@ -183,7 +211,17 @@ CONVERSIONS = _table(
     """
     + _ids("", "of the last login")
     + "\n"
-    + _ids("first_", "of the first installation"),
+    + _ids("first_", "of the first installation")
+    + """
+    event_type text the type of the event it was derived from
+    meta_anon_id text of the last login: install-scoped id
+    first_meta_anon_id text of the first installation: install-scoped id
+    shown whole equal to that of touches with the same app and ids; of the last login
+    first_shown whole the same of the first installation
+    entries whole deliveries that were planned with it, those that are skipped at once included
+    user_key whole as in events
+    event_app text the app that the event was sent for, where given
+    """,
 )
 
 DELIVERIES = _table(
@@ -193,10 +231,10 @@ DELIVERIES = _table(
     "planned_at",
     """
     delivery whole the delivery's number, as receipts speak of it
-    record whole the decision in `conversions` that planned it
+    record whole the decision that planned it: a row of `conversions`, unless it is a correction
     rebinds whole set where it stands for one of that record, moved by a late touch
     conversion_id text the id that the platform is told
-    conversion text disbursement, first_loan, …
+    conversion text disbursement, first_loan, …; of a correction disbursement_retraction or …_restatement
     destination text where it goes, by its name in the configuration
     kind text the platform
     name text what the conversion is called there
@@ -205,6 +243,7 @@ DELIVERIES = _table(
     unvalued truth the route wanted a value and there was none
     skip text why it is never sent, where it is not
     planned_at moment when it was planned
+    settle_us whole how long it waits for the phone's own login, in microseconds
     """,
 )
 
@@ -241,7 +280,101 @@ OUTCOMES = _table(
     """,
 )
 
-TABLES: tuple[Table, ...] = (EVENTS, TOUCHES, CONVERSIONS, DELIVERIES, WITHDRAWALS, OUTCOMES)
+_AD = """
+    channel text where the user came from: organic, google, meta, …
+    media_source text the source as the MMP or account calls it
+    campaign text its name
+    campaign_id text its id
+    ad_set text the ad set's or ad group's name
+    ad_set_id text its id
+    ad text the ad's name
+    ad_id text its id
+"""
+
+ATTRIBUTIONS = _table(
+    "attributions",
+    "Where users came from, as the MMPs said. Of several sayings about one coming the one told last holds.",
+    "key",
+    "came_at",
+    """
+    key text tells sayings apart: a saying told again is the same row
+    feed text which feed it came by
+    mmp text who says so
+    app text the app
+    mmp_id text the MMP's id of the installation
+    kind text install, reinstall, re_engagement or re_attribution
+    came_at moment when the user came; empty where that was not told
+    told_at moment when it was told
+    """
+    + _AD
+    + """
+    touch text click or impression, as the MMP says
+    touched_at moment when the ad was clicked or seen
+    user_id text the lender's id of the user, where the MMP knows it
+    click_ids text ids of the click, as a JSON object
+    """,
+)
+
+RECORDED = _table(
+    "recorded",
+    "Events that the MMPs say they recorded.",
+    "key",
+    "happened_at",
+    """
+    key text tells them apart
+    feed text which feed it came by
+    mmp text who says so
+    app text the app
+    mmp_id text the MMP's id of the installation
+    name text what the event is called there
+    happened_at moment when it happened
+    conversion_id text the conversion id that we sent with it, where there was one
+    amount money the value that was recorded, in major units of currency
+    currency text ISO 4217
+    sent_by text SDK or S2S, as the MMP says
+    kind text of the coming that it was counted under
+    is_primary truth not under an older attribution alone
+    """
+    + _AD
+    + """
+    user_id text the lender's id of the user, where the MMP knows it
+    copies whole how often one file had it
+    """,
+)
+
+SPEND = _table(
+    "spend",
+    "What ads cost, by day. A day that an account tells anew takes the place of what it told before.",
+    "feed account spent_on channel campaign_id campaign ad_set_id ad_set ad_id ad country currency",
+    "spent_on",
+    """
+    feed text which feed it came by
+    account text the ad account
+    spent_on day the day, in the account's own time zone
+    """
+    + _AD
+    + """
+    country text ISO 3166, where told
+    currency text ISO 4217
+    amount money what it cost, in major units of currency
+    impressions whole how often ads were shown
+    clicks whole how often they were clicked
+    """,
+)
+
+FEEDS: tuple[Table, ...] = (ATTRIBUTIONS, RECORDED, SPEND)
+"""What others tell us: a day's file is written anew whenever something of that day is told."""
+
+TABLES: tuple[Table, ...] = (
+    EVENTS,
+    TOUCHES,
+    INSTALMENTS,
+    CONVERSIONS,
+    DELIVERIES,
+    WITHDRAWALS,
+    OUTCOMES,
+    *FEEDS,
+)
 """Every table of the archive."""
 
 Of = Callable[[Any], Row]

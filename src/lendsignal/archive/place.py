@@ -28,6 +28,9 @@ class Place(Protocol):
     def local(self, name: str, scratch: Path) -> Path:
         """The file on this machine: itself, or a copy in the folder `scratch`."""
 
+    def address(self, name: str) -> str:
+        """What DuckDB reads the file by."""
+
 
 def place_at(address: str, beside: Path) -> Place:
     """The place that an address names; a path is seen from `beside`.
@@ -85,11 +88,17 @@ class Folder:
     def local(self, name: str, scratch: Path) -> Path:
         return self._root / name
 
+    def address(self, name: str) -> str:
+        path = self._root / name
+        # One that was put while its days were merged, and whose keeper was killed before it named it.
+        return str(path if path.exists() else path.with_name(path.name + ".new"))
+
 
 class Bucket:
     """Object storage by fsspec: an upload is there whole when it is done."""
 
     def __init__(self, files: Any, root: str) -> None:
+        self.files = files
         self._files = files
         self._root = root.rstrip("/")
 
@@ -121,6 +130,9 @@ class Bucket:
         with self._reaching(name):
             self._files.get_file(f"{self._root}/{name}", str(copy))
         return copy
+
+    def address(self, name: str) -> str:
+        return str(self._files.unstrip_protocol(f"{self._root}/{name}"))
 
     @contextmanager
     def _reaching(self, name: str) -> Iterator[None]:

@@ -16,17 +16,17 @@ from lendsignal import config as configuration
 from lendsignal.advise.preflight import LABELS
 from lendsignal.cli import ahead, giving
 from lendsignal.cli.alerts import open_alarms
-from lendsignal.cli.giving import Stores
 from lendsignal.cli.pulling import pull_states, told_pull
 from lendsignal.cli.steer import told_stop
 from lendsignal.cli.words import as_json, configured, print_json, progress_bar
 from lendsignal.clock import SystemClock
 from lendsignal.config import Config
 from lendsignal.deliver import Standing
+from lendsignal.deliver.giving import Stores, orders_of
 from lendsignal.errors import ConfigError, LogError, NotYet
 from lendsignal.log import Stage, damage, open_feeds
-from lendsignal.plan import Planned, Rebound, Withdrawn, record_of
-from lendsignal.role.standing import is_running, sending
+from lendsignal.plan import Placed, record_of
+from lendsignal.role.standing import sending
 from lendsignal.source import quarantine_standing
 
 GIGABYTE = 1_000_000_000
@@ -230,7 +230,7 @@ def clock(config: Config) -> Iterator[Finding]:
 def processes(config: Config) -> Iterator[Finding]:
     """Who runs."""
     folder = giving.folder_of(config)
-    if is_running(folder, "core"):
+    if folder.is_running("core"):
         yield ok("processes", "core runs: events are taken")
     else:
         yield act("processes", "core does not run: nobody takes events", "lendsignal run")
@@ -245,7 +245,7 @@ def pulls(config: Config) -> Iterator[Finding]:
     """Whether what we fetch ourselves is read."""
     states = {one.name: one for one in pull_states(config)}
     wanted = [name for name, plan in config.pulls.items() if plan.common.enabled]
-    if wanted and not is_running(giving.folder_of(config), "pull"):
+    if wanted and not giving.folder_of(config).is_running("pull"):
         yield act("pulls", f"nobody reads {', '.join(wanted)}", "lendsignal run")
     for name in wanted:
         state = states.get(name)
@@ -299,10 +299,10 @@ def lags(config: Config) -> Iterator[Finding]:
         yield _lag("decide", f"{end - position:,} of {end:,} events are not decided", waits)
         following = log.records(store.position(), 1)
         record = following[0][1] if following else None
-        at_us = record.at_us if isinstance(record, (Planned, Rebound, Withdrawn)) else now_us
+        at_us = now_us if record is None else record.at_us
         what = "nothing planned is" if record is None else "records are"
         yield _lag("send", f"{what} still to be read by the sender", (now_us - at_us) / 1e6)
-        orders = giving.orders_of(giving.folder_of(config))
+        orders = orders_of(giving.folder_of(config))
         if orders is not None:
             open_orders = orders.last() - store.order()
             orders.close()
@@ -372,7 +372,7 @@ def _waiting(config: Config, one: Standing) -> Iterator[Finding]:
             if (first := stores.deliveries.open(one.destination, 0, 1, stage))
         ]
         record = stores.log.record(record_of(min(firsts))[0]) if firsts else None
-    if not isinstance(record, (Planned, Rebound)):
+    if not isinstance(record, Placed):
         yield ok("waiting", f"{one.destination}: nothing waits")
         return
     seconds = (now_us - record.at_us) / 1e6

@@ -7,60 +7,55 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
+from msgspec.structs import replace
 
 from lendsignal import config as configuration
 from lendsignal.cli.showing import as_tables, show
+from lendsignal.cli.slicing import dated, sliced
 from lendsignal.cli.words import as_json, configured
 from lendsignal.config import Config
 from lendsignal.errors import InputError
 from lendsignal.log import DataFolder
+from lendsignal.model import Secret
 from lendsignal.report import Limits, Paid, delay, load, read_ledger, reconcile
 from lendsignal.report.ledger import FIELDS
 from lendsignal.report.reconcile import CHECKS
-from lendsignal.report.vintages import vintages
+from lendsignal.report.slices import Slice
+from lendsignal.report.vintages import BY_CAMPAIGN, vintages
 
 
 @click.command("delay")
+@sliced
+@dated
 @configured
 @as_json
 @as_tables
-def delay_(config_path: Path, json_: bool, csv_: bool) -> None:
+def delay_(one: Slice, as_of: datetime | None, config_path: Path, json_: bool, csv_: bool) -> None:
     """How long decisions and postings take, and why; what came on the same day and inside the window.
 
-    Example: lendsignal report delay --html delay.html
+    Example: lendsignal report delay --by app --every week
     """
     config = configuration.load(config_path)
     windows = {name: outlet.spec for name, outlet in config.outlets.items()}
-    with load(DataFolder(config.data)) as tables:
-        show(delay(tables, windows), json_=json_, csv_=csv_)
+    with load(DataFolder(config.data), as_of=as_of) as tables:
+        show(delay(tables, windows, one), json_=json_, csv_=csv_)
 
 
 @click.command("vintages")
-@click.option("--period", type=click.Choice(["week", "month"]), default="week", show_default=True)
-@click.option(
-    "--by",
-    type=click.Choice(["channel", "media_source", "campaign", "app"]),
-    default="campaign",
-    show_default=True,
-    help="What the second half is by.",
-)
-@click.option(
-    "--binding",
-    type=click.Choice(["last_login", "first_install"]),
-    default="last_login",
-    show_default=True,
-    help="Which installation's origin counts.",
-)
+@sliced
+@dated
 @configured
 @as_json
 @as_tables
-def vintages_(period: str, by: str, binding: str, config_path: Path, json_: bool, csv_: bool) -> None:
+def vintages_(one: Slice, as_of: datetime | None, config_path: Path, json_: bool, csv_: bool) -> None:
     """Loans by week or month of disbursement: repaid, late, lost, and developed to maturity.
 
-    Example: lendsignal report vintages --period month --chart vintages.svg
+    By week, unless --every says otherwise; the second half is by campaign, unless --by says otherwise.
+
+    Example: lendsignal report vintages --every month --where loans=first
     """
-    with load(DataFolder(configuration.load(config_path).data)) as tables:
-        found = vintages(tables, period=period, by=by, binding=binding)  # type: ignore[arg-type]
+    with load(DataFolder(configuration.load(config_path).data), as_of=as_of) as tables:
+        found = vintages(tables, replace(one, by=one.by or BY_CAMPAIGN.by))
         show(found, json_=json_, csv_=csv_)
 
 
@@ -88,6 +83,15 @@ def _pairs(context: click.Context, option: click.Parameter, given: tuple[str, ..
     metavar="FIELD=NAME",
     help=f"What the ledger calls {', '.join(FIELDS)}.",
 )
+@click.option(
+    "--ledger-url",
+    metavar="URL",
+    help="Instead of a file: the lender's database, as SQLAlchemy writes it and without a password.",
+)
+@click.option("--ledger-query", metavar="SELECT", help="What to ask it; a row a loan that was paid out.")
+@click.option(
+    "--ledger-password", metavar="ENV", help="The variable that holds the password of the URL's user."
+)
 @click.option("--currency", help="The ledger's currency, where it has no column for it.")
 @click.option("--timezone", help="The ledger's time zone; by default that of the apps.")
 @click.option("--brand", help="The ledger's brand, where there are several.")
@@ -108,11 +112,15 @@ def _pairs(context: click.Context, option: click.Parameter, given: tuple[str, ..
     metavar="CHECK=PERCENT",
     help=f"The share beyond which {', '.join(CHECKS)} is an alarm.",
 )
+@dated
 @configured
 @as_json
 @as_tables
 def reconcile_(
     ledger: Path | None,
+    ledger_url: str | None,
+    ledger_query: str | None,
+    ledger_password: str | None,
     columns: dict[str, str],
     currency: str | None,
     timezone: str | None,
@@ -121,6 +129,7 @@ def reconcile_(
     until: datetime | None,
     late_after: float,
     limits: dict[str, str],
+    as_of: datetime | None,
     config_path: Path,
     json_: bool,
     csv_: bool,
@@ -133,8 +142,17 @@ def reconcile_(
     """
     config = configuration.load(config_path)
     zone = _zone(config, timezone)
+    if (ledger_url is None) != (ledger_query is None) or (ledger is not None and ledger_url is not None):
+        raise click.UsageError("say where the books are: --ledger FILE, or --ledger-url and --ledger-query")
     paid = None if ledger is None else _ledger(ledger, columns, zone, currency)
-    with load(DataFolder(config.data), recorded=True) as tables:
+    if ledger_url is not None and ledger_query is not None:
+        from lendsignal.source.books import books  # the database's own library is for this alone
+
+        password = None if ledger_password is None else Secret(env=ledger_password)
+        paid = books(
+            ledger_url, ledger_query, password=password, columns=columns, zone=zone, currency=currency
+        )
+    with load(DataFolder(config.data), as_of=as_of) as tables:
         found = reconcile(
             tables,
             paid,

@@ -7,12 +7,19 @@ import click
 
 from lendsignal import __version__
 from lendsignal.cli import keep, keys, measure, operate, pulling, rehearse, steer, tiers, try_out, understand
+from lendsignal.cli.advise import advise
 from lendsignal.cli.alerts import alerts
+from lendsignal.cli.audience import audience
+from lendsignal.cli.bench_value import bench_value
 from lendsignal.cli.comparing import compare_
 from lendsignal.cli.doctor import doctor
+from lendsignal.cli.people import people
 from lendsignal.cli.proxy import proxy
 from lendsignal.cli.quarantine import quarantine
+from lendsignal.cli.science import science
 from lendsignal.cli.send import send
+from lendsignal.cli.simulate_market import simulate
+from lendsignal.cli.value import value
 from lendsignal.errors import ConfigError, LendsignalError
 
 
@@ -69,12 +76,20 @@ for verb in (
     compare_,
     tiers.tiers,
     proxy,
+    value,
+    advise,
+    audience,
+    simulate,
     keep.archive,
     operate.destinations,
     try_out.sandbox,
     measure.bench,
     alerts,
     keys.keys,
+    people,
     operate.schema,
 ):
     main.add_command(verb)
+
+measure.bench.add_command(science)
+measure.bench.add_command(bench_value)

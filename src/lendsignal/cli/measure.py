@@ -3,7 +3,7 @@
 import logging
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 import msgspec
@@ -69,6 +69,22 @@ def growth(events: int, users: int | None, sample: int, json_: bool) -> None:
 def fan(events: int, most: int, json_: bool) -> None:
     """Throughput against the number of deliveries an event makes, one request each."""
     _show(fan_out(events, most, _tell), json_=json_)
+
+
+@bench.command("reports")
+@click.option(
+    "--events", type=click.IntRange(1_000), default=10_000_000, show_default=True, help="In the archive."
+)
+@click.option("--quick", is_flag=True, help="Half a million events.")
+@as_json
+def reports_(events: int, quick: bool, json_: bool) -> None:
+    """Time and memory of each report over a made-up archive, each in a process of its own.
+
+    Ten million events take some minutes to make and three gigabytes of disk.
+    """
+    from lendsignal.bench.reports import QUICK_EVENTS, time_reports  # it brings the reports
+
+    _show(time_reports(QUICK_EVENTS if quick else events, _tell), json_=json_)
 
 
 @bench.command()
@@ -142,28 +158,29 @@ def _show(figures: Struct, *, json_: bool) -> None:
     screen = Console()
     targets: Sequence[Target] = getattr(figures, "targets", ())
     table = Table("figure", "value", box=None)
-    _add_rows(table.add_row, "", msgspec.to_builtins(figures))
+    for name, value in rows_of(msgspec.to_builtins(figures)):
+        table.add_row(name, value)
     screen.print(table)
     if targets:
         screen.print(_table_of(targets))
 
 
-def _add_rows(add: Callable[[str, str], None], name: str, value: object) -> None:
-    """A row for each figure; those inside another have its name before theirs."""
+def rows_of(value: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Each figure with its name; those inside another have its name before theirs."""
     match value:
         case dict():
             for inner, one in value.items():
                 if inner not in ("targets", "samples"):
-                    _add_rows(add, f"{name}.{inner}" if name else inner, one)
+                    yield from rows_of(one, f"{name}.{inner}" if name else inner)
         case list():
             for number, one in enumerate(value, 1):
-                _add_rows(add, f"{name}[{number}]", one)
+                yield from rows_of(one, f"{name}[{number}]")
         case float():
-            add(name, f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}")
+            yield name, f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}"
         case int():
-            add(name, f"{value:,}")
+            yield name, f"{value:,}"
         case _:
-            add(name, str(value))
+            yield name, str(value)
 
 
 def _table_of(targets: Sequence[Target]) -> Table:

@@ -18,6 +18,7 @@ from lendsignal.cli.words import as_json, configured, print_json, progress_bar, 
 from lendsignal.clock import clock_at, from_us
 from lendsignal.config import config_schema
 from lendsignal.destination import registry
+from lendsignal.destination.spec import Corrections
 from lendsignal.errors import ConfigError
 from lendsignal.log import DataFolder
 from lendsignal.role import ROLES
@@ -232,6 +233,7 @@ def platform_facts() -> list[dict[str, Any]]:
             "order": module.SPEC.out_of_order if hasattr(module, "lane") else None,
             "value": "negative allowed" if module.SPEC.negative_value else "positive",
             "dedupe": None if module.SPEC.dedupe is None else duration_text(module.SPEC.dedupe),
+            "corrections": None if module.SPEC.corrections is None else _corrections(module.SPEC.corrections),
             "ids": [one.value for one in module.SPEC.any_of_ids],
             "auth": type(module.SPEC.auth).__name__,
             "per_second": module.SPEC.per_second,
@@ -241,6 +243,12 @@ def platform_facts() -> list[dict[str, Any]]:
         }
         for kind, module in registry().items()
     ]
+
+
+def _corrections(allowed: Corrections) -> str:
+    """What can be changed about a conversion later, and how long."""
+    what = "taken back or restated" if allowed.retracts else "restated"
+    return f"{what} within {duration_text(allowed.within)}"
 
 
 @click.command()

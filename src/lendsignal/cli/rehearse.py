@@ -19,11 +19,13 @@ from lendsignal.clock import from_us, to_us
 from lendsignal.config import Config
 from lendsignal.decide.difference import Change, Line, Picture, Rule, Volume, differences, volumes
 from lendsignal.decide.rehearsal import OURS, Rehearsal
+from lendsignal.derive import CutTable
 from lendsignal.errors import DataError, NotYet
 from lendsignal.log import DataFolder, Fact, Log, open_feeds, open_log
 from lendsignal.model import INSTALL_SCOPED, App, id_of
 from lendsignal.plan import Policy, PolicySource, compile_policy, with_cuts
 from lendsignal.resolve import Binding
+from lendsignal.value import Valuer
 
 NOT_ATTRIBUTED = "(not attributed)"
 
@@ -155,10 +157,10 @@ def rehearsed(side: Side, tell: Callable[[int], None] = lambda done: None) -> Re
     gc.set_threshold(200_000, 50, 100)  # states are trees without cycles: the collector would only walk them
     log = open_log(DataFolder(side.data).log, read_only=True)
 
-    def cut_by(version: str) -> Policy:
-        return compile_policy(with_cuts(side.source, log.cut_table(version)))
-
-    rehearsal = Rehearsal(compile_policy(side.source), live=side.live, with_cuts=cut_by)
+    rules = _Rules(log, side.source)
+    rehearsal = Rehearsal(
+        compile_policy(side.source), live=side.live, with_cuts=rules.cut_by, with_value=rules.valued_by
+    )
     told = _campaigns(DataFolder(side.data))
     picture = Picture(side.apps, since_us=side.since_us, rule=side.rule, campaign_of=told)
     for facts in _facts(log):
@@ -168,6 +170,28 @@ def rehearsed(side: Side, tell: Callable[[int], None] = lambda done: None) -> Re
         tell(facts[-1].seq)
     log.close()
     return Rehearsed(picture.closed(), rehearsal.failed)
+
+
+class _Rules:
+    """A policy with the cuts and the value model that were in force last, as the log tells of them."""
+
+    def __init__(self, log: Log, source: PolicySource) -> None:
+        self._log = log
+        self._source = source
+        self._cuts: CutTable | None = None
+        self._valuer: Valuer | None = None
+
+    def cut_by(self, version: str) -> Policy:
+        self._cuts = self._log.cut_table(version)
+        return self._policy()
+
+    def valued_by(self, version: str) -> Policy:
+        promotion = self._log.promotion(version)
+        self._valuer = None if promotion is None else Valuer(promotion)
+        return self._policy()
+
+    def _policy(self) -> Policy:
+        return compile_policy(with_cuts(self._source, self._cuts), self._valuer)
 
 
 def _campaigns(folder: DataFolder) -> Callable[[Binding], str] | None:

@@ -12,11 +12,12 @@ from msgspec.structs import replace
 
 from lendsignal import config as configuration
 from lendsignal.cli import giving
-from lendsignal.cli.giving import Came, Moment, Stores
+from lendsignal.cli.giving import Moment
 from lendsignal.cli.words import F, as_json, configured, print_json, progress_bar
 from lendsignal.clock import from_us
 from lendsignal.config import Config
 from lendsignal.deliver import Choice, Chooser, Chosen, LeftOut, Outlet, Stopped, stopped
+from lendsignal.deliver.giving import Came, Stores, orders_of, told
 from lendsignal.errors import InputError, LendsignalError, NotYet
 from lendsignal.log import EVERY, DataFolder, Dead, Halt, LetGo, Order, open_deliveries
 from lendsignal.settings import duration_text
@@ -63,7 +64,7 @@ def pause(destinations: tuple[str, ...], every: bool, reason: str, config_path: 
     if json_:
         print_json({"destinations": names, "reason": reason, **_fields(came)})
     else:
-        click.echo(giving.told(came, f"paused: {_listed(names)}"))
+        click.echo(told(came, f"paused: {_listed(names)}"))
     _end(came, expected=len(names))
 
 
@@ -93,7 +94,7 @@ def resume(destinations: tuple[str, ...], every: bool, config_path: Path, json_:
             click.echo(f"{name}: {_was(shown.get(name))}")
         if every and not were:
             click.echo("nothing was paused")
-        click.echo(giving.told(came, f"let go: {_listed(names)}"))
+        click.echo(told(came, f"let go: {_listed(names)}"))
         if not every and EVERY in were:
             click.echo("everything is paused as well: `lendsignal resume --all` lets that go")
     _end(came, expected=len(names))
@@ -119,7 +120,7 @@ def _stopped(folder: DataFolder) -> dict[str, Stopped]:
         store = open_deliveries(folder.deliveries, read_only=True)
     except NotYet:
         return {}
-    orders = giving.orders_of(folder)
+    orders = orders_of(folder)
     try:
         return {name: stopped(name, pause, orders) for name, pause in store.paused().items()}
     finally:
@@ -360,7 +361,7 @@ def _carry_out(
     if json_:
         print_json({**counts, **_fields(came)})
     else:
-        click.echo(giving.told(came, what))
+        click.echo(told(came, what))
     _end(came)
 
 

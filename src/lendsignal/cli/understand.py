@@ -2,13 +2,17 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from lendsignal import config as configuration
 from lendsignal.cli.loans import delay_, reconcile_, vintages_
 from lendsignal.cli.showing import as_tables, show
+from lendsignal.cli.slicing import dated, sliced
 from lendsignal.cli.words import as_json, configured
 from lendsignal.clock import from_us
 from lendsignal.config import Config
@@ -31,6 +35,10 @@ from lendsignal.report import (
     spend,
 )
 from lendsignal.report import explain as explanation
+from lendsignal.report.arrivals import BY_WEEK
+from lendsignal.report.attribution import Level
+from lendsignal.report.slices import Cohort, Slice
+from lendsignal.role.reports import purse_of, tiers_of
 
 
 @click.command()
@@ -52,86 +60,124 @@ def explain(event_or_user: str, config_path: Path, json_: bool) -> None:
 
 @click.group()
 def report() -> None:
-    """Funnel, bindings, installations, coverage, delivery, delay, reconcile, vintages, attribution, spend.
+    """Funnel, bindings, vintages, tiers, delay, delivery, reconcile, attribution, spend, and more.
 
     Text for people, --json or --csv for programs, --chart and --html for those who look.
     """
 
 
+def in_currency(command: Any) -> Any:
+    """`--currency`: in which one cost and revenue are told."""
+    return click.option(
+        "--currency", help="Convert to this currency, by [fx]; by default fx.currency, else each its own."
+    )(command)
+
+
 @report.command("funnel")
 @click.option(
-    "--by", type=click.Choice(["channel", "media_source", "campaign", "app"]), help="Slice by this."
+    "--cohort",
+    type=click.Choice(["install", "registration"]),
+    help="By the day on which users came, instead of that of each event.",
 )
-@click.option(
-    "--binding",
-    type=click.Choice(["last_login", "first_install"]),
-    default="last_login",
-    show_default=True,
-    help="Which installation's origin counts.",
-)
+@in_currency
+@sliced
+@dated
 @configured
 @as_json
 @as_tables
-def funnel_(by: str | None, binding: str, config_path: Path, json_: bool, csv_: bool) -> None:
-    """Registered → applied → granted → disbursed → repaid → lost, with rates and intervals.
+def funnel_(
+    one: Slice,
+    cohort: Cohort | None,
+    currency: str | None,
+    as_of: datetime | None,
+    config_path: Path,
+    json_: bool,
+    csv_: bool,
+) -> None:
+    """Installed → registered → applied → granted → disbursed → repaid → lost, and what each step cost.
+
+    With rates, time to each step, revenue, loss and the return on spend by age of the cohort.
 
     Example: lendsignal report funnel --by campaign --binding first_install
     """
-    with load(_folder(config_path)) as tables:
-        show(funnel(tables, by=by, binding=binding), json_=json_, csv_=csv_)  # type: ignore[arg-type]
+    config = configuration.load(config_path)
+    with load(DataFolder(config.data), as_of=as_of) as tables:
+        found = funnel(tables, one, cohort=cohort, purse=purse_of(config, currency))
+        show(found, json_=json_, csv_=csv_)
 
 
 @report.command("bindings")
+@click.option(
+    "--switched",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The day from which on you send by the last login: what MMPs recorded before and since.",
+)
+@sliced
+@dated
 @configured
 @as_json
 @as_tables
-def bindings_(config_path: Path, json_: bool, csv_: bool) -> None:
+def bindings_(
+    one: Slice, switched: datetime | None, as_of: datetime | None, config_path: Path, json_: bool, csv_: bool
+) -> None:
     """First install against last login, on the same loans.
 
-    Example: lendsignal report bindings --json
+    Example: lendsignal report bindings --where country=NG --json
     """
-    with load(_folder(config_path)) as tables:
-        show(bindings(tables), json_=json_, csv_=csv_)
+    with load(_folder(config_path), as_of=as_of) as tables:
+        day = None if switched is None else switched.date()
+        show(bindings(tables, one, switched=day), json_=json_, csv_=csv_)
 
 
 @report.command("installations")
+@sliced
+@dated
 @configured
 @as_json
 @as_tables
-def installations_(config_path: Path, json_: bool, csv_: bool) -> None:
+def installations_(one: Slice, as_of: datetime | None, config_path: Path, json_: bool, csv_: bool) -> None:
     """Reinstalls and other phones, by channel and week, and which ids outlive them.
 
-    Example: lendsignal report installations --csv
+    Example: lendsignal report installations --by campaign --every month --csv
     """
-    with load(_folder(config_path), ids=True) as tables:
-        show(installations(tables), json_=json_, csv_=csv_)
+    with load(_folder(config_path), as_of=as_of) as tables:
+        one = replace(one, by=one.by or BY_WEEK.by, every=one.every or BY_WEEK.every)
+        show(installations(tables, one), json_=json_, csv_=csv_)
 
 
 @report.command("devices")
 @click.option("--top", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Rows at most.")
+@sliced
+@dated
 @configured
 @as_json
 @as_tables
-def devices_(top: int, config_path: Path, json_: bool, csv_: bool) -> None:
+def devices_(
+    one: Slice, top: int, as_of: datetime | None, config_path: Path, json_: bool, csv_: bool
+) -> None:
     """Phones with the most users, rings of users, and how the loans on them do.
+
+    Of the slice --where, --from and --to say which loans count.
 
     Example: lendsignal report devices --top 20
     """
-    with load(_folder(config_path)) as tables:
-        show(devices(tables, top=top), json_=json_, csv_=csv_)
+    with load(_folder(config_path), as_of=as_of) as tables:
+        show(devices(tables, one, top=top), json_=json_, csv_=csv_)
 
 
 @report.command("delivery")
+@sliced
+@dated
 @configured
 @as_json
 @as_tables
-def delivery_(config_path: Path, json_: bool, csv_: bool) -> None:
+def delivery_(one: Slice, as_of: datetime | None, config_path: Path, json_: bool, csv_: bool) -> None:
     """What became of every delivery, why, and how long it took.
 
-    Example: lendsignal report delivery --csv
+    Example: lendsignal report delivery --every day --csv
     """
-    with load(_folder(config_path)) as tables:
-        show(delivery(tables), json_=json_, csv_=csv_)
+    with load(_folder(config_path), as_of=as_of) as tables:
+        show(delivery(tables, one), json_=json_, csv_=csv_)
 
 
 @report.command("coverage")
@@ -202,44 +248,78 @@ def _tried(outlet: Outlet, apps: Mapping[str, App], name: str) -> Callable[[Know
 
 @report.command("attribution")
 @click.option(
-    "--by",
+    "--level",
     type=click.Choice(["channel", "media_source", "campaign", "ad_set", "ad"]),
     default="campaign",
     show_default=True,
     help="How far down the rows go.",
 )
+@sliced
+@dated
 @configured
 @as_json
 @as_tables
-def attribution_(by: str, config_path: Path, json_: bool, csv_: bool) -> None:
+def attribution_(
+    one: Slice, level: Level, as_of: datetime | None, config_path: Path, json_: bool, csv_: bool
+) -> None:
     """Where users came from, as the MMPs say, and what they say they recorded.
 
-    Example: lendsignal report attribution --by channel
+    Example: lendsignal report attribution --level channel --every month
     """
-    with load(_folder(config_path), recorded=True) as tables:
-        show(attribution(tables, by=by), json_=json_, csv_=csv_)  # type: ignore[arg-type]
+    with load(_folder(config_path), as_of=as_of) as tables:
+        show(attribution(tables, one, level=level), json_=json_, csv_=csv_)
 
 
 @report.command("spend")
-@click.option("--currency", help="Convert to this currency, by [fx]; by default fx.currency.")
+@in_currency
+@sliced
+@dated
 @configured
 @as_json
 @as_tables
-def spend_(currency: str | None, config_path: Path, json_: bool, csv_: bool) -> None:
+def spend_(
+    one: Slice, currency: str | None, as_of: datetime | None, config_path: Path, json_: bool, csv_: bool
+) -> None:
     """What campaigns cost, by campaign and day, and what an install cost.
 
     Without a currency each cost stays in its own. What no rate can convert is left out and listed.
 
-    Example: lendsignal report spend --currency USD
+    Example: lendsignal report spend --by channel --every week
     """
     config = configuration.load(config_path)
-    wanted = None if currency is None else currency.upper()
-    with load(DataFolder(config.data)) as tables:
-        show(spend(tables, config.rates, wanted or config.currency), json_=json_, csv_=csv_)
+    purse = purse_of(config, currency)
+    with load(DataFolder(config.data), as_of=as_of) as tables:
+        show(spend(tables, purse.rates, purse.currency, one), json_=json_, csv_=csv_)
 
 
 def _folder(config_path: Path) -> DataFolder:
     return DataFolder(configuration.load(config_path).data)
+
+
+@report.command("tiers")
+@click.option(
+    "--what-if",
+    "what_if",
+    type=click.IntRange(1, 99),
+    multiple=True,
+    metavar="PERCENT",
+    help="Cut at this share as well, by the scores that the grants came with; may be repeated.",
+)
+@sliced
+@dated
+@configured
+@as_json
+@as_tables
+def tiers_(
+    one: Slice, as_of: datetime | None, what_if: tuple[int, ...], config_path: Path, json_: bool, csv_: bool
+) -> None:
+    """Whether each tier keeps its share, what its loans came to, drift of scores, and every cut.
+
+    Example: lendsignal report tiers --every month --html tiers.html
+    """
+    config = configuration.load(config_path)
+    with load(DataFolder(config.data), as_of=as_of) as tables:
+        show(tiers_of(config, tables, one, what_if), json_=json_, csv_=csv_)
 
 
 for verb in (delay_, reconcile_, vintages_):

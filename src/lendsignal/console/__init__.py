@@ -1,5 +1,5 @@
-"""The web pages: server-rendered, readable without scripts, kept fresh by a few lines of one."""
+"""The console: server-rendered pages with small scripts, readable without them; English and Chinese."""
 
-from lendsignal.console.pages import pages
+from lendsignal.console.app import console
 
-__all__ = ["pages"]
+__all__ = ["console"]

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 
+from msgspec import Struct
+
 from lendsignal.clock import Clock, from_us
 from lendsignal.decide.meters import DecideMeters
 from lendsignal.decide.phones import BatchPhones
@@ -31,17 +33,25 @@ from lendsignal.plan import (
     version_of,
     with_cuts,
 )
+from lendsignal.value import Valuer
 
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 2_000
 """Events decided in one transaction at most."""
 
+FEW = 100
+"""Events that are decided before whoever sent them is answered: that takes less than one more commit."""
+
 POLICY_CHANGED, TIERS_CUT, TAKEN = EventType.POLICY_CHANGED.value, EventType.TIERS_CUT.value, Verdict.TAKEN
+VALUE_PROMOTED = EventType.VALUE_PROMOTED.value
 """Looked up once: a member of an enumeration is found by a call."""
 
-OF_RULES = frozenset((POLICY_CHANGED, TIERS_CUT))
+OF_RULES = frozenset((POLICY_CHANGED, TIERS_CUT, VALUE_PROMOTED))
 """Events that put other rules into force."""
+
+NEVER_US = 1 << 62
+"""Later than any timer."""
 
 STATES_AT_HAND = 4_096
 """States kept decoded between batches, and as many that were used before them."""
@@ -66,13 +76,15 @@ class Decider:
         self._ring = ring
         self._meters = meters
         self._position = log.position()
+        self._due_us = 0
         self._recent: dict[str, UserState] = {}
         self._older: dict[str, UserState] = {}
         wanted = version_of(source)
         current = log.policy()
         self._cuts = self._cuts_of(log.cuts())
         self._source = self._source_of(current) if current else source
-        self._policy = compile_policy(with_cuts(self._source, self._cuts))
+        self._valuer = self._valuer_of(log.value())
+        self._policy = compile_policy(with_cuts(self._source, self._cuts), self._valuer)
         # Among events that wait to be decided may be a change to a policy that is wanted no more.
         if current != wanted or log.end() > self._position:
             log.keep_policy(wanted, source)
@@ -83,24 +95,57 @@ class Decider:
         """The last event that is decided."""
         return self._position
 
+    def append(self, events: Sequence[Event]) -> int:
+        """Has the log take events, and returns the number of the first.
+
+        A few are decided in the same transaction, where nothing else waits before them.
+        """
+        if len(events) > FEW:
+            return self._log.append(events)
+        batch: _Batch | None = None
+        begun = 0.0
+
+        def decide_next(first: int) -> Decided | None:
+            nonlocal batch, begun
+            if first != self._position + 1:
+                return None
+            batch, begun = self._decided(_facts(first, events)), monotonic()
+            return batch.decided
+
+        first = self._log.append_decided(events, decide_next)
+        if batch is not None:
+            self._took(batch, monotonic() - begun)
+        return first
+
     def turn(self, first: int = 0, appended: Sequence[Event] = ()) -> bool:
         """Decides what is next; true while more waits. Just appended events need not be read again."""
         self._fire_timers()
+        if appended and first + len(appended) - 1 == self._position:
+            return False
         if appended and first == self._position + 1:
-            facts = [Fact(first + number, event) for number, event in enumerate(appended)]
+            facts = _facts(first, appended)
         else:
             facts = self._log.read(self._position, AT_ONCE)
         if not facts:
             return False
-        self._decide(facts)
+        batch, begun = self._decided(facts), monotonic()
+        self._log.commit(batch.decided)
+        self._took(batch, monotonic() - begun)
         return not appended or first != self._position + 1 - len(facts)
 
     def _fire_timers(self) -> None:
-        due = self._log.due(self._clock.now_us())
+        """Nobody else sets timers, so the log is not asked while none can be due."""
+        now_us = self._clock.now_us()
+        if now_us < self._due_us:
+            return
+        due = self._log.due(now_us)
         if due:
             self._log.fire(due, [pen_expired(*timer) for timer in due])
+        else:
+            self._due_us = self._log.next_timer() or NEVER_US
 
-    def _decide(self, facts: Sequence[Fact]) -> None:
+    def _decided(self, facts: Sequence[Fact]) -> "_Batch":
+        """What these come to, which nobody knows of yet."""
         keys = [person_key(fact.event) for fact in facts]
         states = self._states_of(keys)
         people = _people(facts, states)
@@ -114,17 +159,21 @@ class Decider:
         phones = BatchPhones(self._log, facts, states)
         version: str | None = None
         cuts_version: str | None = None
-        source, cuts, rules = self._source, self._cuts, self._policy
+        value_version: str | None = None
+        source, cuts, valuer, rules = self._source, self._cuts, self._valuer, self._policy
         for fact, key in zip(facts, keys, strict=True):
             event = fact.event
             if event.type in OF_RULES:
                 if event.type == POLICY_CHANGED:
                     version = str(event.properties["version"])
                     source = self._source_of(version)
-                else:
+                elif event.type == TIERS_CUT:
                     cuts_version = str(event.properties["version"])
                     cuts = self._cuts_of(cuts_version)
-                rules = compile_policy(with_cuts(source, cuts))
+                else:
+                    value_version = str(event.properties["version"])
+                    valuer = self._valuer_of(value_version)
+                rules = compile_policy(with_cuts(source, cuts), valuer)
                 continue
             before = states.get(key) or UserState(key)
             decision = self._decision(before, fact, rules, planned, states, phones)
@@ -144,27 +193,30 @@ class Decider:
                         planned[number] = record
                         tally.conversions.append(record.conversion.name)
                         tally.not_routed += is_not_routed(record)
-        position, begun = facts[-1].seq, monotonic()
-        self._log.commit(
-            Decided(
-                after=self._position,
-                position=position,
-                states=states,
-                records=records,
-                verdicts=verdicts,
-                timers=timers,
-                tally=tally.counts(verdicts),
-                policy=version,
-                cuts=cuts_version,
-                phones=phones.fresh,
-            )
+        decided = Decided(
+            after=self._position,
+            position=facts[-1].seq,
+            states=states,
+            records=records,
+            verdicts=verdicts,
+            timers=timers,
+            tally=tally.counts(verdicts),
+            policy=version,
+            cuts=cuts_version,
+            value=value_version,
+            phones=phones.fresh,
         )
+        return _Batch(decided, states, rules, source, cuts, valuer)
+
+    def _took(self, batch: "_Batch", seconds: float) -> None:
+        """It is on disk, which took so long: from now on it is what is known."""
         if self._meters is not None:
-            self._meters.committed(monotonic() - begun)
-        self._position, self._policy = position, rules
-        self._source, self._cuts = source, cuts
-        self._remember(states)
-        if records:
+            self._meters.committed(seconds)
+        self._position, self._policy = batch.decided.position, batch.rules
+        self._source, self._cuts, self._valuer = batch.source, batch.cuts, batch.valuer
+        self._due_us = min([self._due_us, *(timer.due_us for _, timer in batch.decided.timers)])
+        self._remember(batch.states)
+        if batch.decided.records:
             self._ring()
 
     def _decision(
@@ -232,6 +284,27 @@ class Decider:
         if table is None and version is not None:
             raise DataError(f"the cuts {version} that the log was decided by are not kept in it")
         return table
+
+    def _valuer_of(self, version: str | None) -> Valuer | None:
+        promotion = None if version is None else self._log.promotion(version)
+        if promotion is None and version is not None:
+            raise DataError(f"the value model {version} that the log was decided by is not kept in it")
+        return None if promotion is None else Valuer(promotion)
+
+
+class _Batch(Struct, frozen=True):
+    """What events come to, with the states and the rules after them."""
+
+    decided: Decided
+    states: dict[str, UserState]
+    rules: Policy
+    source: PolicySource
+    cuts: CutTable | None
+    valuer: Valuer | None
+
+
+def _facts(first: int, events: Sequence[Event]) -> list[Fact]:
+    return [Fact(first + number, event) for number, event in enumerate(events)]
 
 
 def _people(facts: Sequence[Fact], states: Mapping[str, UserState]) -> set[str]:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from lendsignal.clock import from_us
 from lendsignal.model import DEVICE_SCOPED, INSTALL_SCOPED, App, id_of
-from lendsignal.plan import Entry, Planned, Rebound, Record, Withdrawn
+from lendsignal.plan import Corrected, Entry, Planned, Rebound, Record, Withdrawn
 from lendsignal.resolve import Binding
 
 Rule = Literal["last_login", "first_install"]
@@ -115,6 +115,8 @@ class Picture:
                 if isinstance(record, Rebound):
                     self._put(record)
                     self._made[record.record] = (record, made[1])
+            case Corrected():
+                pass  # it changes what was sent, and not what is
 
     def closed(self) -> "Picture":
         """This picture, which gets no further records: what it remembered of them is let go."""

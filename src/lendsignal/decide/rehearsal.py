@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from lendsignal.clock import to_us
-from lendsignal.decide.decider import TIERS_CUT, pen_expired
+from lendsignal.decide.decider import OF_RULES, POLICY_CHANGED, TIERS_CUT, pen_expired
 from lendsignal.decide.phones import PhoneUsers
 from lendsignal.errors import DataError, LogError
 from lendsignal.log import Fact
@@ -26,15 +26,22 @@ FIRED_FROM = 1 << 48
 class Rehearsal:
     """One policy over events in their order. `live`: imported past counts as if it happened live.
 
-    `with_cuts` gives the policy with the tiers' cuts of a version: they change where they did in the log.
+    `with_cuts` gives the policy with the tiers' cuts of a version, `with_value` that with a promoted value
+    model: they change where they did in the log.
     Timers fire as the events' arrival passes them. An event that cannot be decided is counted in `failed`.
     """
 
     def __init__(
-        self, policy: Policy, *, live: bool = False, with_cuts: Callable[[str], Policy] | None = None
+        self,
+        policy: Policy,
+        *,
+        live: bool = False,
+        with_cuts: Callable[[str], Policy] | None = None,
+        with_value: Callable[[str], Policy] | None = None,
     ) -> None:
         self._policy = policy
         self._with_cuts = with_cuts
+        self._with_value = with_value
         self._live = live
         self._states: dict[str, UserState] = {}
         self._open: dict[str, dict[int, Planned]] = {}
@@ -47,8 +54,9 @@ class Rehearsal:
         """What follows from the next event, timers that were due before it included."""
         event = fact.event
         if event.type.startswith(OURS):
-            if event.type == TIERS_CUT and self._with_cuts is not None:
-                self._policy = self._with_cuts(str(event.properties["version"]))
+            anew = self._with_cuts if event.type == TIERS_CUT else self._with_value
+            if event.type in OF_RULES and event.type != POLICY_CHANGED and anew is not None:
+                self._policy = anew(str(event.properties["version"]))
             return ()
         if self._live and event.history:
             event = msgspec.structs.replace(event, history=False)

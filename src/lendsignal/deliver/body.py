@@ -1,8 +1,7 @@
 """What is sent in a delivery, and the destination's item made of it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from itertools import groupby
+from datetime import datetime
 
 import msgspec
 from msgspec import Struct
@@ -10,8 +9,19 @@ from msgspec import Struct
 from lendsignal.deliver.outlet import Outlet
 from lendsignal.destination.spec import Item, Request
 from lendsignal.log import Open
-from lendsignal.model import App, Consent, Contact, Delivery, Skip, SkipReason, from_us, id_of
-from lendsignal.plan import Entry, Planned, Rebound
+from lendsignal.model import (
+    App,
+    Consent,
+    Contact,
+    Delivery,
+    Device,
+    IdKind,
+    Skip,
+    SkipReason,
+    from_us,
+    id_of,
+)
+from lendsignal.plan import Corrected, Entry, Placed
 from lendsignal.resolve import Binding
 
 _json = msgspec.json.Encoder().encode
@@ -20,7 +30,8 @@ _json = msgspec.json.Encoder().encode
 class Body(Struct, frozen=True):
     """What is sent in a delivery: frozen at planning, the binding until the first claim.
 
-    Times in `_us` are microseconds since 1970: the event's own, and when it reached us.
+    Times in `_us` are microseconds since 1970: the event's own, and when it reached us. Of a correction
+    `corrects` are the deliveries that may have told what it corrects, at `corrected_at`.
     """
 
     entry: Entry
@@ -33,22 +44,31 @@ class Body(Struct, frozen=True):
     consent: Consent | None
     occurred_us: int
     received_us: int
+    corrects: tuple[int, ...] = ()
+    corrected_at: datetime | None = None
 
 
-def body_of(record: Planned | Rebound, entry: Entry) -> Body:
+def body_of(record: Placed, entry: Entry) -> Body:
     """What a record's entry sends."""
     conversion = record.conversion
+    corrects: tuple[int, ...] = ()
+    corrected_at: datetime | None = None
+    if isinstance(record, Corrected):
+        corrects = record.corrects[record.entries.index(entry)]
+        corrected_at = from_us(record.corrected_us)
     return Body(
         entry,
         conversion.id,
         conversion.name,
-        conversion.occurred_at.astimezone(UTC),
+        conversion.occurred_at,
         conversion.user_id,
         record.binding,
         record.contact,
         record.consent,
         conversion.origin.occurred_us,
         conversion.origin.received_us,
+        corrects,
+        corrected_at,
     )
 
 
@@ -62,8 +82,7 @@ def delivery_of(
     if body.binding is None:
         return Skip(SkipReason.NO_LOGIN)
     snapshot = body.binding.snapshot
-    wanted = outlet.spec.any_of_ids
-    if wanted and not any(id_of(snapshot.device, kind) for kind in wanted):
+    if outlet.spec.any_of_ids and not _is_known_there(snapshot.device, outlet.spec.any_of_ids):
         return Skip(SkipReason.NO_DEVICE_ID)
     return Delivery(
         id=body.conversion_id,
@@ -76,7 +95,16 @@ def delivery_of(
         contact=body.contact if outlet.common.share_contact else None,
         consent=body.consent,
         seen_us=body.binding.at_us,
+        corrected_at=body.corrected_at,
     )
+
+
+def _is_known_there(device: Device, wanted: Sequence[IdKind]) -> bool:
+    # A loop, for it is asked of every delivery: a generator costs more than all it looks at.
+    for kind in wanted:  # noqa: SIM110
+        if id_of(device, kind) is not None:
+            return True
+    return False
 
 
 def encoded(
@@ -89,14 +117,14 @@ def encoded(
 
 def rendered(
     outlet: Outlet, apps: Mapping[str, App]
-) -> Callable[[int, Planned | Rebound, Entry, Binding | None, int], Request | Skip | None]:
+) -> Callable[[int, Placed, Entry, Binding | None, int], Request | Skip | None]:
     """What makes a delivery's request again as it was or will be sent, alone and without its secret.
 
     Its last argument is the moment it is sent as, in microseconds since 1970; 0: its own.
     """
 
     def render(
-        delivery: int, record: Planned | Rebound, entry: Entry, binding: Binding | None, stamp_us: int
+        delivery: int, record: Placed, entry: Entry, binding: Binding | None, stamp_us: int
     ) -> Request | Skip | None:
         body = msgspec.structs.replace(body_of(record, entry), binding=binding)
         item = encoded(outlet, apps, body, from_us(stamp_us) if stamp_us else None)
@@ -137,13 +165,14 @@ def grouped(
     if len(ready) < 2:
         return [ready] if ready else []
 
-    def request_of(pair: tuple[Open, Item]) -> tuple[int, str]:
+    together: dict[tuple[int, str], list[tuple[Open, Item]]] = {}
+    for pair in ready:
         one, item = pair
-        return one.batch, str(item.get(batch_by, "")) if batch_by else ""
-
+        alike = str(item.get(batch_by, "")) if batch_by else ""
+        together.setdefault((one.batch, alike), []).append(pair)
     requests: list[Sequence[tuple[Open, Item]]] = []
-    for (batch, _), group in groupby(sorted(ready, key=request_of), key=request_of):
-        members = sorted(group, key=lambda pair: pair[0].id)
+    for (batch, _), members in together.items():
+        members.sort(key=lambda pair: pair[0].id)
         size = batch or len(members)
         requests += [members[start : start + size] for start in range(0, len(members), size)]
     return requests

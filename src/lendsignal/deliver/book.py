@@ -22,7 +22,7 @@ from lendsignal.destination.spec import Hold, Item, Response, Retries
 from lendsignal.errors import Damaged, LogError
 from lendsignal.log import EVERY, Changes, Dead, Deliveries, Log, Open, Pause, Receipt, Shelf, Stage, Stop
 from lendsignal.model import App, Skip
-from lendsignal.plan import Entry, Planned, Rebound, delivery_id, record_of
+from lendsignal.plan import Entry, Placed, Rebound, delivery_id, record_of
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,9 @@ PARK_US = 30_000_000
 """What waits longer than this leaves memory to what can be sent."""
 
 ROWS_AT_ONCE = 2_000
+
+PROVEN = frozenset(("confirmed", "already_known"))
+"""Words of an accepted delivery by which the platform says for certain that it has it."""
 
 COMMIT_AGAIN_SECONDS = 1.0
 """How soon a disk that took nothing is tried again."""
@@ -77,6 +80,7 @@ class Book:
         self.shelf: Shelf | None = None
         self.names = {old: outlet.name for outlet in outlets.values() for old in outlet.common.formerly}
         self.lines = _lines(outlets, settings, steady(), chance)
+        self.corrects = any(outlet.spec.corrections is not None for outlet in outlets.values())
         self._refusals = {name: Refusals(settings.brakes) for name in outlets}
         self._lane_ends: dict[tuple[str, int], tuple[int, int] | None] = {}
         self._hours: dict[str, dict[int, int]] = {}
@@ -92,7 +96,7 @@ class Book:
         """The name that a destination of a record has today."""
         return self.names.get(destination, destination)
 
-    def plan(self, number: int, place: int, entry: Entry, record: Planned | Rebound) -> None:
+    def plan(self, number: int, place: int, entry: Entry, record: Placed) -> None:
         """A delivery that a record plans, or one that it skips with a reason."""
         destination, conversion = self.name(entry.destination), record.conversion.name
         self.changes.add(destination, conversion, "planned")
@@ -106,7 +110,7 @@ class Book:
             delivery_id(number, place),
             Stage.WAITING,
             min(record.at_us, self.clock.now_us()) + entry.settle_us,
-            bound=0 if isinstance(record, Planned) else number,
+            bound=number if isinstance(record, Rebound) else 0,
         )
         self.changes.keep(delivery)
         line = self.lines.get(destination)
@@ -130,7 +134,7 @@ class Book:
         if body is not None:
             return body
         planned = self.log.record(number)
-        assert isinstance(planned, (Planned, Rebound)), "an open delivery's record is in the log"
+        assert isinstance(planned, Placed), "an open delivery's record is in the log"
         body = body_of(planned, planned.entries[place])
         if one.bound and one.bound != number:
             rebound = self.log.record(one.bound)
@@ -145,7 +149,7 @@ class Book:
         if len(self.bodies) >= BODIES_AT_HAND:
             return
         for following, record in self.log.records(number - 1, RECORDS_AHEAD):
-            if isinstance(record, (Planned, Rebound)):
+            if isinstance(record, Placed):
                 for place, entry in enumerate(record.entries):
                     delivery = delivery_id(following, place)
                     line = self.lines.get(self.name(entry.destination))
@@ -194,16 +198,37 @@ class Book:
     ) -> None:
         """A delivery is open no more: counted, and a receipt says why."""
         body = self.body(one)
-        if what == "accepted":
+        if what == "accepted" and not body.corrects:
             self.meters.accepted(one.destination, body, one.first_us, self.clock.now_us())
         self.receipt(one, what, reason, response, sent_us)
         self.changes.add(one.destination, body.conversion, what, reason.partition(" ")[0])
         self.changes.finish(one)
         line = self.lines.get(one.destination)
         if line is not None:
+            self._note_told(line, one, what, reason)
             line.drop(one)
         self.bodies.pop(one.id, None)
         self.touched()
+
+    def _note_told(self, line: Line, one: Open, what: str, reason: str) -> None:
+        """Remembers what the platform has now, where it lets us correct it.
+
+        What left and was never answered may have arrived, however it ended: it counts too, unless the
+        platform would take the correction of what it has not for something new.
+        """
+        corrections = line.outlet.spec.corrections
+        if corrections is None:
+            return
+        if corrections.on_proof:
+            is_there = what == "accepted" and reason in PROVEN
+        else:
+            is_there = what == "accepted" or one.unknown > 0
+        if is_there:
+            self.changes.told[one.destination, one.id] = self.clock.now_us()
+
+    def is_told(self, destination: str, delivery: int) -> bool:
+        """Whether the platform has what this delivery told, and lets us correct it."""
+        return (destination, delivery) in self.changes.told or self.store.is_told(destination, delivery)
 
     def die(
         self,
@@ -232,6 +257,7 @@ class Book:
         batch: int = 0,
     ) -> None:
         """It is tried again when it is due; what was said of it meanwhile ends it instead."""
+        one.unknown += unknown
         withdrawn = withdrawal(one)
         if withdrawn is not None:
             self.finish(one, *withdrawn, response, sent_us)
@@ -240,7 +266,6 @@ class Book:
         one.strikes = one.strikes + 1 if one.reason == reason else 1
         one.stage, one.due_us, one.reason = Stage.WAITING, due_us, reason
         one.attempts += counts
-        one.unknown += unknown
         one.batch = batch or one.batch
         self.changes.keep(one)
         line = self.lines.get(one.destination)
@@ -285,6 +310,7 @@ class Book:
 
         What was said of it meanwhile ends it instead, so that nobody releases what was withdrawn.
         """
+        one.unknown += 1
         withdrawn = withdrawal(one)
         if withdrawn is not None:
             self.finish(one, *withdrawn, response, sent_us)
@@ -292,7 +318,6 @@ class Book:
         span = line.outlet.held_for
         self.receipt(one, "held", f"unknown: {reason}", response, sent_us)
         one.stage, one.reason, one.strikes = Stage.HELD, "unknown", 0
-        one.unknown += 1
         one.due_us = NEVER_US if span is None else self.clock.now_us() + span // MICROSECONDS
         line.drop(one)
         self.bodies.pop(one.id, None)
@@ -533,6 +558,16 @@ class Book:
         self.bodies.pop(one.id, None)
         line.parked_us = one.due_us if line.parked_us is None else min(line.parked_us, one.due_us)
         line.parked_hand = min(line.parked_hand, (one.due_us, one.id - 1))
+
+    def delay(self, line: Line, one: Open, due_us: int) -> None:
+        """Not tried now, and not because of itself: looked at again then."""
+        one.due_us = due_us
+        self.changes.keep(one)
+        self.touched()
+        if due_us - self.clock.now_us() > PARK_US:
+            self.park(line, one)
+        else:
+            line.put(one)
 
     def _unpark(self, line: Line, now_us: int) -> None:
         if not self.commit():

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from lendsignal.clock import from_us
 from lendsignal.deliver.outlet import Outlet
 from lendsignal.log import Again, Cancel, Deliveries, Log, Receipt, Stage
-from lendsignal.plan import Planned, Rebound, record_of
+from lendsignal.plan import Placed, record_of
 
 ORDER_SIZE = 5_000
 """Deliveries in one order: the sender carries it out between two looks at the network."""
@@ -200,7 +200,7 @@ class Chooser:
         self._outlets = outlets
         self._now_us = now_us
         self._renamed = store.renamed()
-        self._last: tuple[int, Planned | Rebound | None] = (0, None)
+        self._last: tuple[int, Placed | None] = (0, None)
 
     def to_send_again(self, choice: Choice, progress: Progress = lambda done, total: None) -> Chosen:
         """Finished and held deliveries, without those that could not be sent any more."""
@@ -304,12 +304,12 @@ class Chooser:
         ends = None if record is None else outlet.too_old_from(record.conversion.occurred_at)
         return ends is not None and ends <= from_us(self._now_us)
 
-    def _record(self, delivery: int) -> Planned | Rebound | None:
+    def _record(self, delivery: int) -> Placed | None:
         """What planned a delivery; those of one conversion follow each other, so the last is kept."""
         number, _ = record_of(delivery)
         if self._last[0] != number:
             record = self._log.record(number)
-            self._last = (number, record if isinstance(record, (Planned, Rebound)) else None)
+            self._last = (number, record if isinstance(record, Placed) else None)
         return self._last[1]
 
     def _name(self, destination: str) -> str:

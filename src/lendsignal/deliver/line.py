@@ -236,9 +236,10 @@ class Line:
         """When trying ends: as the conversion is too old; where it never is, after `retry_for`."""
         if self.outlet.age_us is not None:
             return to_us(occurred_at) + self.outlet.age_us
-        ends = self.outlet.too_old_from(occurred_at)
-        if ends is not None:
-            return to_us(ends)
+        if self.outlet.grows_old:
+            ends = self.outlet.too_old_from(occurred_at)
+            if ends is not None:
+                return to_us(ends)
         return delivery.first_us + self.settings.retry_for // MICROSECONDS if delivery.first_us else None
 
     def scheduled_us(self, due_us: int) -> int:

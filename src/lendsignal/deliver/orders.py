@@ -16,7 +16,7 @@ from lendsignal.log import (
     Stage,
     Stop,
 )
-from lendsignal.plan import Planned, Rebound, record_of
+from lendsignal.plan import Placed, record_of
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class Obedience:
         """Whether the log holds what is to be sent: without it nobody could make it again."""
         record, place = record_of(number)
         planned = self._book.log.record(record)
-        if not isinstance(planned, (Planned, Rebound)) or place >= len(planned.entries):
+        if not isinstance(planned, Placed) or place >= len(planned.entries):
             return False
         return self._book.name(planned.entries[place].destination) == name
 

@@ -111,6 +111,17 @@ class Outlet(Struct, frozen=True, kw_only=True, dict=True):
             ages.append(self.spec.max_age)
         return min(ages) // timedelta(microseconds=1) if ages else None
 
+    def corrects_until_us(self, occurred_us: int) -> int:
+        """Until when a conversion of that moment can be corrected, both in microseconds since 1970."""
+        corrections = self.spec.corrections
+        within = timedelta(0) if corrections is None else corrections.within
+        return occurred_us + within // timedelta(microseconds=1)
+
+    @cached_property
+    def grows_old(self) -> bool:
+        """Whether a conversion can be too old to be sent."""
+        return self.common.max_age is not None or self.late == "skip"
+
     def too_old_from(self, occurred_at: datetime) -> datetime | None:
         """From when on a conversion of that moment is not sent any more; `None`: never.
 

@@ -5,7 +5,7 @@ from collections.abc import Container, Sequence
 from lendsignal.deliver.book import Book
 from lendsignal.log import Open, Stage
 from lendsignal.model import SkipReason
-from lendsignal.plan import Entry, Planned, Rebound, Record, Withdrawn, delivery_id, record_of
+from lendsignal.plan import Corrected, Entry, Planned, Rebound, Record, Withdrawn, delivery_id, record_of
 
 RECORDS_AT_ONCE = 250
 
@@ -54,7 +54,7 @@ class Reader:
 
     def _apply(self, number: int, record: Record) -> None:
         match record:
-            case Planned():
+            case Planned() | Corrected():
                 for place, entry in enumerate(record.entries):
                     self._book.plan(number, place, entry, record)
             case Rebound():

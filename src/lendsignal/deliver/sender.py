@@ -14,7 +14,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from lendsignal.clock import Clock, to_us
-from lendsignal.deliver.body import delivery_of, fitting, grouped
+from lendsignal.deliver.body import Body, delivery_of, fitting, grouped
 from lendsignal.deliver.book import ROWS_AT_ONCE, Book
 from lendsignal.deliver.line import MICROSECONDS, Line
 from lendsignal.deliver.meters import DeliverMeters
@@ -57,7 +57,7 @@ from lendsignal.model import (
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.02
-"""How long an outcome may wait for company before it is committed."""
+"""How long an outcome may wait for company before it is committed: mostly the next claims are."""
 
 HELD_SECONDS = 30.0
 """How often held deliveries are looked through for those whose time with a person is over."""
@@ -67,6 +67,15 @@ CLOCK_SLACK_US = 5_000_000
 
 DOUBT_US = 300_000_000
 """How long after the clock was set forward no window is judged by it: it may be set back."""
+
+LOOK_AGAIN_US = 1_000_000
+"""How soon after what it corrects is due a correction is looked at again."""
+
+LONGEST_LOOK_US = 300_000_000
+"""The longest wait between two such looks."""
+
+FORGOTTEN_US = 60 * 86_400_000_000
+"""How long it is remembered what platforms were told: longer than any takes corrections."""
 
 LONGEST_ASK_US = 3_600_000_000
 """The longest wait between two questions for a verdict."""
@@ -169,10 +178,8 @@ class Sender:
         self._let_held_go()
         started = self._start()
         changed_at = book.changed_at
-        if changed_at is not None:
-            company = self.in_flight > 0 and self._steady() - changed_at < FLUSH_SECONDS
-            if not company:
-                book.commit()
+        if changed_at is not None and self._steady() - changed_at >= FLUSH_SECONDS:
+            book.commit()
         longest_wait = min(longest_wait, MOMENT_SECONDS) if self._reader.is_full else longest_wait
         wait = 0.0 if read or started or obeyed else self._wait_for(longest_wait)
         done = self._network.wait(wait)
@@ -251,7 +258,7 @@ class Sender:
         if spec.batch == 1:
             free = line.outlet.common.concurrency - line.requests
             return max(1, min(free, line.pace.available(now)))
-        return spec.batch if spec.batch_by is None else min(spec.batch, 25)
+        return spec.batch
 
     def _requests(
         self, spec: Spec, ready: Sequence[tuple[Open, Item]]
@@ -267,7 +274,11 @@ class Sender:
         """The delivery's item, where it is to be sent: its window open, its ids there, its lane free."""
         book, outlet = self.book, line.outlet
         body = book.body(one)
-        closes_us = line.gives_up_us(one, body.occurred_at)
+        closes_us = (
+            outlet.corrects_until_us(body.occurred_us)
+            if body.corrects
+            else line.gives_up_us(one, body.occurred_at)
+        )
         if closes_us is not None and now_us >= closes_us:
             if now_us < book.doubt_until_us and now_us - book.doubted_us < closes_us:
                 one.due_us = book.doubt_until_us
@@ -276,6 +287,8 @@ class Sender:
                 book.die(one, "window_closed", book.request_of(one))
             else:
                 book.finish(one, "skipped", SkipReason.TOO_OLD.value)
+            return None
+        if body.corrects and not self._may_correct(line, one, body, now_us):
             return None
         try:
             if outlet.lane is not None:
@@ -290,6 +303,23 @@ class Sender:
             book.finish(one, "skipped", item.reason.value)
             return None
         return one, item
+
+    def _may_correct(self, line: Line, one: Open, body: Body, now_us: int) -> bool:
+        """Whether a correction may go: all that told what it corrects has ended, and the platform has it.
+
+        What never got there needs none.
+        """
+        book, name = self.book, line.outlet.name
+        for number in body.corrects:
+            earlier = book.find(name, number)
+            if earlier is not None:
+                looks_us = max(earlier.due_us, now_us) + LOOK_AGAIN_US
+                book.delay(line, one, min(looks_us, now_us + LONGEST_LOOK_US))
+                return False
+        if any(book.is_told(name, number) for number in body.corrects):
+            return True
+        book.finish(one, "cancelled", "nothing_told")
+        return False
 
     def _beginning(self, line: Line, ready: Sequence[tuple[Open, Item]]) -> list[tuple[Open, Item]]:
         """Those that may go before a person looked at a destination's first ones; without any it stops."""
@@ -553,7 +583,7 @@ class Sender:
         line.requests -= 1
         if flight.asks:
             line.asking = False
-        if any(_lets_us_in(outcome, response) for outcome in outcomes):
+        if _lets_us_in(outcomes, response):
             line.pace.taken()
             if line.stopped is not None and line.stopped.kind is Stop.PLATFORM:
                 self.book.resume(line.outlet.name)
@@ -712,6 +742,8 @@ class Sender:
             return
         self._held_at = now + HELD_SECONDS
         now_us = self._clock.now_us()
+        if self.book.corrects:
+            self.book.changes.forget_us = now_us - FORGOTTEN_US
         for name, line in self._lines.items():
             if line.outlet.held_for is not None and self.book.commit():
                 for one in self.book.store.due_of(name, Stage.HELD, (0, 0), now_us, ROWS_AT_ONCE):
@@ -750,15 +782,17 @@ def _comes_after(at_us: int, last_us: int, rises_us: int) -> bool:
     return at_us >= last_us
 
 
-def _lets_us_in(outcome: Outcome, response: Response | None) -> bool:
-    """Whether an outcome shows that the platform takes deliveries: accepted, or taken in for later."""
-    match outcome:
-        case Accepted():
-            return True
-        case Pending():
-            return response is not None and isinstance(by_status(response), Accepted)
-        case _:
-            return False
+def _lets_us_in(outcomes: Sequence[Outcome], response: Response | None) -> bool:
+    """Whether one of them shows that the platform takes deliveries: accepted, or taken in for later."""
+    for outcome in outcomes:
+        match outcome:
+            case Accepted():
+                return True
+            case Pending() if response is not None and isinstance(by_status(response), Accepted):
+                return True
+            case _:
+                pass
+    return False
 
 
 def _not_told(result: Response) -> Outcome:

@@ -138,6 +138,14 @@ def problem_with_credentials(text: str) -> str | None:
     return None
 
 
+def token_request(credentials: str, scope: str, now_us: int) -> Request:
+    """The question for a token, for whoever keeps tokens by itself; it holds a secret and is never kept.
+
+    Raises `MissingSecret` where the credentials are of no use.
+    """
+    return Request(method="POST", url=URL, form=_grant(credentials, scope, now_us // 1_000_000))
+
+
 def _grant(text: str, scope: str, now_seconds: int) -> dict[str, str]:
     """The form that asks for a token."""
     try:

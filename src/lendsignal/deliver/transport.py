@@ -22,6 +22,10 @@ ANSWER_LIMIT = 1_000_000
 IDLE_HANDLES = 2_048
 """Requests that are kept ready to be filled again."""
 
+PORTION = 32
+"""Requests that are started before those under way are seen to. So the first of many leave early, and a
+connection that was answered meanwhile carries the next: for a free one libcurl looks through all the busy."""
+
 
 _MASKS = {
     pycurl.POLL_NONE: 0,
@@ -51,13 +55,15 @@ class Transport:
         self._idle: dict[str, list[_Handle]] = {}
         self._idle_count = 0
         self._busy: dict[pycurl.Curl, _Handle] = {}
+        self._fresh = 0
+        self._ended: list[Done] = []
         for bell, quiet in bells:
             fd = bell if isinstance(bell, int) else bell.fileno()
             self._bells[fd] = quiet
             self._epoll.register(fd, select.EPOLLIN)
 
     def __len__(self) -> int:
-        return len(self._busy)
+        return len(self._busy) + len(self._ended)
 
     def start(self, wire: Wire, token: Any, timeout_seconds: float, *, private: bool = True) -> None:
         """Puts a request in flight; how it ends comes out of `wait`.
@@ -65,14 +71,23 @@ class Transport:
         Without `private` no connection is opened to a loopback, private or link-local address, whatever
         name stands for it at that moment.
         """
+        if self._fresh >= PORTION:
+            self._ended += self._turn(0.0)
         handle = self._idle_handle(wire.url)
         handle.opening = self._forget_resting
         handle.load(wire, token, timeout_seconds, private)
         self._busy[handle.curl] = handle
         self._multi.add_handle(handle.curl)
+        self._fresh += 1
 
     def wait(self, seconds: float) -> list[Done]:
         """What ended, waiting at most so long for it; a bell ends the wait as well."""
+        ended, self._ended = self._ended, []
+        return ended + self._turn(0.0 if ended else seconds)
+
+    def _turn(self, seconds: float) -> list[Done]:
+        """Lets what was started leave, and finds what ended."""
+        self._fresh = 0
         act = self._multi.socket_action
         for fd, mask in self._epoll.poll(self._at_most(seconds)):
             if fd in self._bells:

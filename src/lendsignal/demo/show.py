@@ -12,7 +12,7 @@ from msgspec import Struct
 from lendsignal.config import Config
 from lendsignal.demo.lender import HISTORY_DAYS, accounts, prepared
 from lendsignal.log import DataFolder, open_deliveries, open_feeds, open_log
-from lendsignal.plan import Planned, Rebound, record_of
+from lendsignal.plan import Placed, record_of
 from lendsignal.replay import Player, Stage, accepted_ids, chunks, received, received_us
 from lendsignal.report import Report, all_reports
 from lendsignal.role import ROLES
@@ -56,8 +56,12 @@ class Show:
         self._arrived = [received_us(event) for event in self._list]
         if not (folder / "lender").exists():
             write(world, folder / "lender")
-        ports = {"door.port": 0 if headless else _free(port), "web.port": 0 if headless else _free(web_port)}
-        self.stage = Stage(folder, prepared(folder, world), roles=ROLES, overrides=ports)
+        listening = {
+            "door.port": 0 if headless else _free(port),
+            "web.port": 0 if headless else _free(web_port),
+            "web.open": True,
+        }
+        self.stage = Stage(folder, prepared(folder, world), roles=ROLES, overrides=listening)
         self._played = folder / "played"
         self._config: Config | None = None
         self._player: Player | None = None
@@ -124,7 +128,7 @@ class Show:
 
             def conversion_of(delivery: int) -> str:
                 record = log.record(record_of(delivery)[0])
-                return record.conversion.id if isinstance(record, (Planned, Rebound)) else ""
+                return record.conversion.id if isinstance(record, Placed) else ""
 
             ids = accepted_ids(deliveries, conversion_of)
         finally:

@@ -46,12 +46,14 @@ from lendsignal.derive.tiers import (
     sign_of,
     with_table,
 )
+from lendsignal.derive.worth import VALUED
 
 __all__ = [
     "BUILT_IN",
     "LIKELY_CREDIT",
     "OF_LIKELY",
     "TIER_OF",
+    "VALUED",
     "Basis",
     "CustomSettings",
     "Cut",

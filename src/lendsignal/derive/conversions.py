@@ -15,8 +15,21 @@ from lendsignal.derive.facts import Facts
 from lendsignal.derive.ledger import UNHEARD_OF, Ledger, Loan, fire, once
 from lendsignal.derive.likely import LikelyPolicy
 from lendsignal.derive.tiers import PREDICTED_VALUE, Ladders, Tiers, is_tier
-from lendsignal.model import App, Conversion, Event, Money, Origin, conversion_id, key_of, person_key, to_us
+from lendsignal.derive.worth import VALUED, with_worth
+from lendsignal.model import (
+    App,
+    Conversion,
+    Event,
+    Money,
+    Origin,
+    Valued,
+    conversion_id,
+    key_of,
+    person_key,
+    to_us,
+)
 from lendsignal.resolve import Snapshot, Touches, device_at
+from lendsignal.value import Valuer
 
 
 class DerivePolicy(Struct, frozen=True, kw_only=True):
@@ -44,18 +57,22 @@ class DerivePolicy(Struct, frozen=True, kw_only=True):
 
 class Rules(Struct, frozen=True):
     """The same made ready. `custom` are the rules that an event of a type may fulfil, `custom_of_any` those
-    that an event of any other type may."""
+    that an event of any other type may. `valuer` says what new users are worth."""
 
     policy: DerivePolicy
     ladders: Ladders
     custom: Mapping[str, Sequence[Custom]]
     custom_of_any: Sequence[Custom]
+    valuer: Valuer | None = None
 
 
-def rules_of(policy: DerivePolicy) -> Rules:
-    """The policy made ready. Raises `InputError` where an expression cannot be compiled."""
+def rules_of(policy: DerivePolicy, valuer: Valuer | None = None) -> Rules:
+    """The policy made ready, with the value model in force.
+
+    Raises `InputError` where an expression cannot be compiled.
+    """
     custom, of_any = by_type(policy.custom)
-    return Rules(policy, Ladders(policy.tiers), custom, of_any)
+    return Rules(policy, Ladders(policy.tiers), custom, of_any, valuer)
 
 
 def derive(
@@ -81,6 +98,11 @@ def derive(
         return ledger, []
     found: Found = []
     before = ledger
+    valued: Valued | None = None
+    if rules.valuer is not None and kind in VALUED and VALUED[kind] not in ledger.fired:
+        ledger, event, valued = with_worth(
+            ledger, event, rules.valuer, rules.policy.apps, rules.policy.default_app, touches or Touches()
+        )
     if rule is not None:
         ledger, found = rule(ledger, event, rules)
     if event.purpose == "analytics":
@@ -89,6 +111,8 @@ def derive(
     if found:
         policy = rules.policy
         origin, person, tiers = origin_of(event, policy, moments), person_key(event), policy.tiers
+        if valued is not None:
+            origin = _told(origin, valued if VALUED[kind] in {name for name, _, _ in found} else None)
         cut = bool(tiers.cuts)
         conversions = [
             Conversion(
@@ -174,7 +198,7 @@ def _disbursed(ledger: Ledger, event: Event, rules: Rules) -> tuple[Ledger, Foun
     # Our own count is only asked where the lender gives no number.
     had_loans = number is None and any(name != loan and not other.reversed for name, other in loans.items())
     known = Loan(number, due, before.late, before.closed, before.reversed)
-    ledger = Ledger(ledger.whole, ledger.fired, {**loans, loan: known}, ledger.undecided)
+    ledger = Ledger(ledger.whole, ledger.fired, {**loans, loan: known}, ledger.undecided, ledger.worth)
     if known.reversed:
         return ledger, []
     ledger, first = _first(ledger, "first_loan", event, had_some=had_loans)
@@ -332,6 +356,13 @@ def _predicted(event: Event) -> Money | None:
     if not isinstance(found, int | float) or isinstance(found, bool) or not event.currency:
         return None
     return Money(Decimal(repr(found)), event.currency) if isfinite(found) else None
+
+
+def _told(origin: Origin, valued: Valued | None) -> Origin:
+    """The origin with what is told of a first; of a later grant or loan the model has nothing to say."""
+    if valued is None:
+        return replace(origin, predicted=None)
+    return replace(origin, predicted=Money(Decimal(repr(valued.told)), valued.currency), valued=valued)
 
 
 def binds_at(event: Event, policy: DerivePolicy) -> datetime:

@@ -6,7 +6,7 @@ from datetime import date
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lendsignal.model import Conversion
+from lendsignal.model import Conversion, Valued
 
 
 class Loan(Struct, frozen=True, array_like=True, gc=False):
@@ -34,13 +34,15 @@ class Ledger(Struct, frozen=True, array_like=True, gc=False):
     """One user's loans and the once-only conversions that have fired.
 
     `whole` is true where we have seen the user from registration on, so that our own count is a proof.
-    `undecided` are likely applications that wait.
+    `undecided` are likely applications that wait; `worth` is what the user's first loan is to be told as,
+    by what was known at the grant.
     """
 
     whole: bool = False
     fired: frozenset[str] = frozenset()
     loans: Mapping[str, Loan] = {}
     undecided: tuple[Undecided, ...] = ()
+    worth: Valued | None = None
 
 
 def once(ledger: Ledger, mark: str) -> tuple[Ledger, bool]:

@@ -8,11 +8,12 @@ answers 200 to a request of which it took some rows and says row by row what was
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
 from lendsignal.destination.spec import (
+    Corrections,
     GoogleAuth,
     Item,
     Request,
@@ -28,7 +29,6 @@ from lendsignal.destination.spec import (
 from lendsignal.model import (
     Accepted,
     Delivery,
-    Money,
     Outcome,
     Paused,
     Rejected,
@@ -82,6 +82,8 @@ SPEC = Spec(
     max_age=timedelta(days=90),
     per_second=1,
     batch=2000,
+    # Conversions and what is changed about them go to different addresses; a conversion lacks this key.
+    batch_by="adjustmentType",
     # Basic access has 15,000 operations a day: a request every six seconds stays below.
     linger=timedelta(seconds=6),
     # `orderId` is taken once for each conversion action, and no end of that is stated.
@@ -89,9 +91,15 @@ SPEC = Spec(
     tries_on={"conversion_not_found": 5},
     # What is sent is the id of the conversion action: the name in the route is the lender's own.
     neutral_names=False,
+    # CONVERSION_EXPIRED after 54 days; one that Google has not is not found and counts as nothing.
+    corrections=Corrections(within=timedelta(days=54), retracts=True),
 )
 
 FIELDS = frozenset(
+    "conversionAdjustments[].adjustmentDateTime conversionAdjustments[].adjustmentType "
+    "conversionAdjustments[].conversionAction conversionAdjustments[].orderId "
+    "conversionAdjustments[].restatementValue.adjustedValue "
+    "conversionAdjustments[].restatementValue.currencyCode "
     "conversions[].consent.adPersonalization conversions[].consent.adUserData "
     "conversions[].conversionAction conversions[].conversionDateTime conversions[].conversionValue "
     "conversions[].currencyCode conversions[].gbraid conversions[].gclid conversions[].orderId "
@@ -110,7 +118,8 @@ _REFUSED = (
     "EXPIRED_EVENT CONVERSION_PRECEDES_EVENT UNPARSEABLE_GCLID UNPARSEABLE_GBRAID UNPARSEABLE_WBRAID "
     "EVENT_NOT_FOUND CLICK_NOT_FOUND INVALID_CUSTOMER_FOR_CLICK GBRAID_WBRAID_BOTH_SET "
     "INVALID_USER_IDENTIFIER UNSUPPORTED_USER_IDENTIFIER ORDER_ID_CONTAINS_PII "
-    "CONVERSION_NOT_COMPLIANT_WITH_ATT_POLICY CONVERSION_EXPIRED"
+    "CONVERSION_NOT_COMPLIANT_WITH_ATT_POLICY CONVERSION_EXPIRED ADJUSTMENT_PRECEDES_CONVERSION "
+    "TOO_MANY_ADJUSTMENTS"
 ).split()
 
 BY_NAME: Mapping[str, Outcome] = {
@@ -118,12 +127,13 @@ BY_NAME: Mapping[str, Outcome] = {
         (
             "ORDER_ID_ALREADY_IN_USE CLICK_CONVERSION_ALREADY_EXISTS DUPLICATE_ORDER_ID "
             "DUPLICATE_CLICK_CONVERSION_IN_REQUEST CONVERSION_ALREADY_RETRACTED RESTATEMENT_ALREADY_EXISTS "
-            "MORE_RECENT_RESTATEMENT_FOUND"
+            "MORE_RECENT_RESTATEMENT_FOUND DUPLICATE_ADJUSTMENT_IN_REQUEST"
         ).split(),
         Accepted(reason="already_known"),
     ),
     "TOO_RECENT_EVENT": Retry("too_recent", after=SOON),
     "TOO_RECENT_CONVERSION_ACTION": Retry("too_recent", after=SOON),
+    "TOO_RECENT_CONVERSION": Retry("too_recent", after=SOON),
     # The conversion may still be on its way into the account: a day of tries, then no more.
     "CONVERSION_NOT_FOUND": Retry("conversion_not_found", after=SOON),
     "TOO_MANY_CONVERSIONS_IN_REQUEST": Split("too_many_rows"),
@@ -135,6 +145,8 @@ BY_NAME: Mapping[str, Outcome] = {
     "NO_CONVERSION_ACTION_FOUND": Paused("no_such_conversion_action"),
     "INVALID_CONVERSION_ACTION": Paused("no_such_conversion_action"),
     "INVALID_CONVERSION_ACTION_TYPE": Paused("wrong_conversion_action_type"),
+    # The action counts a value of its own, whatever is told: its settings would have to change first.
+    "CANNOT_RESTATE_CONVERSION_ACTION_THAT_ALWAYS_USES_DEFAULT_CONVERSION_VALUE": Rejected("fixed_value"),
     **{name: Rejected(name.lower()) for name in _REFUSED},
 }
 """Google's error names (conversion_upload_error.proto and conversion_adjustment_upload_error.proto of v25,
@@ -162,12 +174,14 @@ def unmapped(name: str, settings: Settings) -> str | None:
 
 
 def encode(delivery: Delivery, settings: Settings) -> Item | Skip:
-    """One conversion as a `ClickConversion`.
+    """One conversion as a `ClickConversion`, a correction of one as a `ConversionAdjustment`.
 
     Skipped with `no_device_id` where neither a click id nor a hashed contact may be told, and with
     `no_consent` for a user who does not let ad platforms have data. A loss is not told, the conversion is:
-    Google then counts the default value of the action.
+    Google then counts the default value of the action. A correction tells nothing of the user.
     """
+    if delivery.corrected_at is not None:
+        return _adjustment(delivery, delivery.corrected_at, settings)
     consent, value = delivery.consent, delivery.value
     if consent is not None and consent.ad_user_data is False:
         return Skip(SkipReason.NO_CONSENT)
@@ -195,10 +209,14 @@ def encode(delivery: Delivery, settings: Settings) -> Item | Skip:
 
 
 def request(items: Sequence[Item], settings: Settings) -> Request:
-    """Up to 2,000 conversions in one POST; the sender adds the bearer token and the developer token.
+    """Up to 2,000 conversions, or as many corrections, in one POST; the sender adds the bearer token and the
+    developer token.
 
     `partialFailure` must be true: Google refuses the request otherwise.
     """
+    if "adjustmentType" in items[0]:
+        body = {"conversionAdjustments": list(items), "partialFailure": True}
+        return _upload("uploadConversionAdjustments", body, settings)
     return _upload("uploadClickConversions", {"conversions": list(items), "partialFailure": True}, settings)
 
 
@@ -226,53 +244,10 @@ def classify(response: Response, count: int) -> Sequence[Outcome]:
     """Row by row: a 200 may hold a partial failure, whose errors name the rows by their index.
 
     Rows without an error are taken. An error without a row concerns them all. Of several errors of a row
-    the one that a person must act on counts first, then the one that is for good.
+    the one that a person must act on counts first, then the one that is for good. A conversion that Google
+    does not find to correct is looked for again for a day.
     """
-    return _by_rows(response, count, "conversions")
-
-
-class Adjustment(Struct, frozen=True, kw_only=True):
-    """What is to be changed about a conversion that Google has: `value=None` takes it back.
-
-    `id`, `name`: those of the delivery that told it. `adjusted_at`: when the change was made; a second
-    change needs a later moment.
-    """
-
-    id: str
-    name: str
-    adjusted_at: datetime
-    value: Money | None = None
-
-
-def adjustment(change: Adjustment, settings: Settings) -> Item:
-    """One change as a `ConversionAdjustment`: a restatement with its new value, or a retraction without one.
-
-    The original was sent with an `orderId`, so Google demands that it is found by that. A new value below
-    zero is told as zero: Google takes no negative one. Google takes changes for 54 days.
-    """
-    item: dict[str, Any] = {
-        "conversionAction": action_name(change.name, settings),
-        "adjustmentType": "RETRACTION" if change.value is None else "RESTATEMENT",
-        "orderId": change.id,
-        "adjustmentDateTime": moment(change.adjusted_at),
-    }
-    if change.value is not None:
-        item["restatementValue"] = {
-            "adjustedValue": max(0.0, float(change.value.amount)),
-            "currencyCode": change.value.currency,
-        }
-    return item
-
-
-def adjustment_request(items: Sequence[Item], settings: Settings) -> Request:
-    """Up to 2,000 changes in one POST."""
-    body = {"conversionAdjustments": list(items), "partialFailure": True}
-    return _upload("uploadConversionAdjustments", body, settings)
-
-
-def classify_adjustments(response: Response, count: int) -> Sequence[Outcome]:
-    """As `classify`. A conversion Google does not find is looked for again for a day."""
-    return _by_rows(response, count, "conversionAdjustments")
+    return _by_rows(response, count)
 
 
 def problems_found(response: Response) -> tuple[str, ...] | None:
@@ -340,6 +315,27 @@ def consent_of(delivery: Delivery, granted: str, denied: str) -> dict[str, str]:
     return said
 
 
+def _adjustment(delivery: Delivery, corrected_at: datetime, settings: Settings) -> Item:
+    """A restatement with its new value, or a retraction without one.
+
+    The original was sent with an `orderId`, so Google demands that it is found by that. A new value below
+    zero is told as zero: Google takes no negative one.
+    """
+    value = delivery.value
+    item: dict[str, Any] = {
+        "conversionAction": action_name(delivery.name, settings),
+        "adjustmentType": "RETRACTION" if value is None else "RESTATEMENT",
+        "orderId": delivery.id,
+        "adjustmentDateTime": moment(corrected_at),
+    }
+    if value is not None:
+        item["restatementValue"] = {
+            "adjustedValue": max(0.0, float(value.amount)),
+            "currencyCode": value.currency,
+        }
+    return item
+
+
 def _is_closed(delivery: Delivery) -> bool:
     """An iPhone that does not allow tracking; one that did not say counts as such."""
     return delivery.app.platform == "ios" and limits_tracking(delivery.device, "ios") is not False
@@ -355,9 +351,7 @@ def _upload(call: str, body: dict[str, Any], settings: Settings) -> Request:
     )
 
 
-def _by_rows(
-    response: Response, count: int, rows: Literal["conversions", "conversionAdjustments"]
-) -> list[Outcome]:
+def _by_rows(response: Response, count: int) -> list[Outcome]:
     body = body_json(response)
     fields = body if isinstance(body, dict) else {}
     taken = 200 <= response.status < 300
@@ -366,7 +360,7 @@ def _by_rows(
         return [_slow_down(response, failure)] * count
     if taken and not isinstance(failure, dict):
         return [_without_failure(fields, count)] * count
-    by_row, common = _sorted(_errors(failure), count, rows)
+    by_row, common = _sorted(_errors(failure), count)
     if taken:
         results = fields.get("results")
         return _partly(by_row, common, results if isinstance(results, list) else [], count)
@@ -427,14 +421,12 @@ def _slow_down(response: Response, failure: Any) -> Retry:
     return Retry("throttled", after=longest, counts=False)
 
 
-def _sorted(
-    errors: Iterator[dict[str, Any]], count: int, rows: str
-) -> tuple[dict[int, Outcome], Outcome | None]:
+def _sorted(errors: Iterator[dict[str, Any]], count: int) -> tuple[dict[int, Outcome], Outcome | None]:
     """The outcome of each row that an error names, and the one of errors that name none."""
     by_row: dict[int, Outcome] = {}
     common: Outcome | None = None
     for error in errors:
-        row, outcome = _row(error, rows), _meaning(error)
+        row, outcome = _row(error), _meaning(error)
         if row is None:
             common = _graver(common, outcome)
         elif 0 <= row < count:
@@ -493,20 +485,20 @@ def seconds_of(text: Any) -> timedelta | None:
     return None if found is None else timedelta(seconds=min(int(found[1]), 86_400))
 
 
-def _row(error: dict[str, Any], rows: str) -> int | None:
+def _row(error: dict[str, Any]) -> int | None:
     location = error.get("location")
     path = location.get("fieldPathElements") if isinstance(location, dict) else None
     for step in path if isinstance(path, list) else ():
-        if isinstance(step, dict) and step.get("fieldName") in (rows, _SNAKE[rows]):
+        if isinstance(step, dict) and step.get("fieldName") in _ROWS:
             index = step.get("index")
             return index if type(index) is int else None
     return None
 
 
-_SNAKE = {"conversions": "conversions", "conversionAdjustments": "conversion_adjustments"}
-"""Google's own errors spell the field as the proto does."""
+_ROWS = ("conversions", "conversionAdjustments", "conversion_adjustments")
+"""What the rows of a request are called; Google's own errors spell fields as the proto does."""
 
 
 def _place(error: dict[str, Any]) -> str:
-    row = _row(error, "conversions")
+    row = _row(error)
     return "" if row is None else f"conversions[{row}]: "

@@ -23,6 +23,7 @@ from lendsignal.destination.google_ads import (
     without_action,
 )
 from lendsignal.destination.spec import (
+    Corrections,
     GoogleAuth,
     Item,
     Request,
@@ -106,6 +107,10 @@ SPEC = Spec(
     verdict_after=timedelta(minutes=15),
     # Google is asked after 15 minutes, 1, 6 and 24 hours; the last of them lies inside.
     verdict_within=timedelta(hours=30),
+    # The same `transactionId` with another value restates it, and is a new conversion where Google has none
+    # of that id; no way to take one back is documented ("conversion adjustments"). No window is stated: 54
+    # days are those of the Google Ads API, whose accounts these are.
+    corrections=Corrections(within=timedelta(days=54), retracts=False, on_proof=True),
 )
 
 FIELDS = frozenset(
@@ -187,6 +192,8 @@ def encode(delivery: Delivery, settings: Settings) -> Item | Skip:
     Skipped with `no_device_id` where neither a click id nor a hashed contact may be told, and with
     `no_consent` for a user who does not let ad platforms have data. No address of the phone is sent: Google
     wants none of users in Europe. A loss is not told, the conversion is.
+
+    A correction is the same event with its new value, so it needs what the event needs.
     """
     consent, value = delivery.consent, delivery.value
     if consent is not None and consent.ad_user_data is False:

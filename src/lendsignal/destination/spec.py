@@ -129,6 +129,19 @@ class Hold(Struct, frozen=True):
     """`on_unknown`: after a request that left and was never answered, wait for a person."""
 
 
+class Corrections(Struct, frozen=True, kw_only=True):
+    """What a platform lets be changed about a conversion that it has.
+
+    `within`: how long after the conversion. `retracts`: it can be taken back; else only its value changes.
+    `on_proof`: only of a conversion that the platform said for certain to have, because it would count what
+    it has not as a new one.
+    """
+
+    within: timedelta
+    retracts: bool
+    on_proof: bool = False
+
+
 class Spec(Struct, frozen=True, kw_only=True):
     """What is true of a platform for every lender; `docs_read` is the date its page was read.
 
@@ -150,6 +163,9 @@ class Spec(Struct, frozen=True, kw_only=True):
     `verdict_after`, `verdict_within`: when a pending verdict is first asked for, and when asking ends.
     `transport`: `shelf` where requests go to no host but wait at `SHELF` until the app fetches them, `topic`
     where they are messages for the brokers in the settings.
+    `corrections`: what can be changed about a conversion later; `None` for nothing. `encode` then makes the
+    item of a correction too (`Delivery.corrected_at`), and `batch_by` keeps it apart where its request is
+    another.
     """
 
     name: str
@@ -179,6 +195,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     verdict_after: timedelta = timedelta(seconds=30)
     verdict_within: timedelta = timedelta(hours=24)
     transport: Literal["http", "shelf", "topic"] = "http"
+    corrections: Corrections | None = None
 
     def closes_at(self, occurred_at: datetime) -> datetime:
         """From when on an event that occurred then is late (aware, UTC): `late` says what follows."""

@@ -1,6 +1,7 @@
 """The event log, the states and the deliveries on disk; the only SQL of the live path."""
 
 from lendsignal.log.alerts import Alerts, Raised, Silence, Told, open_alerts
+from lendsignal.log.audiences import Allowed, Audiences, Build, ChunkRow, SyncRow, open_audiences
 from lendsignal.log.deliveries import (
     Changes,
     Dead,
@@ -41,10 +42,14 @@ __all__ = [
     "Acknowledged",
     "Again",
     "Alerts",
+    "Allowed",
     "ApiKey",
+    "Audiences",
     "Bell",
+    "Build",
     "Cancel",
     "Changes",
+    "ChunkRow",
     "DataFolder",
     "Dead",
     "Decided",
@@ -78,11 +83,13 @@ __all__ = [
     "Silence",
     "Stage",
     "Stop",
+    "SyncRow",
     "Told",
     "Wanted",
     "damage",
     "number_of_user",
     "open_alerts",
+    "open_audiences",
     "open_deliveries",
     "open_feeds",
     "open_keys",

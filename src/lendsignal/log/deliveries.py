@@ -84,6 +84,13 @@ create table if not exists obeyed (     -- orders that were carried out
     done integer not null,              -- deliveries it reached
     passed_over integer not null        -- deliveries it came too late for
 );
+create table if not exists told (       -- what a platform has that lets us correct it
+    destination integer not null,
+    id integer not null,                -- the delivery that told it
+    at_us integer not null,
+    primary key (destination, id)
+) without rowid;
+create index if not exists told_at on told (at_us);
 create table if not exists renamed (old text primary key, new text not null) without rowid;
 create table if not exists cursor (name text primary key, position integer not null) without rowid;
 create table if not exists tally (
@@ -211,6 +218,9 @@ class Changes:
         self.lanes: dict[tuple[str, int], tuple[int, int]] = {}
         self.volume: dict[tuple[str, int], int] = {}
         self.agreed: dict[str, tuple[bool, int]] = {}
+        self.told: dict[tuple[str, int], int] = {}
+        self.forget_us = 0
+        """What was told before this moment is let go of with the next commit."""
 
     def keep(self, delivery: Open) -> None:
         """An open delivery, new or changed."""
@@ -327,6 +337,13 @@ class Deliveries:
                 "insert or replace into lane values (?, ?, ?, ?)",
                 [(number(name), lane, *last) for (name, lane), last in changes.lanes.items()],
             )
+        if changes.told:
+            db.executemany(
+                "insert or replace into told values (?, ?, ?)",
+                [(number(name), delivery, at_us) for (name, delivery), at_us in changes.told.items()],
+            )
+        if changes.forget_us:
+            db.execute("delete from told where at_us < ?", (changes.forget_us,))
         self._write_rare(changes)
         if changes.position is not None:
             db.execute("insert or replace into cursor values ('records', ?)", (changes.position,))
@@ -404,7 +421,7 @@ class Deliveries:
                 (after, before),
             )
             self._db.execute("delete from volume where destination = ?", (before,))
-            for table in ("open", "lane", "dead", "agreed"):
+            for table in ("open", "lane", "dead", "agreed", "told"):
                 self._db.execute(
                     f"update or replace {table} set destination = ? where destination = ?", (after, before)
                 )
@@ -531,6 +548,16 @@ class Deliveries:
         """Of a destination's deliveries that wait, for their turn or for later, the one planned first."""
         found = self._found(destination, "stage in (0, 3) order by id limit 1", ())
         return found[0] if found else None
+
+    def is_told(self, destination: str, delivery: int) -> bool:
+        """Whether a platform has, by all we know, what this delivery told, and lets us correct it."""
+        with self._lock:
+            found = row(
+                self._db,
+                "select 1 from told where destination = ? and id = ?",
+                (self._number(destination), delivery),
+            )
+        return found is not None
 
     def volume(self, destination: str, since_hour: int) -> dict[int, int]:
         """Deliveries planned in each hour (since 1970) from that one on."""

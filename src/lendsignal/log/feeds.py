@@ -9,12 +9,13 @@ from datetime import date
 from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import apsw
 import msgspec
 from msgspec import Struct
 
-from lendsignal.log.sqlite import Guard, connect, row, transaction
+from lendsignal.log.sqlite import Guard, connect, row, rows, transaction
 from lendsignal.model.attribution import Ad, Attribution, AttributionKind, Recorded, Spend
 from lendsignal.model.money import plain
 
@@ -71,7 +72,46 @@ create table if not exists ad (
     unique (channel, media_source, campaign, campaign_id, ad_set, ad_set_id, ad, ad_id)
 );
 create table if not exists cursor (name text primary key, position integer not null) without rowid;
+create table if not exists changed (    -- the days of which something was told, each by the last time it was
+    kind text not null,
+    day integer not null,               -- since 1970, UTC; of spend the account's own
+    turn integer not null,
+    primary key (kind, day)
+) without rowid;
+create index if not exists changed_turn on changed (turn);
 """
+
+_CHANGED = (
+    "insert into changed select '{kind}', {day}, coalesce(max(turn), 0) + 1 from changed where true"
+    " on conflict (kind, day) do update set turn = excluded.turn;"
+)
+_DAY_OF = {
+    "attribution": "{row}.at_us / 86400000000",
+    "recorded": "{row}.at_us / 86400000000",
+    "spend": "cast(julianday({row}.day) - 2440587.5 as integer)",
+}
+"""SQL of the day that a row of each kind belongs to."""
+
+SCHEMA += "".join(
+    f"create trigger if not exists {kind}_{act} after {act} on {kind} begin "
+    f"{_CHANGED.format(kind=kind, day=day.format(row='old' if act == 'delete' else 'new'))} end;\n"
+    for kind, day in _DAY_OF.items()
+    for act in ("insert", "update", "delete")
+)
+
+_AD_WORDS = "channel, media_source, campaign, campaign_id, ad_set, ad_set_id, ad.ad, ad_id"
+_TOLD = {
+    "attribution": "select hex(key), feed, mmp, app, id, kind, nullif(at_us, 0), told_us, "
+    f"{_AD_WORDS}, touch, touch_us, user_id, click_ids from attribution told join ad on number = told.ad"
+    " where at_us / 86400000000 = ? order by key",
+    "recorded": "select hex(key), feed, mmp, app, id, name, nullif(at_us, 0), conversion, amount, currency,"
+    f" sent_by, kind, is_primary <> 0, {_AD_WORDS}, user_id, copies"
+    " from recorded told join ad on number = told.ad where at_us / 86400000000 = ? order by key",
+    "spend": f"select feed, account, day, {_AD_WORDS}, country, currency, amount, impressions, clicks"
+    " from spend told join ad on number = told.ad where day = date(? * 86400, 'unixepoch')"
+    " order by feed, account, told.ad, country, currency",
+}
+"""The rows of a day, as the archive has them."""
 
 ATTRIBUTED = """
 insert into attribution values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -263,6 +303,33 @@ class Feeds:
                     impressions=impressions,
                     clicks=clicks,
                 )
+
+    def changed(self, after: int) -> list[tuple[str, int, int]]:
+        """(kind, day since 1970, turn) of the days of which something was told behind a turn, in order.
+
+        A turn rises with each telling. What was told before days were counted is of turn 0: ask from -1 on.
+        """
+        counted = " union all ".join(
+            f"select distinct '{kind}', {day.format(row=kind)}, 0 from {kind}"
+            for kind, day in _DAY_OF.items()
+        )
+        with self._lock:
+            if row(self._db, "select 1 from sqlite_master where name = 'changed'") is None:
+                return rows(self._db, f"select * from ({counted}) order by 2")
+            if after >= 0:
+                query = "select kind, day, turn from changed where turn > ? order by turn"
+                return rows(self._db, query, (after,))
+            return rows(
+                self._db,
+                "select kind, day, coalesce(c.turn, 0) as turn"
+                " from (select '' as kind, 0 as day, 0 where false"
+                f" union all {counted}) told left join changed c using (kind, day) order by turn",
+            )
+
+    def told_on(self, kind: str, day: int) -> list[tuple[Any, ...]]:
+        """The rows of a kind (attribution, recorded or spend) on a day, as the archive's tables have them."""
+        with self._lock:
+            return rows(self._db, _TOLD[kind], (day,))
 
     def latest(self) -> dict[str, int]:
         """When each feed last told of a coming or of a recorded event that happened then, in microseconds."""

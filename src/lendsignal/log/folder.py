@@ -54,8 +54,30 @@ class DataFolder:
         return self.path / "keys.sqlite"
 
     @property
+    def people(self) -> Path:
+        return self.path / "people.sqlite"
+
+    @property
+    def value_models(self) -> Path:
+        """A folder for each value model that was trained."""
+        return self.path / "models" / "value"
+
+    @property
     def archive(self) -> Path:
         return self.path / "archive.sqlite"
+
+    @property
+    def audiences(self) -> Path:
+        return self.path / "audiences.sqlite"
+
+    @property
+    def audience_files(self) -> Path:
+        """The members of every list, as Parquet files."""
+        return self.path / "audiences"
+
+    @property
+    def proposals(self) -> Path:
+        return self.path / "proposals.sqlite"
 
     def last_written(self) -> int:
         """When log or deliveries were last written, in nanoseconds of the file system's clock; 0: never."""
@@ -73,6 +95,14 @@ class DataFolder:
     def lock(self, role: str) -> "RoleLock":
         """The exclusive right to one role over this folder; raises `FolderInUse` where another has it."""
         return RoleLock(self.path, role)
+
+    def is_running(self, role: str) -> bool:
+        """Whether a process has that role over this folder."""
+        try:
+            self.lock(role).release()
+        except FolderInUse:
+            return True
+        return False
 
     def bell(self, role: str) -> "Bell":
         """What the process with that role listens on to be woken."""

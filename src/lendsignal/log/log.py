@@ -6,7 +6,7 @@ cursor, the states, the records for the sender and the timers together, or none 
 
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from lendsignal.plan import (
     event_of,
     record_id,
 )
+from lendsignal.value import Promotion
 
 SCHEMA = """
 create table if not exists event (
@@ -105,6 +106,9 @@ SCHEMA += QUARANTINE
 
 EVERY_REFUSAL = Wanted(states=STATES)
 
+TOLD_AT_ONCE = 10_000
+"""Events that are read together where many are."""
+
 PLACES_AT_HAND = 65_536
 """People whose state's place is remembered; another's is looked up."""
 
@@ -112,6 +116,7 @@ _event = msgspec.msgpack.Decoder(Event).decode
 _mark = msgspec.msgpack.Decoder(int).decode
 _source = msgspec.msgpack.Decoder(PolicySource).decode
 _cut_table = msgspec.msgpack.Decoder(CutTable).decode
+_promotion = msgspec.msgpack.Decoder(Promotion).decode
 
 
 class Fact(Struct, frozen=True, gc=False):
@@ -124,8 +129,8 @@ class Fact(Struct, frozen=True, gc=False):
 class Decided(Struct, frozen=True, kw_only=True):
     """What one batch of events came to. It is kept whole or not at all.
 
-    `after` is the last event decided before, `position` the last of the batch. `policy` and `cuts` are the
-    versions that came into force with it. `phones` are (phone key, number of the user who showed it).
+    `after` is the last event decided before, `position` the last of the batch. `policy`, `cuts` and `value`
+    are the versions that came into force with it. `phones` are (phone key, number of the user who showed it).
     """
 
     after: int
@@ -137,6 +142,7 @@ class Decided(Struct, frozen=True, kw_only=True):
     tally: Mapping[tuple[str, str], int]
     policy: str | None = None
     cuts: str | None = None
+    value: str | None = None
     phones: Sequence[tuple[int, int]] = ()
 
 
@@ -170,6 +176,24 @@ class Log:
                     " rows = excluded.rows, done = excluded.done",
                     imported,
                 )
+        return first
+
+    def append_decided(self, events: Sequence[Event], decide: Callable[[int], Decided | None]) -> int:
+        """Makes events durable together with what follows from them, and returns the number of the first.
+
+        `decide` is told that number, and says what they come to, or `None` to leave them for later. What
+        it or the commit raises keeps none of it.
+        """
+        with self._lock:
+            try:
+                with transaction(self._db):
+                    first = self.append(events)
+                    decided = decide(first)
+                    if decided is not None:
+                        self.commit(decided)
+            except BaseException:
+                self._forget()
+                raise
         return first
 
     def imported(self, file: str) -> tuple[int, bool]:
@@ -221,6 +245,20 @@ class Log:
                 return
             yield fact
 
+    def telling(self, after: int, upto: int) -> Iterator[Fact]:
+        """The events behind `after` and up to `upto` that were taken and tell a contact or a consent."""
+        query = (
+            "select seq, body from event left join verdict using (seq) where seq > ? and seq <= ?"
+            " and verdict is null and (instr(body, 'contact') or instr(body, 'consent')) order by seq limit ?"
+        )
+        while True:
+            with self._lock:
+                found = rows(self._db, query, (after, upto, TOLD_AT_ONCE))
+            if not found:
+                return
+            yield from (Fact(seq, _event(body)) for seq, body in found)
+            after = found[-1][0]
+
     def find(self, event_id: str) -> list[tuple[Fact, Verdict | None]]:
         """The events of that id, oldest first, each with its verdict; `None` where it is not decided yet."""
         position = self.position()
@@ -259,6 +297,11 @@ class Log:
         with self._lock:
             found = row(self._db, "select seq, body from record order by seq desc limit 1")
             return 0 if found is None else record_id(found[0], len(read_records(found[1]).records) - 1)
+
+    def has_parts(self) -> bool:
+        """Whether any event showed a device or a contact so far."""
+        with self._lock:
+            return row(self._db, "select 1 from part limit 1") is not None
 
     def record(self, number: int) -> Record | None:
         """One record of the sender's stream."""
@@ -336,10 +379,14 @@ class Log:
                 with transaction(self._db):
                     self._write(decided, states, records)
             except BaseException:
-                self._parts.forget()
-                self._states.clear()
+                self._forget()
                 raise
             self._parts.trim()
+
+    def _forget(self) -> None:
+        """What was not kept is not known either."""
+        self._parts.forget()
+        self._states.clear()
 
     def _write(
         self, decided: Decided, states: Sequence[tuple[str, bytes]], records: Sequence[tuple[int, bytes]]
@@ -369,6 +416,8 @@ class Log:
             self._db.execute("insert or replace into note values ('policy', ?)", (decided.policy.encode(),))
         if decided.cuts is not None:
             self._db.execute("insert or replace into note values ('cuts', ?)", (decided.cuts.encode(),))
+        if decided.value is not None:
+            self._db.execute("insert or replace into note values ('value', ?)", (decided.value.encode(),))
 
     def _kept_states(self, keys: Iterable[str]) -> dict[str, KeptState]:
         """The states as they are kept; where each stands is remembered for the commit."""
@@ -524,6 +573,34 @@ class Log:
         with self._lock:
             found = rows(self._db, "select body from note where name glob 'cuts *'")
         return sorted((_cut_table(body) for (body,) in found), key=lambda table: table.made_us)
+
+    # value models
+
+    def value(self) -> str | None:
+        """The version of the value model that the last decided event was decided by."""
+        with self._lock:
+            found = row(self._db, "select body from note where name = 'value'")
+        return None if found is None else bytes(found[0]).decode()
+
+    def keep_promotion(self, promotion: Promotion, events: Sequence[Event]) -> None:
+        """Keeps a promoted value model and the events that put it into force, together."""
+        with self._lock, transaction(self._db):
+            self._db.execute(
+                "insert or ignore into note values (?, ?)", (f"value {promotion.version}", encode(promotion))
+            )
+            self.append(events)
+
+    def promotion(self, version: str) -> Promotion | None:
+        """The promoted value model of that version."""
+        with self._lock:
+            found = row(self._db, "select body from note where name = ?", (f"value {version}",))
+        return None if found is None else _promotion(found[0])
+
+    def promotions(self) -> list[Promotion]:
+        """Every value model that was ever promoted, oldest first."""
+        with self._lock:
+            found = rows(self._db, "select body from note where name glob 'value *'")
+        return sorted((_promotion(body) for (body,) in found), key=lambda one: one.made_us)
 
     def close(self) -> None:
         with self._lock:

@@ -14,7 +14,20 @@ from msgspec import Struct
 
 from lendsignal.derive import Ledger
 from lendsignal.model import Consent, Contact, Conversion, Money, Origin, SkipReason
-from lendsignal.plan import Entry, Known, Opened, Penned, Planned, Rebound, Record, Seen, UserState, Withdrawn
+from lendsignal.plan import (
+    Correctable,
+    Corrected,
+    Entry,
+    Known,
+    Opened,
+    Penned,
+    Planned,
+    Rebound,
+    Record,
+    Seen,
+    UserState,
+    Withdrawn,
+)
 from lendsignal.resolve import Binding, Mark, Snapshot, Touches
 
 Part: TypeAlias = Snapshot | Contact
@@ -38,6 +51,7 @@ class KeptState(Struct, frozen=True, array_like=True, gc=False):
     forgotten_us: int
     consent_us: int
     person: str | None = None
+    correctable: tuple[Correctable, ...] = ()
 
 
 class KeptPart(Struct, frozen=True, array_like=True, gc=False):
@@ -95,12 +109,25 @@ class KeptWithdrawn(Struct, frozen=True, array_like=True, tag=2, gc=False):
     at_us: int
 
 
+class KeptCorrected(Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """A `plan.Corrected` of the planned `record`; `planned` as in `KeptPlanned`."""
+
+    record: int
+    planned: KeptPlanned
+    corrects: tuple[tuple[int, ...], ...]
+    corrected_us: int
+    reason: str
+
+
+Kept: TypeAlias = KeptPlanned | KeptRebound | KeptWithdrawn | KeptCorrected
+
+
 class KeptRecords(Struct, frozen=True, array_like=True, gc=False):
     """Every record that follows from one event, in order."""
 
     origins: list[Origin]
     known: list[KeptKnown]
-    records: list[KeptPlanned | KeptRebound | KeptWithdrawn]
+    records: list[Kept]
 
 
 NumberOf: TypeAlias = Callable[[Part], int]
@@ -144,6 +171,7 @@ def pack_state(state: UserState, number_of: NumberOf) -> bytes:
             state.forgotten_us,
             state.consent_us,
             state.person,
+            state.correctable,
         )
     )
 
@@ -169,6 +197,7 @@ def state_of(kept: KeptState, part_at: PartAt) -> UserState:
         kept.forgotten_us,
         kept.consent_us,
         kept.person,
+        kept.correctable,
     )
 
 
@@ -176,7 +205,7 @@ def pack_records(records: Sequence[Record], number_of: NumberOf) -> bytes:
     """The records of one event as they are kept."""
     origins: list[Origin] = []
     known: list[Known] = []
-    kept: list[KeptPlanned | KeptRebound | KeptWithdrawn] = []
+    kept: list[Kept] = []
     for record in records:
         if isinstance(record, Withdrawn):
             kept.append(KeptWithdrawn(record.record, record.reason, record.skip, record.at_us))
@@ -195,7 +224,14 @@ def pack_records(records: Sequence[Record], number_of: NumberOf) -> bytes:
             conversion.tier_version,
             conversion.value,
         )
-        kept.append(planned if isinstance(record, Planned) else KeptRebound(record.record, planned))
+        match record:
+            case Planned():
+                kept.append(planned)
+            case Rebound():
+                kept.append(KeptRebound(record.record, planned))
+            case Corrected():
+                corrects, corrected_us = record.corrects, record.corrected_us
+                kept.append(KeptCorrected(record.record, planned, corrects, corrected_us, record.reason))
     return encode(KeptRecords(origins, [_kept_known(one, number_of) for one in known], kept))
 
 
@@ -240,10 +276,24 @@ def records_of(kept: KeptRecords, part_at: PartAt) -> list[Record]:
             planned.tier_version,
             planned.value,
         )
-        if isinstance(one, KeptPlanned):
-            found.append(Planned(conversion, known[planned.known], planned.entries))
-        else:
-            found.append(Rebound(conversion, known[planned.known], planned.entries, record=one.record))
+        was, entries = known[planned.known], planned.entries
+        match one:
+            case KeptPlanned():
+                found.append(Planned(conversion, was, entries))
+            case KeptRebound():
+                found.append(Rebound(conversion, was, entries, record=one.record))
+            case KeptCorrected():
+                found.append(
+                    Corrected(
+                        conversion,
+                        was,
+                        entries,
+                        record=one.record,
+                        corrects=one.corrects,
+                        corrected_us=one.corrected_us,
+                        reason=one.reason,
+                    )
+                )
     return found
 
 

@@ -2,7 +2,7 @@
 
 from lendsignal.model.app import App
 from lendsignal.model.contact import Contact, contact_of
-from lendsignal.model.conversion import Conversion, Delivery, Origin, conversion_id
+from lendsignal.model.conversion import Conversion, Delivery, Origin, Valued, conversion_id
 from lendsignal.model.device import (
     DEVICE_SCOPED,
     INSTALL_SCOPED,
@@ -68,6 +68,7 @@ __all__ = [
     "Skip",
     "SkipReason",
     "Split",
+    "Valued",
     "contact_of",
     "conversion_id",
     "from_us",

@@ -13,12 +13,28 @@ from lendsignal.model.moment import from_us
 from lendsignal.model.money import Money
 
 
+class Valued(Struct, frozen=True, array_like=True, gc=False):
+    """What a model in force says of a user, and what is told of it, in major units of `currency`.
+
+    `model` is the promotion's version, `facts` a hash of what was known. `estimate` is the value itself,
+    `place` its bin (-1: nothing is told), `told` that bin's mean, which was multiplied by `scale`.
+    """
+
+    model: str
+    facts: str
+    currency: str
+    estimate: float
+    place: int
+    told: float
+    scale: float
+
+
 class Origin(Struct, frozen=True, array_like=True, gc=False):
     """What an event gives to every conversion that is derived from it. Times are microseconds since 1970.
 
     `occurred_us` is what platforms are told, `binds_us` the moment whose device counts: they are apart
     where only the day is known. `amount` is the principal or the payment, `fee` what the lender earns on it,
-    `predicted` what the lender's own model says of the user.
+    `predicted` what the model in force, else the lender's own, says of the user; `valued` how it came to be.
     """
 
     brand: str
@@ -37,6 +53,7 @@ class Origin(Struct, frozen=True, array_like=True, gc=False):
     fee: Money | None = None
     test: bool = False
     predicted: Money | None = None
+    valued: Valued | None = None
 
 
 class Conversion(Struct, frozen=True, array_like=True, gc=False):
@@ -124,6 +141,9 @@ class Delivery(Struct, frozen=True, kw_only=True):
     `id` is the conversion's id; `name` and `value` are those of the route, frozen when it was planned;
     `device` is one login snapshot, frozen at the first claim, `seen_us` when that login was (microseconds
     since 1970; `None`: not known). Only what the firewall allows is here.
+
+    `corrected_at` is set where this corrects what the platform was told before under the same id: when that
+    was found out. `value` is then the new one, and without one the conversion is taken back.
     """
 
     id: str
@@ -136,6 +156,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     contact: Contact | None = None
     consent: Consent | None = None
     seen_us: int | None = None
+    corrected_at: datetime | None = None
 
 
 def conversion_id(portfolio: str, person: str, about: str, name: str) -> str:

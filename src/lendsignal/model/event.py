@@ -39,6 +39,7 @@ class EventType(StrEnum):
     PEN_EXPIRED = "lendsignal.pen_expired"
     TIERS_CUT = "lendsignal.tiers_cut"
     DECISION_DUE = "lendsignal.decision_due"
+    VALUE_PROMOTED = "lendsignal.value_promoted"
 
 
 KEY_FIELD: Mapping[str, str] = {

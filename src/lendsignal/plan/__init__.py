@@ -1,5 +1,6 @@
 """Which conversion goes where."""
 
+from lendsignal.plan.correct import UNDOES
 from lendsignal.plan.decide import (
     LIKELY,
     Decision,
@@ -10,9 +11,19 @@ from lendsignal.plan.decide import (
     people_of,
     reopened,
 )
+from lendsignal.plan.holdout import (
+    Holdout,
+    HoldoutSettings,
+    held_by,
+    holdout_of,
+    is_held_out,
+    place_of,
+    wrong_holdouts,
+)
 from lendsignal.plan.live import ALWAYS, NEVER, Live, live_of, wrong_moments
 from lendsignal.plan.phones import phones_asked, phones_shown
 from lendsignal.plan.policy import (
+    Corrects,
     People,
     Policy,
     PolicySource,
@@ -27,6 +38,7 @@ from lendsignal.plan.policy import (
 )
 from lendsignal.plan.records import (
     RECORDS_PER_EVENT,
+    Corrected,
     Entry,
     Known,
     Placed,
@@ -34,13 +46,14 @@ from lendsignal.plan.records import (
     Rebound,
     Record,
     Withdrawn,
+    correction_name,
     delivery_id,
     event_of,
     record_id,
     record_of,
 )
 from lendsignal.plan.settings import RouteSettings, ValueRule, ValueSettings
-from lendsignal.plan.state import Opened, Penned, Seen, UserState, person_state_key
+from lendsignal.plan.state import Correctable, Opened, Penned, Seen, UserState, person_state_key
 from lendsignal.plan.value import value_of
 
 __all__ = [
@@ -48,8 +61,14 @@ __all__ = [
     "LIKELY",
     "NEVER",
     "RECORDS_PER_EVENT",
+    "UNDOES",
+    "Correctable",
+    "Corrected",
+    "Corrects",
     "Decision",
     "Entry",
+    "Holdout",
+    "HoldoutSettings",
     "Known",
     "Live",
     "Opened",
@@ -72,11 +91,15 @@ __all__ = [
     "Verdict",
     "Withdrawn",
     "compile_policy",
+    "correction_name",
     "decide",
     "delivery_id",
     "double_counting",
     "event_of",
     "gaps_in_sending",
+    "held_by",
+    "holdout_of",
+    "is_held_out",
     "is_not_routed",
     "known_conversions",
     "live_of",
@@ -84,11 +107,13 @@ __all__ = [
     "person_state_key",
     "phones_asked",
     "phones_shown",
+    "place_of",
     "record_id",
     "record_of",
     "reopened",
     "value_of",
     "version_of",
     "with_cuts",
+    "wrong_holdouts",
     "wrong_moments",
 ]

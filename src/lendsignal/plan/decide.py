@@ -46,6 +46,8 @@ from lendsignal.model import (
 )
 from lendsignal.model.moment import EPOCH, MICROSECOND
 from lendsignal.model.rates import Rates
+from lendsignal.plan.correct import UNDOES, remembered, restated, taken_back
+from lendsignal.plan.holdout import held_by
 from lendsignal.plan.phones import NONE, is_shared
 from lendsignal.plan.policy import Policy, Step
 from lendsignal.plan.records import Entry, Known, Planned, Rebound, Record, Withdrawn, record_id
@@ -65,6 +67,9 @@ CLOCK_FLAGS = frozenset(("clock_ahead", "clock_corrected"))
 
 TAKES_BACK = frozenset(("disbursement_reversed", "loan_cancelled", "repayment_reversed", "consent_changed"))
 """Types of which what is planned or waits may have to be taken back."""
+
+NOBODY: frozenset[str] = frozenset()
+"""The holdouts of whoever is in none."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -142,6 +147,9 @@ def decide(
             # Planned and taken back in one breath, so that it is accounted for.
             planned = _unbound(state, conversion, policy, now, skip=None)
             found += [planned, Withdrawn(record_id(sequence, len(found)), event.type, None, now)]
+        if state.correctable and event.type in UNDOES and not event.history:
+            state, corrected = taken_back(state, event, policy, now)
+            found += corrected
     elif event.type == "lendsignal.pen_expired":
         state, expired = _expired(state, at, policy, now)
         found += expired
@@ -162,11 +170,17 @@ def decide(
     if conversions:
         state, fresh, timers = _planned(state, weighed, conversions, event.test, policy, shared, now)
         found += fresh
+    if weighed.revises and state.correctable and not (event.history or event.test or state.test):
+        number = record_id(sequence, len(found))
+        state, corrected = restated(state, event, conversions, policy, (at, now), number)
+        found += corrected
     if waits is not None:
         timers = [*timers, Timer(waits.due_us, f"{LIKELY}{waits.conversion.id}")]
     if not found and not state.opened:
         return Decision(state, TAKEN, (), tuple(timers), changed)
     records = tuple(enumerate(found, record_id(sequence, 0)))
+    if policy.corrects:
+        state = remembered(state, records, policy, now)
     return Decision(_opened(state, records, policy, now), TAKEN, records, tuple(timers), changed)
 
 
@@ -514,10 +528,20 @@ def _entries(
     steps = policy.steps.get((app, conversion.name))
     if steps is None:
         return ()
-    return tuple([_entry(step, state, conversion, policy.rates, on_shared) for step in steps])
+    held = NOBODY
+    if policy.holdouts:
+        held = held_by(policy.holdouts, state.key, conversion.origin.occurred_us)
+    return tuple([_entry(step, state, conversion, policy.rates, on_shared, held) for step in steps])
 
 
-def _entry(step: Step, state: UserState, conversion: Conversion, rates: Rates, on_shared: bool) -> Entry:
+def _entry(
+    step: Step,
+    state: UserState,
+    conversion: Conversion,
+    rates: Rates,
+    on_shared: bool,
+    held: frozenset[str],
+) -> Entry:
     origin = conversion.origin
     test = state.test or origin.test
     skip: SkipReason | None = None
@@ -529,6 +553,8 @@ def _entry(step: Step, state: UserState, conversion: Conversion, rates: Rates, o
         skip = SkipReason.NO_CONSENT
     elif on_shared:
         skip = SkipReason.SHARED_DEVICE
+    elif held and not held.isdisjoint(step.held):
+        skip = SkipReason.HOLDOUT
     elif not step.live.from_us <= origin.occurred_us < step.live.until_us:
         skip = SkipReason.SHADOW
     if step.rule is None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from hashlib import blake2b
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -21,9 +22,14 @@ from lendsignal.derive import (
     with_table,
 )
 from lendsignal.model.rates import Rate, Rates
+from lendsignal.plan.holdout import Holdout
 from lendsignal.plan.live import ALWAYS, NEVER, Live, gaps, live_of
 from lendsignal.plan.settings import RouteSettings, ValueRule
 from lendsignal.resolve import ResolveSettings
+from lendsignal.value import Valuer
+
+Corrects = Literal["nothing", "value", "everything"]
+"""What a destination lets us change of a conversion later: its value, or also that there is none."""
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -31,6 +37,7 @@ class Target(Struct, frozen=True, kw_only=True):
 
     `platform` is where conversions end up (`meta`, `firebase`, …), `account` what is counted together there;
     `forwards` are the platforms it passes conversions on to; `send_test` lets marked test users through.
+    `corrects` is what can be changed there later.
     """
 
     name: str
@@ -39,13 +46,14 @@ class Target(Struct, frozen=True, kw_only=True):
     account: str
     forwards: tuple[str, ...] = ()
     send_test: bool = False
+    corrects: Corrects = "nothing"
 
 
 class Step(Struct, frozen=True, array_like=True):
     """One line of a route: the conversion's name and value rule at one destination.
 
     `currency` is that of the app; `unasked` tells whether a user of its country who was never asked counts
-    as consenting; `live` when it is sent and not only watched.
+    as consenting; `live` when it is sent and not only watched; `held` names the holdouts that keep it back.
     """
 
     destination: str
@@ -57,6 +65,7 @@ class Step(Struct, frozen=True, array_like=True):
     currency: str | None
     unasked: bool
     live: Live = ALWAYS
+    held: frozenset[str] = frozenset()
 
 
 class People(Struct, frozen=True, kw_only=True):
@@ -81,6 +90,7 @@ class PolicySource(Struct, frozen=True, kw_only=True):
     people: People = People()
     rates: tuple[Rate, ...] = ()
     rates_good_for: timedelta = timedelta(days=7)
+    holdouts: tuple[Holdout, ...] = ()
 
 
 class Policy(Struct, frozen=True, kw_only=True):
@@ -90,7 +100,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     pairs that some route takes. `per_event` are the conversions that a revision of their event never fires
     again, tiers beside them. `test` is who is no customer, `test_rule` how others are found out.
     `across_brands`: a loan with one brand is no first after one with another. `history_is_whole`: who has no
-    loan in the log had none.
+    loan in the log had none. `holdouts` are those that keep some delivery back. `corrects`
+    are the destinations whose conversions can be changed later.
     """
 
     version: str
@@ -105,6 +116,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     test_rule: Expression | None = None
     across_brands: bool = False
     history_is_whole: bool = False
+    holdouts: tuple[Holdout, ...] = ()
+    corrects: Mapping[str, Target] = {}
 
 
 def version_of(source: PolicySource) -> str:
@@ -112,8 +125,10 @@ def version_of(source: PolicySource) -> str:
     return blake2b(msgspec.json.encode(source, order="sorted"), digest_size=6).hexdigest()
 
 
-def compile_policy(source: PolicySource) -> Policy:
-    """The policy that routes and targets make together; `double_counting` has found nothing in them.
+def compile_policy(source: PolicySource, valuer: Valuer | None = None) -> Policy:
+    """The policy that routes and targets make together, with the value model in force.
+
+    `double_counting` has found nothing in routes and targets.
 
     Raises `InputError` where an expression cannot be compiled: `check` has refused it before.
     """
@@ -133,13 +148,14 @@ def compile_policy(source: PolicySource) -> Policy:
                 currency=app.currency,
                 unasked=source.consent_default.get(app.country, True),
                 live=live_of(route, conversion),
+                held=frozenset(one.name for one in source.holdouts if one.concerns(conversion, target.name)),
             )
             steps.setdefault((target.app, conversion), []).append(step)
     brands = {app.name: app.brand for app in source.derive.apps.values()}
     return Policy(
         version=version_of(source),
         derive=source.derive,
-        rules=rules_of(source.derive),
+        rules=rules_of(source.derive, valuer),
         resolve=source.resolve,
         steps={key: tuple(found) for key, found in steps.items()},
         routed=frozenset((brands[app], conversion) for app, conversion in steps),
@@ -150,6 +166,8 @@ def compile_policy(source: PolicySource) -> Policy:
         test_rule=None if source.people.test_rule is None else compiled(source.people.test_rule, "bool"),
         across_brands=source.derive.across_brands,
         history_is_whole=source.derive.history == "whole",
+        holdouts=tuple(one for one in source.holdouts if not one.sends),
+        corrects={name: one for name, one in source.targets.items() if one.corrects != "nothing"},
     )
 
 

@@ -107,7 +107,28 @@ class Withdrawn(Struct, frozen=True, gc=False):
     at_us: int
 
 
-Record = Planned | Rebound | Withdrawn
+class Corrected(Placed, frozen=True, kw_only=True, gc=False):
+    """What destinations may have been told of a planned conversion is not so: its value, or that it is one.
+
+    `conversion` is the one that `record` planned, with the facts as they are known now and a name of its own
+    (`correction_name`). Of each entry `corrects` holds the deliveries that may have told of it, an earlier
+    correction among them: it is sent once all of them have ended and the platform has the conversion. An
+    entry without a value takes the conversion back. `reason` is the type of the event that corrects;
+    `corrected_us` rises with every correction of one conversion, by a second at least.
+    """
+
+    record: int
+    corrects: tuple[tuple[int, ...], ...]
+    corrected_us: int
+    reason: str
+
+
+Record = Planned | Rebound | Withdrawn | Corrected
+
+
+def correction_name(conversion: str, *, undone: bool) -> str:
+    """What a correction of a conversion is counted as."""
+    return f"{conversion}_{'retraction' if undone else 'restatement'}"
 
 
 def record_id(sequence: int, number: int) -> int:

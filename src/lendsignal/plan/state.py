@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from lendsignal.derive import Ledger
 from lendsignal.model import Consent, Contact, Conversion
+from lendsignal.plan.records import Entry
 from lendsignal.resolve import Touches
 
 RECENT = 256
@@ -13,6 +14,9 @@ RECENT = 256
 
 OPEN = 24
 """Planned conversions that a late touch may still move, or a reversal or an ended consent take back."""
+
+CORRECTABLE = 24
+"""Conversions whose value may still be restated, or which may be taken back, where a destination lets us."""
 
 PENNED = 64
 """Conversions that may wait for one user's first touch; what comes beyond is skipped at once.
@@ -46,6 +50,27 @@ class Opened(Struct, frozen=True, array_like=True, gc=False):
     received_us: int
 
 
+class Told(Struct, frozen=True, array_like=True, gc=False):
+    """What one destination is told of a conversion: the entry, with the value it was told last.
+
+    `deliveries` are those that may tell it; `last` is the latest correction, 0 for none.
+    """
+
+    entry: Entry
+    deliveries: tuple[int, ...]
+    last: int = 0
+
+
+class Correctable(Struct, frozen=True, array_like=True, gc=False):
+    """A planned conversion that some destination lets us correct; `corrected_us`: when it last was, or 0."""
+
+    record: int
+    conversion: Conversion
+    told: tuple[Told, ...]
+    planned_us: int
+    corrected_us: int = 0
+
+
 class UserState(Struct, frozen=True, array_like=True, gc=False):
     """All that decisions know of one user. Events older than `forgotten_us` may be forgotten repeats.
 
@@ -68,6 +93,7 @@ class UserState(Struct, frozen=True, array_like=True, gc=False):
     forgotten_us: int = 0
     consent_us: int = 0
     person: str | None = None
+    correctable: tuple[Correctable, ...] = ()
 
 
 def person_state_key(person_id: str) -> str:

@@ -72,7 +72,8 @@ def _basis(of: ValueBasis, conversion: Conversion, loss_rate: float, cost: float
         case "fee":
             return origin.fee
         case "predicted":
-            return origin.predicted
+            # What a model says is of a new user; of another of the person's users it was told before.
+            return None if origin.valued and conversion.name == "repeat_loan" else origin.predicted
         case "own":
             return conversion.value
         case "margin":

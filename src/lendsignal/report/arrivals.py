@@ -5,17 +5,16 @@ reinstall where the phone is known to be the same, and a change of phone where i
 """
 
 from collections import Counter, defaultdict
-from datetime import UTC, timedelta, tzinfo
 from functools import cache
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from lendsignal.clock import from_us
 from lendsignal.destination import registry
 from lendsignal.model import INSTALL_SCOPED, IdKind
-from lendsignal.report.funnel import SLICE_OF
 from lendsignal.report.layout import SHARE, Cell, Report, Table, columns, table
 from lendsignal.report.rates import THIN, Rate
+from lendsignal.report.slices import CAME_KEYS, Slice, cells_of
 from lendsignal.report.tables import Tables
 
 FIRST, REINSTALL, UNKNOWN = "first", "reinstall", "phone not known"
@@ -26,7 +25,7 @@ RETURNS = (REINSTALL, OTHER_PHONE, OTHER_PLATFORM, OTHER_PHONE_AND_APP, OTHER_AP
 
 PHONE_CHANGES = frozenset((OTHER_PHONE, OTHER_PLATFORM, OTHER_PHONE_AND_APP))
 
-ARRIVED = f"""
+ARRIVED = """
 with shown as (
     select t.user, t.at_us, t.event_id, t.installation, i.app, i.device, i.shown
     from touch t join installation i on i.number = t.installation where not t.test
@@ -35,29 +34,30 @@ with shown as (
         lag(installation) over (partition by user order by at_us, event_id) as before
     from shown
 )
-select n.user, n.at_us, n.installation, n.app, n.device, o.number, o.app, o.device,
-    {SLICE_OF["channel"].format(i="i", o="g")} as channel
-from mine n join installation i on i.number = n.installation
-    left join installation o on o.number = n.before
-    asof left join origin g on g.installation = n.installation and n.at_us >= g.from_us
-where n.times = 1 and not (o.device is not distinct from n.device and o.device is not null
+select c.user, c.at_us, c.installation, c.app, c.device, b.number, b.app, b.device, {part} as part
+from mine c join installation i on i.number = c.installation
+    left join installation b on b.number = c.before
+    left join app a on a.app = c.app
+    asof left join origin_named o on o.installation = c.installation and c.at_us >= o.from_us
+where c.times = 1 and not (b.device is not distinct from c.device and b.device is not null
     -- the same phone before its app showed an installation is not another installation
-    and not (n.shown and o.shown))
-order by n.user, n.at_us, n.event_id
+    and not (c.shown and b.shown)) and {held}
+order by c.user, c.at_us, c.event_id
 """
 
-QUARTER_US = 900_000_000
-"""No time zone's day begins within a quarter of an hour."""
+BY_WEEK = Slice(by=("channel",), every="week")
 
 
 class Arrival(Struct, frozen=True):
-    """A user's first login on an installation; `before` is the one left, `None` at the first of all."""
+    """A user's first login on an installation, and the cells of the slice that it stands in.
+
+    `before` is the installation that was left, `None` at the first of all.
+    """
 
     user: str
     at_us: int
     kind: str
-    channel: str
-    app: str
+    part: tuple[str, ...]
     installation: int
     before: int | None
 
@@ -71,15 +71,19 @@ class InstallationsReport(Report, frozen=True, kw_only=True):
     reach: Table
 
 
-def installations(tables: Tables) -> InstallationsReport:
-    """What the logins show of installations and phones. `tables` must have been loaded with their ids."""
-    arrivals = arrivals_of(tables)
+def installations(tables: Tables, one: Slice = BY_WEEK) -> InstallationsReport:
+    """What the logins show of installations and phones. `tables` must have been loaded with their ids.
+
+    The slice is of arrivals; `reach` looks at users as they are now, whatever the slice. Raises `InputError`
+    where the slice names what an arrival is not told apart by.
+    """
+    arrivals = arrivals_of(tables, one)
     known = _known_ids(tables)
     return InstallationsReport(
-        title="Installations",
+        title=", ".join(filter(None, ("Installations", replace(one, by=(), every=None).words))),
         as_of=tables.as_of,
         users=_users(arrivals),
-        weeks=_weeks(tables, arrivals),
+        weeks=_weeks(arrivals, one),
         ids=_ids(arrivals, known),
         reach=_reach(tables, known),
         notes=(
@@ -89,20 +93,21 @@ def installations(tables: Tables) -> InstallationsReport:
     )
 
 
-def arrivals_of(tables: Tables) -> list[Arrival]:
-    """Every arrival, by user and moment. Test users are left out."""
+def arrivals_of(tables: Tables, one: Slice = BY_WEEK) -> list[Arrival]:
+    """Every arrival in the slice, by user and moment. Test users are left out."""
     platforms = tables.platforms
+    part, held = cells_of(tables, one.only(CAME_KEYS, "an arrival"), "c.at_us", "c.app")
+    found = tables.rows(ARRIVED.format(part=part, held=held))
     return [
         Arrival(
             user=user,
             at_us=at_us,
             kind=FIRST if before is None else _kind((old_app, old_phone), (app, phone), platforms),
-            channel=channel,
-            app=app,
+            part=tuple(part),
             installation=installation,
             before=before,
         )
-        for user, at_us, installation, app, phone, before, old_app, old_phone, channel in tables.rows(ARRIVED)
+        for user, at_us, installation, app, phone, before, old_app, old_phone, part in found
     ]
 
 
@@ -142,25 +147,18 @@ def _users(arrivals: list[Arrival]) -> Table:
     )
 
 
-def _weeks(tables: Tables, arrivals: list[Arrival]) -> Table:
-    @cache
-    def monday(app: str, quarter: int) -> str:
-        zone: tzinfo = tables.zones.get(app, UTC)
-        day = from_us(quarter * QUARTER_US).astimezone(zone).date()
-        return (day - timedelta(days=day.weekday())).isoformat()
-
-    counted: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+def _weeks(arrivals: list[Arrival], sliced: Slice) -> Table:
+    counted: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for one in arrivals:
-        counted[monday(one.app, one.at_us // QUARTER_US), one.channel][one.kind] += 1
+        counted[one.part][one.kind] += 1
     rows: list[tuple[Cell, ...]] = []
-    for (week, channel), kinds in sorted(counted.items()):
+    for part, kinds in sorted(counted.items()):
         n = kinds.total()
         reinstalls = Rate(kinds[REINSTALL], n)
         phones = Rate(sum(kinds[kind] for kind in PHONE_CHANGES), n)
         rows.append(
             (
-                week,
-                channel,
+                *part,
                 n,
                 kinds[FIRST],
                 reinstalls.hits,
@@ -179,14 +177,14 @@ def _weeks(tables: Tables, arrivals: list[Arrival]) -> Table:
         )
     shares = "reinstall_share reinstall_low reinstall_high phone_share phone_low phone_high".split()
     return table(
-        "Arrivals by week and channel",
+        f"Arrivals {replace(sliced, where=(), since=None, until=None, binding='last_login').words}".strip(),
         columns(
-            "week channel arrivals first reinstalls reinstall_share reinstall_low reinstall_high"
+            f"{' '.join(sliced.names)} arrivals first reinstalls reinstall_share reinstall_low reinstall_high"
             " phone_changes phone_share phone_low phone_high other_platform other_app not_known remark",
             **dict.fromkeys(shares, SHARE),
         ),
         rows,
-        "week: its Monday, in the app's time zone. channel: where the new installation came from by then."
+        "A week by its Monday, in the app's time zone; a channel is where the new installation came from."
         f"\nShares are of the arrivals of the row; thin: fewer than {THIN}."
         "\nother_platform is among phone_changes.",
     )

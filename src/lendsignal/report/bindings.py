@@ -1,11 +1,21 @@
 """First install against last login: the same loans under both rules, and what lies between them."""
 
 from collections.abc import Callable
+from datetime import date
 from decimal import Decimal
 
-from lendsignal.report.funnel import NO_TOUCH, SLICE_OF, exact, left_out
+from lendsignal.report.credit import (
+    expired,
+    matrix,
+    moved_ids,
+    orphans,
+    recorded_shares,
+    shares,
+)
+from lendsignal.report.funnel import exact, left_out
 from lendsignal.report.layout import MONEY, SHARE, Cell, Report, Table, columns, table
 from lendsignal.report.rates import THIN, Rate
+from lendsignal.report.slices import EVERYTHING, NO_TOUCH, Slice, facts, origin_part
 from lendsignal.report.tables import Tables
 
 LOAN_EVENTS = (
@@ -26,24 +36,28 @@ Label = Callable[[str, str], str]
 
 LAID = """
 create or replace temp table laid as
-select c.seq, c.type, c.key, c.amount, c.currency, v.event_id is not null as is_first,
-    b.last_login, b.first_install, b.held, b.is_late, b.is_late and b.as_arrived is distinct from b.last_login
-        as is_misled,
-    {last} as last_source, {first} as first_source,
+select c.seq, c.user, c.type, c.key, c.loan_id, c.at_us, c.amount, c.currency, c.part,
+    v.event_id is not null as is_first, b.last_login, b.first_install, b.held, b.is_late,
+    b.is_late and b.as_arrived is distinct from b.last_login as is_misled,
+    {last} as last_source, {first} as first_source, {last_channel} as last_channel,
+    {first_channel} as first_channel,
     l.device as last_device, f.device as first_device, l.app as last_app, f.app as first_app,
+    c.at_us - coalesce(nullif(lo.came_us, 0), ls.at_us) as last_age_us,
+    c.at_us - coalesce(nullif(fo.came_us, 0), fs.at_us) as first_age_us,
     b.last_login is not null and b.last_login <> b.first_install
         -- the same phone before its app showed an installation is not another installation
         and not (l.device is not distinct from f.device and l.device is not null
             and not (l.shown and f.shown)) as moved
-from counted c join bound b using (seq)
+from (select c.*, t.part from counted c join binding_fact t using (seq)) c join bound b using (seq)
 left join installation l on l.number = coalesce(b.last_login, b.held)
 left join installation f on f.number = coalesce(b.first_install, b.held)
-asof left join origin lo on lo.installation = l.number and c.at_us >= lo.from_us
-asof left join origin fo on fo.installation = f.number and c.at_us >= fo.from_us
+left join first_seen ls on ls.installation = l.number
+left join first_seen fs on fs.installation = f.number
+asof left join origin_named lo on lo.installation = l.number and c.at_us >= lo.from_us
+asof left join origin_named fo on fo.installation = f.number and c.at_us >= fo.from_us
 left join (
     select distinct user, event_id from conversion where name = 'first_loan' and certain
 ) v on v.user = c.user and v.event_id = c.event_id
-where c.type in (select unnest($types)) and not c.superseded and not c.reversed
 """
 
 KIND = """
@@ -63,58 +77,109 @@ KINDS = (
 
 
 class Bindings(Report, frozen=True, kw_only=True):
-    """`moved` per event type; `sources` and `money` put disbursements side by side; `changes` says why."""
+    """`moved` per event type; `sources` and `money` put disbursements side by side; `changes` says why.
+
+    `matrix` has where each loan's credit goes to, `orphans` the installs that nothing follows, `expired` the
+    signal that comes too late for its first ad, `shares` organic and returns under both rules, and `recorded`
+    what MMPs make of what is sent: see `credit`.
+    """
 
     moved: Table
     sources: Table
     money: Table
     changes: Table
+    matrix: Table
+    orphans: Table
+    expired: Table
+    shares: Table
+    ids: Table
+    recorded: Table
 
 
-def bindings(tables: Tables, *, label: Label | None = None) -> Bindings:
+def bindings(
+    tables: Tables,
+    one: Slice = EVERYTHING,
+    *,
+    label: Label | None = None,
+    switched: date | None = None,
+) -> Bindings:
     """Both rules on the same loan events, with all that is known by now.
 
     An event is *moved* where the installation of the latest login at that moment is not the user's first.
-    `label` splits the rows of the first table further, by event type and business key.
+    `label` splits the rows of the first table further, by event type and business key; `by` of the slice
+    slices that table. `switched` is the day from which on conversions are sent by the last login. What is
+    said of ids and of what MMPs recorded needs tables that were loaded with them. Raises `InputError` where
+    the slice names what there is not.
     """
-    source = SLICE_OF["media_source"]
-    laid = LAID.format(last=source.format(i="l", o="lo"), first=source.format(i="f", o="fo"))
-    tables.db.execute(laid, {"types": LOAN_EVENTS})
+    one.beside("the comparison", "conversion")
+    kinds = ", ".join(f"'{kind}'" for kind in LOAN_EVENTS)
+    only = f"c.type in ({kinds}) and not c.superseded and not c.reversed"
+    facts(tables, one, into="binding_fact", only=only)
+    laid = LAID.format(
+        last=origin_part("source_label", "l", "lo"),
+        first=origin_part("source_label", "f", "fo"),
+        last_channel=origin_part("channel_label", "l", "lo"),
+        first_channel=origin_part("channel_label", "f", "fo"),
+    )
+    tables.db.execute(laid)
+    recorded, warnings = recorded_shares(tables, switched)
     return Bindings(
-        title="First install against last login",
+        title=", ".join(filter(None, ("First install against last login", one.words))),
         as_of=tables.as_of,
-        moved=_moved(tables, label),
+        moved=_moved(tables, one, label),
         sources=_sources(tables),
         money=_money(tables),
         changes=_changes(tables),
-        notes=left_out(tables),
+        matrix=matrix(tables),
+        orphans=orphans(tables),
+        expired=expired(tables),
+        shares=shares(tables),
+        ids=moved_ids(tables),
+        recorded=recorded,
+        notes=(*warnings, *left_out(tables)),
     )
 
 
-def _moved(tables: Tables, label: Label | None) -> Table:
+def _moved(tables: Tables, one: Slice, label: Label | None) -> Table:
     tables.db.execute("create or replace temp table labelled (seq bigint, label varchar)")
     if label is not None:
         found = tables.rows("select seq, type, coalesce(key, '') from laid")
         tables.fill_rows("labelled", ("seq", "label"), [(seq, label(kind, key)) for seq, kind, key in found])
     counted = tables.rows(
-        "select any_value(l.type), coalesce(n.label, l.type) as event, count(*),"
+        "select part, any_value(l.type), coalesce(n.label, l.type) as event, count(*),"
         " count(*) filter (l.last_login is null), count(*) filter (l.moved),"
         " count(*) filter (l.is_late), count(*) filter (l.is_misled),"
         " count(*) filter (l.last_login is null and l.held is not null)"
         " from laid l left join labelled n using (seq)"
-        " group by event order by event"
+        " group by part, event order by part, event"
     )
     order = {kind: place for place, kind in enumerate(LOAN_EVENTS)}
     rows: list[tuple[Cell, ...]] = []
-    for _, event, n, without, moved, late, misled, held in sorted(counted, key=lambda row: order[row[0]]):
+    for part, _, event, n, without, moved, late, misled, held in sorted(
+        counted, key=lambda row: (row[0], order[row[1]])
+    ):
         rate = Rate(moved, n - without)
         rows.append(
-            (event, n, without, held, moved, rate.value, rate.low, rate.high, late, misled, rate.remark)
+            (
+                *part,
+                event,
+                n,
+                without,
+                held,
+                moved,
+                rate.value,
+                rate.low,
+                rate.high,
+                late,
+                misled,
+                rate.remark,
+            )
         )
     return table(
         "Loan events whose last login was not on the first installation",
         columns(
-            "event events without_touch held moved moved_share low high late_touch misled remark",
+            f"{' '.join(one.names)} event events without_touch held moved moved_share low high late_touch"
+            " misled remark",
             moved_share=SHARE,
             low=SHARE,
             high=SHARE,

@@ -406,7 +406,7 @@ def _length(text: str, size: float = SIZE) -> float:
 
 
 def _cut(text: str, room: float) -> str:
-    while len(text) > 2 and _length(text) > room:
+    while len(text) > 2 and _length(text) > room + 0.01:
         text = f"{text.removesuffix('…')[:-1]}…"
     return text
 

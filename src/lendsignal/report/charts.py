@@ -12,10 +12,14 @@ from lendsignal.report.funnel import BEFORE, Funnel
 from lendsignal.report.layout import MONEY, SECONDS, SHARE, Cell, Report, Table
 from lendsignal.report.reconcile import Reconciliation
 from lendsignal.report.spend import SpendReport
+from lendsignal.report.tiers import TiersReport
 from lendsignal.report.vintages import Vintages
 
 MOST = 12
 """Bars beyond so many are left to the table."""
+
+MOST_LINES = 6
+"""There are no more colours than that."""
 
 FATES = ("accepted", "waiting", "held", "skipped", "cancelled", "dead")
 COMINGS = ("installs", "reinstalls", "re_engagements", "re_attributions")
@@ -48,37 +52,94 @@ def charts_of(report: Report) -> tuple[Chart, ...]:
             return (_stacked(report.sources, ("channel", deepest), COMINGS, "users who came"),)
         case SpendReport():
             return _spend(report)
+        case TiersReport():
+            return _tiers(report)
         case _:
+            own = getattr(report, "charts", None)  # of reports that are made above this room
+            if own is not None:
+                return tuple(own())
             return tuple(_shares(found) for found in report.tables().values() if _share_of(found))[:1]
 
 
 def _funnel(report: Funnel) -> tuple[Chart, ...]:
     rows = [one for one in report.steps.records() if one["loans"] == "all"]
-    sliced = report.steps.columns[0].name if report.steps.columns[0].name != "loans" else None
-    parts = [""] if sliced is None else list(dict.fromkeys(str(one[sliced]) for one in rows))[:4]
-    users = {(str(one[sliced]) if sliced else "", one["step"]): _number(one["users"]) for one in rows}
+    names = _before(report.steps, "loans")
+    parts = list(dict.fromkeys(_label(one, names) for one in rows))[:4]
+    users = {(_label(one, names), one["step"]): _number(one["users"]) for one in rows}
+    steps = tuple(step for step in BEFORE if any((part, step) in users for part in parts))
     how_far = Bars(
         title=f"{report.title}: how far users got",
-        labels=tuple(BEFORE),
+        labels=steps,
         series=tuple(
-            Series(name=part or "users", values=tuple(users.get((part, step)) for step in BEFORE))
+            Series(name=part or "users", values=tuple(users.get((part, step)) for step in steps))
             for part in parts
         ),
         axis="users",
     )
-    if sliced is None:
-        return (how_far,)
     granted = [one for one in rows if one["step"] == "disbursed"][:MOST]
+    paid_out = Bars(
+        title="Of those granted, how many were paid out",
+        labels=tuple(_label(one, names) for one in granted),
+        series=(_with_interval(granted, "rate"),),
+        axis="share of users, with 95 % interval",
+        unit=SHARE,
+    )
+    return (how_far, *((paid_out,) if names else ()), *_cost_of_a_loan(report), *_return(report))
+
+
+def _cost_of_a_loan(report: Funnel) -> tuple[Chart, ...]:
+    """What a user with a first loan cost, of parts with enough of them: thin ones are in the table."""
+    names = _before(report.costs, "currency")
+    rows = [
+        one
+        for one in report.costs.records()
+        if (one["loans"], one["step"], one["remark"]) == ("first", "disbursed", "")
+    ]
+    if not names or len(rows) < 2:
+        return ()
+    rows = sorted(rows, key=lambda one: -(_number(one["spend"]) or 0.0))[:MOST]
+    currency = ", ".join(sorted({str(one["currency"]) for one in rows}))
     return (
-        how_far,
         Bars(
-            title="Of those granted, how many were paid out",
-            labels=tuple(str(one[sliced]) for one in granted),
-            series=(_with_interval(granted, "rate"),),
-            axis="share of users, with 95 % interval",
+            title="Cost of a user with a first loan",
+            labels=tuple(_label(one, names) for one in rows),
+            series=(_with_interval(rows, "cost"),),
+            axis=f"{currency}, with 95 % interval",
+            unit=MONEY,
+        ),
+    )
+
+
+def _return(report: Funnel) -> tuple[Chart, ...]:
+    """Return on spend by the cohort's age, one line for each of the parts that cost most."""
+    names = _before(report.horizons, "currency")
+    rows = [one for one in report.horizons.records() if one["roas"] is not None]
+    lines: dict[str, dict[float, float | None]] = defaultdict(dict)
+    for one in rows:
+        age = float(str(one["horizon"]).removeprefix("D"))
+        lines[_label(one, (*names, "currency"))][age] = _number(one["roas"])
+    shown = list(lines)[:MOST_LINES]
+    ages = tuple(sorted({age for name in shown for age in lines[name]}))
+    if not ages:
+        return ()
+    return (
+        Lines(
+            title="Fees repaid on each unit of spend, by age of the cohort (its mature part)",
+            at=ages,
+            series=tuple(
+                Series(name=name, values=tuple(lines[name].get(age) for age in ages)) for name in shown
+            ),
+            across="days since the day of the install or registration",
+            axis="revenue as a share of spend",
             unit=SHARE,
         ),
     )
+
+
+def _before(table: Table, name: str) -> tuple[str, ...]:
+    """The columns that a slice adds: those that stand before the first one of the report itself."""
+    names = [column.name for column in table.columns]
+    return tuple(names[: names.index(name)])
 
 
 def _delay(report: Delay) -> tuple[Chart, ...]:
@@ -170,17 +231,19 @@ def _vintages(report: Vintages) -> tuple[Chart, ...]:
             axis="share of principal and fee",
             unit=SHARE,
         ),
-        _outlook(lost, "vintage", "Lost loans by vintage: so far, and developed to maturity"),
+        _outlook(lost, ("vintage",), "Lost loans by vintage: so far, and developed to maturity"),
         _outlook(
-            campaigns, report.campaigns.columns[0].name, "Lost loans to expect, by where users came from"
+            campaigns,
+            _before(report.campaigns, "currency"),
+            "Lost loans to expect, by where users came from",
         ),
     )
 
 
-def _outlook(rows: Rows, label: str, title: str) -> Chart:
+def _outlook(rows: Rows, names: Sequence[str], title: str) -> Chart:
     return Bars(
         title=title,
-        labels=tuple(f"{one[label]} ({one['loans']} loans)" for one in rows),
+        labels=tuple(f"{_label(one, names)} ({one['loans']} loans)".strip() for one in rows),
         series=(
             Series(name="so far", values=tuple(_number(one["rate_by_count"]) for one in rows)),
             Series(
@@ -210,6 +273,37 @@ def _spend(report: SpendReport) -> tuple[Chart, ...]:
             )
         )
     return tuple(found)
+
+
+def _tiers(report: TiersReport) -> tuple[Chart, ...]:
+    rows = report.shares.records()[:MOST]
+    names = (*_before(report.shares, "basis"), "basis")
+    loans = report.quality.records()[:MOST]
+    return (
+        Bars(
+            title="Grants in each tier: realised beside the share it is for",
+            labels=tuple(f"{_label(one, names)} · best {one['tier']} %" for one in rows),
+            series=(
+                Series(name="target", values=tuple(_number(one["target"]) for one in rows)),
+                _with_interval(rows, "realised"),
+            ),
+            axis="share of grants, with 95 % interval",
+            unit=SHARE,
+        ),
+        Bars(
+            title="Loans lost in each tier",
+            labels=tuple(
+                f"{_label(one, _before(report.quality, 'basis'))} {_tier(one)}".strip() for one in loans
+            ),
+            series=(_with_interval(loans, "bad_rate"),),
+            axis="share of loans, with 95 % interval",
+            unit=SHARE,
+        ),
+    )
+
+
+def _tier(row: Mapping[str, Cell]) -> str:
+    return "all grants" if row["basis"] == "all" else f"best {row['tier']} % by {row['basis']}"
 
 
 def _grouped(table: Table, label: str, names: Sequence[str], axis: str) -> Chart:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from lendsignal.clock import from_us
 from lendsignal.log import Deliveries, Log
 from lendsignal.model import DEVICE_SCOPED, INSTALL_SCOPED, Money, Skip, SkipReason, id_of
-from lendsignal.plan import Entry, Planned, Rebound, Withdrawn, delivery_id
+from lendsignal.plan import Corrected, Entry, Planned, Rebound, Withdrawn, delivery_id
 from lendsignal.report.explain import Render
 from lendsignal.report.layout import SHARE, Cell, Report, Table, columns, table
 from lendsignal.resolve import Binding
@@ -132,6 +132,8 @@ def ours_of(log: Log, store: Deliveries | None, destination: str, render: Render
                         withdrawn[record.record] = "rebound"
                     else:
                         made[record.record] = (record, moved, number)
+                case Corrected():
+                    pass  # another sender's record tells what was sent, and not what is changed about it
     ends = _ends(store)
     return Ledger(
         [_ours(number, one, withdrawn.get(number, ""), ends, render) for number, one in made.items()], loans

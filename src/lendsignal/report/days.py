@@ -9,7 +9,7 @@ def local_time(tables: Tables, moment_us: str, app: str) -> str:
     `moment_us` and `app` are SQL: a column, or a number.
     """
     known = "".join(
-        f" when {_quoted(name)} then {_quoted(zone.key)}" for name, zone in sorted(tables.zones.items())
+        f" when {quoted(name)} then {quoted(zone.key)}" for name, zone in sorted(tables.zones.items())
     )
     zone = f"case {app}{known} else 'UTC' end" if known else "'UTC'"
     return f"(make_timestamptz({moment_us}) at time zone {zone})"
@@ -20,5 +20,6 @@ def local_day(tables: Tables, moment_us: str, app: str) -> str:
     return f"{local_time(tables, moment_us, app)}::date"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """The text as a word of SQL."""
     return "'" + text.replace("'", "''") + "'"

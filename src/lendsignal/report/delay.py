@@ -12,6 +12,7 @@ from lendsignal.clock import MICROSECOND, from_us
 from lendsignal.report.days import local_day
 from lendsignal.report.layout import SECONDS, SHARE, Cell, Report, Table, columns, table
 from lendsignal.report.rates import THIN, Rate
+from lendsignal.report.slices import EVERYTHING, Slice, sent_facts
 from lendsignal.report.tables import Tables
 
 DECISION_STAGES = ("waiting", "review", "phone_check", "other", "whole")
@@ -109,11 +110,16 @@ left join tried t on t.id = d.id
 where d.what = 'accepted'
 """
 
+IN_SLICE = """
+create or replace temp table {name} as
+select t.*, f.part from {name} t join sent_fact f on f.record = t.record
+"""
+
 COMING = """
 with coming as (
     select installation, at_us, channel from attribution where installation is not null and at_us > 0
 )
-select c.channel, d.conversion, n.days, count(*),
+select d.part, c.channel, d.conversion, n.days, count(*),
     count(*) filter (d.at_us - c.at_us <= n.days * 86400000000),
     count(*) filter (greatest(d.applied_us, c.at_us) - c.at_us <= n.days * 86400000000)
 from (select * from decision where installation is not null) d
@@ -146,50 +152,66 @@ class Delay(Report, frozen=True, kw_only=True):
     windows: Table
 
 
-def delay(tables: Tables, windows: Mapping[str, Window] | None = None) -> Delay:
-    """Both delays, over everything that the log still holds.
+def delay(tables: Tables, windows: Mapping[str, Window] | None = None, one: Slice = EVERYTHING) -> Delay:
+    """Both delays, over everything that the log still holds, or of a slice of its conversions.
 
     `windows` has each destination's own, by name; without it nothing is said of windows. Days are those of
     the app that the conversion is bound to. Events known by their day alone have no hour: they are left out
-    of the decision delay and counted in the notes.
+    of the decision delay and counted in the notes. Raises `InputError` where the slice names what there is
+    not.
     """
+    sent_facts(tables, one.beside("the report", "conversion"))
     for query in (DECIDED, SPANS, POSTED):
         tables.db.execute(query)
+    for name in ("decision", "posted"):
+        tables.db.execute(IN_SLICE.format(name=name))
+    names = " ".join(one.names)
     return Delay(
-        title="Delay",
+        title=", ".join(filter(None, ("Delay", one.words))),
         as_of=tables.as_of,
-        decision=_decision(tables),
-        posting=_posting(tables),
-        days=_days(tables, windows or {}),
-        proxy=_proxy(tables),
-        windows=_windows(tables),
+        decision=_decision(tables, names),
+        posting=_posting(tables, names),
+        days=_days(tables, windows or {}, names),
+        proxy=_proxy(tables, names),
+        windows=_windows(tables, names),
         notes=_notes(tables),
     )
 
 
-def _decision(tables: Tables) -> Table:
+def _decision(tables: Tables, names: str) -> Table:
     rows: list[tuple[Cell, ...]] = []
-    for conversion, n, *sums in tables.rows(
-        "select conversion, count(*), sum(waiting), sum(review), sum(phone_check), sum(other), sum(whole)"
-        " from decision group by 1 order by 1"
+    parts = ", ".join(
+        f"sum({stage}), count(*) filter ({gone}),"
+        f" quantile_cont({stage} / 1e6, [0.5, 0.9, 0.99]) filter ({gone})"
+        for stage in DECISION_STAGES
+        for gone in ["true" if stage == "whole" else f"{stage} > 0"]
+    )
+    for part, conversion, n, *found in tables.rows(
+        f"select part, conversion, count(*), {parts} from decision group by all order by part, conversion"
     ):
-        whole = sums[-1]
-        for stage, total in zip(DECISION_STAGES, sums, strict=True):
-            gone = "true" if stage == "whole" else f"{stage} > 0"
-            ((through, quantiles),) = tables.rows(
-                f"select count(*), quantile_cont({stage} / 1e6, [0.5, 0.9, 0.99]) from decision"
-                f" where conversion = $conversion and {gone}",
-                {"conversion": conversion},
-            )
+        whole = found[-3]
+        for place, stage in enumerate(DECISION_STAGES):
+            total, through, quantiles = found[3 * place : 3 * place + 3]
             share = float(total / whole) if whole else None
             mean = float(total) / n / 1e6
             rows.append(
-                (conversion, stage, through, through / n, *_three(quantiles), mean, share, _thin(through))
+                (
+                    *part,
+                    conversion,
+                    stage,
+                    through,
+                    through / n,
+                    *_three(quantiles),
+                    mean,
+                    share,
+                    _thin(through),
+                )
             )
     return table(
         "Decision delay: from the application to the event",
         columns(
-            "conversion stage conversions share_of_conversions p50 p90 p99 mean share_of_delay remark",
+            f"{names} conversion stage conversions share_of_conversions p50 p90 p99 mean"
+            " share_of_delay remark",
             share_of_conversions=SHARE,
             mean=SECONDS,
             share_of_delay=SHARE,
@@ -205,24 +227,25 @@ def _decision(tables: Tables) -> Table:
     )
 
 
-def _posting(tables: Tables) -> Table:
+def _posting(tables: Tables, names: str) -> Table:
     rows: list[tuple[Cell, ...]] = []
     parts = ", ".join(
         f"quantile_cont({stage} / 1e6, [0.5, 0.9, 0.99]), sum({stage})" for stage in POSTING_STAGES
     )
-    for destination, conversion, n, *found in tables.rows(
-        f"select destination, conversion, count(*), {parts} from posted group by all order by all"
+    for part, destination, conversion, n, *found in tables.rows(
+        f"select part, destination, conversion, count(*), {parts} from posted"
+        " group by all order by part, destination, conversion"
     ):
         whole = found[-1]
         for place, stage in enumerate(POSTING_STAGES):
             quantiles, total = found[2 * place : 2 * place + 2]
             share = float(total / whole) if whole else None
             mean = float(total) / n / 1e6
-            rows.append((destination, conversion, stage, n, *quantiles, mean, share, _thin(n)))
+            rows.append((*part, destination, conversion, stage, n, *quantiles, mean, share, _thin(n)))
     return table(
         "Posting delay: from the event to the platform's yes",
         columns(
-            "destination conversion stage accepted p50 p90 p99 mean share_of_delay remark",
+            f"{names} destination conversion stage accepted p50 p90 p99 mean share_of_delay remark",
             mean=SECONDS,
             share_of_delay=SHARE,
             p50=SECONDS,
@@ -236,29 +259,33 @@ def _posting(tables: Tables) -> Table:
     )
 
 
-def _days(tables: Tables, windows: Mapping[str, Window]) -> Table:
+def _days(tables: Tables, windows: Mapping[str, Window], names: str) -> Table:
     inside = _inside(tables, windows)
     late = {
-        (destination, conversion): n
-        for destination, conversion, n in tables.rows(
-            "select destination, conversion, count(*) from delivery"
+        (tuple(part), destination, conversion): n
+        for part, destination, conversion, n in tables.rows(
+            "select f.part, d.destination, d.conversion, count(*) from delivery d"
+            " join entry e using (id) join sent_fact f on f.record = coalesce(e.rebinds, e.record)"
             " where what in ('dead', 'skipped') and reason in (select unnest($late)) group by all",
             {"late": LATE},
         )
     }
     event_day, answer_day = local_day(tables, "p.at_us", "p.app"), local_day(tables, "p.answered_us", "p.app")
     rows: list[tuple[Cell, ...]] = []
-    for destination, conversion, n, same, asked, same_as_asked in tables.rows(
-        f"select p.destination, p.conversion, count(*), count(*) filter ({event_day} = {answer_day}),"
+    for part, destination, conversion, n, same, asked, same_as_asked in tables.rows(
+        f"select p.part, p.destination, p.conversion, count(*), count(*) filter ({event_day} = {answer_day}),"
         f" count(d.record), count(*) filter ({local_day(tables, 'd.applied_us', 'p.app')} = {answer_day})"
-        " from posted p left join decision d on d.record = p.record group by all order by 1, 2"
+        " from posted p left join (select distinct on (record) * from decision) d on d.record = p.record"
+        " group by all order by 1, 2, 3"
     ):
-        key = destination, conversion
+        key = tuple(part), destination, conversion
         rate, whole = Rate(same, n), Rate(same_as_asked, asked)
         window = Rate(inside.get(key, 0), n + late.get(key, 0)) if destination in windows else None
         rows.append(
             (
-                *key,
+                *part,
+                destination,
+                conversion,
                 n,
                 same,
                 rate.value,
@@ -275,7 +302,7 @@ def _days(tables: Tables, windows: Mapping[str, Window]) -> Table:
     return table(
         "Same day, and inside the platform's window",
         columns(
-            "destination conversion accepted same_day same_day_share low high with_application"
+            f"{names} destination conversion accepted same_day same_day_share low high with_application"
             " day_of_application_share in_window too_late in_window_share remark",
             same_day_share=SHARE,
             low=SHARE,
@@ -290,39 +317,42 @@ def _days(tables: Tables, windows: Mapping[str, Window]) -> Table:
     )
 
 
-def _inside(tables: Tables, windows: Mapping[str, Window]) -> dict[tuple[str, str], int]:
+def _inside(tables: Tables, windows: Mapping[str, Window]) -> dict[tuple[tuple[str, ...], str, str], int]:
     """How many accepted deliveries came before their platform's window closed."""
-    found: dict[tuple[str, str], int] = {}
+    found: dict[tuple[tuple[str, ...], str, str], int] = {}
     for destination, window in windows.items():
         if window.window_closes is None:
-            for conversion, n in tables.rows(
-                "select conversion, count(*) from posted where destination = $to"
-                " and answered_us - at_us < $span group by 1",
+            for part, conversion, n in tables.rows(
+                "select part, conversion, count(*) from posted where destination = $to"
+                " and answered_us - at_us < $span group by all",
                 {"to": destination, "span": window.max_age // MICROSECOND},
             ):
-                found[destination, conversion] = n
+                found[tuple(part), destination, conversion] = n
             continue
-        for conversion, at_us, answered_us in tables.rows(
-            "select conversion, at_us, answered_us from posted where destination = $to", {"to": destination}
+        for part, conversion, at_us, answered_us in tables.rows(
+            "select part, conversion, at_us, answered_us from posted where destination = $to",
+            {"to": destination},
         ):
             if from_us(answered_us) < window.closes_at(from_us(at_us)):
-                found[destination, conversion] = found.get((destination, conversion), 0) + 1
+                key = tuple(part), destination, conversion
+                found[key] = found.get(key, 0) + 1
     return found
 
 
-def _proxy(tables: Tables) -> Table:
+def _proxy(tables: Tables, names: str) -> Table:
     later = f"{local_day(tables, 'applied_us', 'app')} < {local_day(tables, 'at_us', 'app')}"
     rows: list[tuple[Cell, ...]] = []
-    for conversion, n, late, quantiles, by_people, whole in tables.rows(
+    for part, conversion, n, late, quantiles, by_people, whole in tables.rows(
         f"with one as (select *, {later} as later from decision)"
-        " select conversion, count(*), count(*) filter (later),"
+        " select part, conversion, count(*), count(*) filter (later),"
         " quantile_cont(whole / 1e6, [0.5, 0.9]) filter (later),"
         " sum(waiting + review + phone_check) filter (later), sum(whole) filter (later)"
-        " from one group by 1 order by 1"
+        " from one group by all order by part, conversion"
     ):
         rate = Rate(late, n)
         rows.append(
             (
+                *part,
                 conversion,
                 n,
                 late,
@@ -337,7 +367,8 @@ def _proxy(tables: Tables) -> Table:
     return table(
         "What an early proxy would gain",
         columns(
-            "conversion conversions later later_share low high earlier_p50 earlier_p90 by_people remark",
+            f"{names} conversion conversions later later_share low high earlier_p50 earlier_p90"
+            " by_people remark",
             later_share=SHARE,
             low=SHARE,
             high=SHARE,
@@ -352,12 +383,15 @@ def _proxy(tables: Tables) -> Table:
     )
 
 
-def _windows(tables: Tables) -> Table:
+def _windows(tables: Tables, names: str) -> Table:
+    """By the channel of the coming before the event; where the slice is by channel too, that has its own."""
+    names = names.replace("channel", "by_channel")
     rows: list[tuple[Cell, ...]] = []
-    for channel, conversion, days, n, inside, asked in tables.rows(COMING, {"days": CLICK_WINDOWS}):
+    for part, channel, conversion, days, n, inside, asked in tables.rows(COMING, {"days": CLICK_WINDOWS}):
         rate = Rate(inside, n)
         rows.append(
             (
+                *part,
                 channel or "(not attributed)",
                 conversion,
                 days,
@@ -374,7 +408,7 @@ def _windows(tables: Tables) -> Table:
     return table(
         "Inside the days after the ad",
         columns(
-            "channel conversion days conversions inside inside_share low high at_application_share"
+            f"{names} channel conversion days conversions inside inside_share low high at_application_share"
             " gained_share remark",
             inside_share=SHARE,
             low=SHARE,

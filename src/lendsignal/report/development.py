@@ -8,7 +8,6 @@ then. Groups are blended with their mean by a Beta prior: Bornhuetter and Fergus
 """
 
 from collections.abc import Sequence
-from math import lgamma
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -119,7 +118,7 @@ def developed(groups: Sequence[Group]) -> list[Developed]:
     exposure = np.array([max(one.exposure, 1e-9) for one in groups])
     bad = np.array([float(one.bad) for one in groups])
     means, sizes = _means(bad, exposure)
-    weights = _weights(bad, exposure, means)
+    weights = strength_weights(bad, exposure, means)
     rng = np.random.default_rng(SEED)
     drawn = rng.choice(len(STRENGTHS), DRAWS, p=weights)
     strength = STRENGTHS[drawn]
@@ -149,17 +148,16 @@ def _means(bad: Shares, exposure: Shares) -> tuple[Shares, Shares]:
     return np.clip((weight * rates).sum(axis=1) / sizes, 1e-6, 1 - 1e-6), sizes
 
 
-def _weights(bad: Shares, exposure: Shares, means: Shares) -> Shares:
-    """How likely each strength is, by the beta-binomial likelihood of all groups."""
+def strength_weights(bad: Shares, exposure: Shares, means: Shares) -> Shares:
+    """How likely each of `STRENGTHS` is, by the beta-binomial likelihood of all groups.
+
+    `bad` may be a fraction of a loan, where loans are weighed. `means`: for each strength the mean of all
+    groups, or one of its own for each group (strengths × groups).
+    """
+    from scipy.special import betaln  # here: it is for this alone, and takes its time to load
+
     well = np.maximum(exposure - bad, 0.0)
-    found = []
-    for s, m in zip(STRENGTHS.tolist(), means.tolist(), strict=True):
-        common = lgamma(s) - lgamma(s * m) - lgamma(s * (1 - m))
-        found.append(
-            sum(
-                common + lgamma(k + s * m) + lgamma(w + s * (1 - m)) - lgamma(k + w + s)
-                for k, w in zip(bad.tolist(), well.tolist(), strict=True)
-            )
-        )
-    weights = np.exp(np.array(found) - max(found))
+    s, m = STRENGTHS[:, None], means.reshape(len(STRENGTHS), -1)
+    found = (betaln(bad + s * m, well + s * (1 - m)) - betaln(s * m, s * (1 - m))).sum(axis=1)
+    weights = np.exp(found - found.max())
     return np.asarray(weights / weights.sum())

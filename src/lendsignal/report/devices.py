@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from lendsignal.report.funnel import exact, left_out
 from lendsignal.report.layout import MONEY, SHARE, Cell, Report, Table, columns, table
 from lendsignal.report.rates import THIN, Rate
+from lendsignal.report.slices import EVERYTHING, Slice, facts
 from lendsignal.report.tables import Tables
 
 TOP = 50
@@ -40,7 +43,7 @@ select split_part(c.user, ':', 1) as brand, p.phone, c.amount, c.currency, l.loa
         where r.user = c.user and r.loan_id = c.loan_id and coalesce(r.currency, c.currency) = c.currency
             and r.type in ('repaid', 'recovered') and not r.superseded and not r.reversed
     ) as came_back
-from counted c left join bound w using (seq)
+from counted c join device_fact using (seq) left join bound w using (seq)
     left join phone_of p on p.installation = coalesce(w.last_login, w.held)
     left join (
         select distinct user, loan_id from counted where not superseded and not reversed
@@ -73,12 +76,16 @@ class Devices(Report, frozen=True, kw_only=True):
     rings: Table
 
 
-def devices(tables: Tables, *, top: int = TOP) -> Devices:
+def devices(tables: Tables, one: Slice = EVERYTHING, *, top: int = TOP) -> Devices:
     """Who shares a phone with whom, within a brand, and how the loans on those phones do.
 
     A phone is what shares a device id, directly or through an installation seen with two; where none is known
-    each installation counts as one. Test users count as users of a phone; their loans do not count.
+    each installation counts as one. Test users count as users of a phone; their loans do not count. A slice
+    says which loans count, and changes nothing of who is a user of which phone; rows are those of phones,
+    whatever `by` says. Raises `InputError` where the slice names what there is not.
     """
+    lent = "c.type = 'disbursed' and not c.superseded and not c.reversed"
+    facts(tables, replace(one, by=(), every=None), into="device_fact", only=lent)
     tables.db.execute(GATHERED)
     tables.db.execute(PAID_OUT, {"default_dpd": tables.default_dpd})
     tables.db.execute(SKIPPED)
@@ -90,7 +97,7 @@ def devices(tables: Tables, *, top: int = TOP) -> Devices:
         else "Decisions count no users of a phone: resolve.shared_device_users is not set."
     )
     return Devices(
-        title="Devices",
+        title=", ".join(filter(None, ("Devices", replace(one, by=(), every=None).words))),
         as_of=tables.as_of,
         shared_from=enough,
         bands=_bands(tables),

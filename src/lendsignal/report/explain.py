@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from lendsignal.clock import from_us, to_us
-from lendsignal.derive import users_of
+from lendsignal.derive import VALUED, users_of
 from lendsignal.destination.spec import Request
 from lendsignal.log import EVERY, DataFolder, Deliveries, Fact, Log, Open, Receipt, Stage
 from lendsignal.log.sqlite import row
@@ -29,7 +29,10 @@ from lendsignal.model import (
     person_key,
 )
 from lendsignal.plan import (
+    UNDOES,
+    Corrected,
     Entry,
+    Placed,
     Planned,
     Rebound,
     Record,
@@ -88,7 +91,7 @@ class Render(Protocol):
     def __call__(
         self,
         delivery: int,
-        record: Planned | Rebound,
+        record: Placed,
         entry: Entry,
         binding: Binding | None,
         stamp_us: int,
@@ -334,6 +337,7 @@ class _Story:
             ),
             withdrawn=withdrawn[0].reason if withdrawn else None,
             deliveries=tuple(self._deliveries(number, planned)),
+            valued=conversion.origin.valued if conversion.name in VALUED.values() else None,
         )
 
     def _bound(self, number: int, conversion: Conversion, binding: Binding | None) -> Bound | None:
@@ -425,6 +429,10 @@ class _Story:
                     for place, entry in enumerate(record.entries)
                     if self._is_known(later, place, entry)
                 ]
+            elif isinstance(record, Corrected) and record.record == number:
+                found += [
+                    self._delivery(later, place, record, entry) for place, entry in enumerate(record.entries)
+                ]
         return found
 
     def _is_known(self, number: int, place: int, entry: Entry) -> bool:
@@ -433,7 +441,7 @@ class _Story:
         name = delivery_id(number, place)
         return self._store.one(entry.destination, name) is not None or bool(self._store.receipts(name))
 
-    def _delivery(self, number: int, place: int, record: Planned | Rebound, entry: Entry) -> DeliveryLife:
+    def _delivery(self, number: int, place: int, record: Placed, entry: Entry) -> DeliveryLife:
         name = delivery_id(number, place)
         store = self._store
         receipts = [] if store is None else store.receipts(name)
@@ -449,6 +457,8 @@ class _Story:
             name=entry.name,
             value=None if entry.value is None else str(entry.value),
             settle_seconds=entry.settle_us / 1e6,
+            corrects=_correction(record, entry),
+            stands=what == "accepted" and self._stands(number, record, entry.destination),
             what=what,
             reason=reason,
             attempts=tuple(_attempt(receipt, contact) for receipt in receipts),
@@ -465,6 +475,18 @@ class _Story:
             else None,
         )
 
+    def _stands(self, number: int, record: Placed, destination: str) -> bool:
+        """Whether what a destination was told is wrong by a reversal, and nothing corrects it there."""
+        if isinstance(record, Corrected):
+            return False
+        planned, undone = record.record if isinstance(record, Rebound) else number, False
+        for one in self._records.values():
+            if isinstance(one, (Withdrawn, Corrected)) and one.record == planned and one.reason in UNDOES:
+                undone = True
+                if isinstance(one, Corrected) and destination in (entry.destination for entry in one.entries):
+                    return False
+        return undone
+
     def _fate(
         self, number: int, entry: Entry, receipts: Sequence[Receipt], row: Open | None
     ) -> tuple[str, str]:
@@ -480,7 +502,7 @@ class _Story:
     def _request(
         self,
         name: int,
-        record: Planned | Rebound,
+        record: Placed,
         entry: Entry,
         receipts: Sequence[Receipt],
         row: Open | None,
@@ -520,6 +542,14 @@ def _verdict(db: apsw.Connection, seq: int, position: int) -> Verdict | None:
         return None
     found = row(db, "select verdict from verdict where seq = ?", (seq,))
     return Verdict.TAKEN if found is None else Verdict(found[0])
+
+
+def _correction(record: Placed, entry: Entry) -> str | None:
+    """What a correction does to what was told, in words; `None`: it is none."""
+    if not isinstance(record, Corrected):
+        return None
+    what = "takes it back" if entry.value is None else "restates its value"
+    return f"{what}, after {record.reason}"
 
 
 def _word(verdict: Verdict | None) -> str | None:

@@ -1,21 +1,31 @@
-"""How far users get: registered → applied → granted → disbursed → repaid → lost, first and repeat apart."""
+"""How far users get: installed → registered → applied → granted → disbursed → repaid → lost, and the cost.
 
-from collections.abc import Mapping, Sequence
+First and repeat loans stand apart. Cost, revenue and what remains of it are of `earnings`.
+"""
+
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Literal, TypeAlias
 
-from lendsignal.report.layout import MONEY, SHARE, Cell, Report, Table, columns, table
+from lendsignal.report.earnings import (
+    AS_TOLD,
+    Part,
+    Purse,
+    coming_kinds,
+    count_interval,
+    early_value,
+    earnings,
+    ranked,
+    spend_of,
+)
+from lendsignal.report.layout import MONEY, SECONDS, SHARE, Cell, Report, Table, columns, table
 from lendsignal.report.rates import THIN, Rate
+from lendsignal.report.slices import CAME_KEYS, EVERYTHING, Cohort, Slice, came_facts, facts
+from lendsignal.report.spend import rounded
 from lendsignal.report.tables import Tables
 
-Slice: TypeAlias = Literal["channel", "media_source", "campaign", "app"]
-"""What a report may be sliced by: all of them are facts of the installation an event is bound to."""
-
-Rule: TypeAlias = Literal["last_login", "first_install"]
-"""Which installation counts: the one the user had last logged in on at the event, or the user's first."""
-
 BEFORE = {
-    "registered": None,
+    "installed": None,
+    "registered": "installed",
     "applied": "registered",
     "granted": "applied",
     "disbursed": "granted",
@@ -26,86 +36,110 @@ BEFORE = {
 
 LOANS = ("all", "first", "repeat", "unknown")
 
-NO_TOUCH = "(no touch)"
-NOT_ATTRIBUTED = "(not attributed)"
+COSTED = ("installed", "registered", "applied", "granted", "disbursed")
+"""The steps whose cost is told."""
 
-SLICE_OF: Mapping[Slice, str] = {
-    "channel": f"case when {{i}}.number is null then '{NO_TOUCH}'"
-    f" else coalesce(nullif({{o}}.channel, ''), '{NOT_ATTRIBUTED}') end",
-    "media_source": f"case when {{i}}.number is null then '{NO_TOUCH}'"
-    f" else coalesce(nullif({{o}}.media_source, ''), nullif({{o}}.channel, ''), '{NOT_ATTRIBUTED}') end",
-    "campaign": f"case when {{i}}.number is null then '{NO_TOUCH}'"
-    f" when coalesce({{o}}.media_source, '') = '' then '{NOT_ATTRIBUTED}'"
-    " when coalesce({o}.campaign, '') = '' then {o}.media_source"
-    " else {o}.media_source || ' / ' || {o}.campaign end",
-    "app": f"coalesce(nullif({{i}}.app, ''), nullif(c.app, ''), '{NO_TOUCH}')",
-}
-"""SQL of what an event is counted under: `{i}` is the installation it is bound to, `{o}` where that came from
-by then, `c` the event."""
+COUNTED_STEPS = "'registered', 'applied', 'credit_granted', 'disbursed', 'repaid', 'defaulted', 'overdue'"
 
 STEPS = """
 create or replace temp table step_taken as
-with own as (  -- each user's first disbursed loan, and whether we have seen the user from the start
-    select user, bool_or(type = 'registered') as whole,
-        min(at_us) filter (type = 'disbursed' and not reversed and not superseded) as loan_us,
-        arg_min(loan_id, at_us) filter (type = 'disbursed' and not reversed and not superseded) as loan_id
-    from counted group by user
-), numbered as (
-    select user, loan_id, max(loan_number) as loan_number from counted
-    where loan_id is not null group by all
-), happened as (
-    select c.*, case c.type when 'credit_granted' then 'granted' when 'defaulted' then 'lost'
-        when 'overdue' then 'lost' else c.type end as step
-    from counted c
-    where not test and not superseded and not reversed
-        and (type in ('registered', 'applied', 'credit_granted', 'disbursed', 'repaid', 'defaulted')
-            or (type = 'overdue' and dpd >= $default_dpd))
-    qualify step <> 'lost'
-        or row_number() over (
-            partition by c.user, step, coalesce(c.loan_id, c.event_id) order by at_us, seq) = 1
+with happened as (
+    select c.*, if(c.type = 'credit_granted', 'granted', c.type) as step from counted c
+    where type in ('registered', 'applied', 'credit_granted', 'disbursed', 'repaid')
+        and not test and not superseded and not reversed
+    union all
+    select c.*, 'lost' from counted c  -- a loan is lost once
+    where (type = 'defaulted' or (type = 'overdue' and dpd >= $default_dpd))
+        and not test and not superseded and not reversed
+    qualify row_number() over (partition by coalesce(loan, hash(user_key, event_id)) order by at_us, seq) = 1
 )
-select c.seq, c.user, c.loan_id, c.step, c.amount, c.currency, c.fee, {part} as part,
-    case when c.step = 'registered' then 'first'
-        when coalesce(c.loan_number, n.loan_number) = 1 then 'first'
-        when coalesce(c.loan_number, n.loan_number) > 1 then 'repeat'
-        when not o.whole and not $whole then 'unknown'
-        when o.loan_us < c.at_us and o.loan_id is distinct from c.loan_id then 'repeat'
-        else 'first' end as loans
-from happened c
-left join own o on o.user = c.user
-left join numbered n on n.user = c.user and n.loan_id = c.loan_id
-left join bound b on b.seq = c.seq
-left join installation i on i.number = coalesce(b.{rule}, b.held)
-asof left join origin o on o.installation = i.number and c.at_us >= o.from_us
+select c.user_key as user, c.loan, c.step, c.at_us, c.by_day, c.amount, c.currency, c.fee, f.part, f.loans
+from happened c join fact f using (seq)
+"""
+
+INSTALLED = """
+insert into step_taken
+with owner as (
+    select own as installation, arg_min(user_key, (at_us, event_id)) as user from touch
+    where own is not null group by own
+)
+select coalesce(o.user, (hash('installation', f.app, f.id) >> 1)::bigint), null, 'installed', f.moment_us,
+    false, null, null, null, f.part, if(f.kind = 'install', 'first', 'repeat')
+from came_fact f left join owner o on o.installation = f.installation
+"""
+
+TAKEN = """
+create or replace temp table taken as
+select part, if(grouping(loans) = 1, 'all', loans) as kind, step, user, count(*) as events,
+    count(distinct loan) as loans_n, min(at_us) filter (not by_day and at_us > 0) as first_us
+from step_taken group by grouping sets ((part, step, user, loans), (part, step, user))
 """
 
 
 class Funnel(Report, frozen=True, kw_only=True):
-    """`steps` counts users, events and loans; `money` adds up amounts, one row for each currency."""
+    """`steps` counts users, events and loans, `times` how long each step took; `money` adds up amounts, one
+    row for each currency; `costs` is what a step cost; `worth`, `horizons` and `early` are of `earnings`."""
 
     steps: Table
+    times: Table
     money: Table
+    costs: Table
+    worth: Table
+    horizons: Table
+    early: Table
 
 
-def funnel(tables: Tables, *, by: Slice | None = None, binding: Rule = "last_login") -> Funnel:
-    """The funnel over everything that happened, sliced where `by` says, under one rule of binding.
+def funnel(
+    tables: Tables,
+    one: Slice = EVERYTHING,
+    *,
+    cohort: Cohort | None = None,
+    purse: Purse = AS_TOLD,
+) -> Funnel:
+    """The funnel of a slice: by the day of each event, or with a `cohort` by that on which its users came.
 
     Rates are of users: of those with the step before in the same row's slice and kind of loan, how many have
     this one, with a 95 % Wilson interval. Users marked as test, superseded revisions and reversed loans and
-    payments are left out and counted in the notes.
+    payments are left out and counted in the notes. Money is told in the currency of `purse`. Raises
+    `InputError` where the slice names what there is not.
     """
-    part = "''" if by is None else SLICE_OF[by].format(i="i", o="o")
-    tables.db.execute(
-        STEPS.format(part=part, rule=binding),
-        {"default_dpd": tables.default_dpd, "whole": tables.history_is_whole},
-    )
+    one.beside("the funnel", "loans")
+    only = f"c.type in ({COUNTED_STEPS}) and not c.superseded and not c.reversed"
+    facts(tables, one, only=only, cohort=cohort, loans=True)
+    tables.db.execute(STEPS, {"default_dpd": tables.default_dpd})
+    has_installs = _install(tables, one, cohort)
+    tables.db.execute(TAKEN)
+    brought = earnings(tables, one, purse, cohort)
+    of_cohort = "" if cohort is None else f"by cohort of {cohort}"
+    words = ", ".join(filter(None, (of_cohort, one.words)))
     return Funnel(
-        title="Funnel" if by is None else f"Funnel by {by.replace('_', ' ')}, {binding.replace('_', ' ')}",
+        title=f"Funnel {words}".strip(),
         as_of=tables.as_of,
-        steps=_steps(tables, by),
-        money=_money(tables, by),
-        notes=left_out(tables),
+        steps=_steps(tables, one, has_installs),
+        times=_times(tables, one),
+        money=_money(tables, one),
+        costs=_costs(tables, one),
+        worth=brought.worth,
+        horizons=brought.horizons,
+        early=early_value(tables, one),
+        notes=(*left_out(tables), *brought.notes, *_several(tables, has_installs)),
     )
+
+
+def _install(tables: Tables, one: Slice, cohort: Cohort | None) -> bool:
+    """Adds the installs to the steps, where an MMP tells of them and the slice does not ask for a loan."""
+    if cohort == "registration" or not one.keys.issubset(CAME_KEYS):
+        return False
+    if not tables.number("select count(*) from attribution"):
+        return False
+    came_facts(tables, one, kinds=coming_kinds(one))
+    tables.db.execute(INSTALLED)
+    return True
+
+
+def _several(tables: Tables, has_installs: bool) -> tuple[str, ...]:
+    mmps = tables.number("select count(distinct (app, mmp)) - count(distinct app) from attribution")
+    return ("Several MMPs tell of the same installs: each counts.",) if has_installs and mmps else ()
 
 
 def left_out(tables: Tables) -> tuple[str, ...]:
@@ -134,41 +168,41 @@ def left_out(tables: Tables) -> tuple[str, ...]:
     return tuple(f"{n:,} {words}." for n, words in told if n)
 
 
-def _steps(tables: Tables, by: Slice | None) -> Table:
-    every = "(select *, 'all' as kind from step_taken union all select *, loans as kind from step_taken)"
+def _steps(tables: Tables, one: Slice, has_installs: bool) -> Table:
     counts = {
-        (part, kind, step): (users, events, loans)
+        (tuple(part), kind, step): (users, events, loans)
         for part, kind, step, users, events, loans in tables.rows(
-            "select part, kind, step, count(distinct user), count(*), count(distinct (user, loan_id))"
-            f" filter (loan_id is not null) from {every} group by all"
+            "select part, kind, step, count(*), sum(events)::bigint, sum(loans_n)::bigint"
+            " from taken group by all"
         )
     }
-    before = ", ".join(f"('{step}', '{base}')" for step, base in BEFORE.items() if base is not None)
     both = {
-        (part, kind, step): users
+        (tuple(part), kind, step): users
         for part, kind, step, users in tables.rows(
-            f"with done as (select distinct part, kind, step, user from {every})"
-            " select d.part, d.kind, d.step, count(*)"
-            f" from done d join (values {before}) v(step, base) on v.step = d.step"
-            " join done e on e.part = d.part and e.kind = d.kind and e.user = d.user and e.step = v.base"
+            f"select d.part, d.kind, d.step, count(*) from taken d join {_before()} on v.step = d.step"
+            " join taken e on e.part = d.part and e.kind = d.kind and e.user = d.user and e.step = v.base"
             " group by all"
         )
     }
+    steps = [step for step in BEFORE if has_installs or step != "installed"]
     rows: list[tuple[Cell, ...]] = []
-    for part in _parts(tables):
+    for part in _parts(tables, one):
         for kind in LOANS:
-            if kind == "unknown" and not any((part, kind, step) in counts for step in BEFORE):
+            if kind == "unknown" and not any((part, kind, step) in counts for step in steps):
                 continue
-            for step, base in BEFORE.items():
+            for step in steps:
                 if step == "registered" and kind not in ("all", "first"):
                     continue
+                if step == "installed" and kind == "unknown":
+                    continue
+                base = BEFORE[step] if BEFORE[step] in steps else None
                 users, events, loans = counts.get((part, kind, step), (0, 0, 0))
                 of = counts.get((part, kind, base), (0, 0, 0))[0] if base else 0
                 rate = Rate(both.get((part, kind, step), 0), of)
                 has_rate = base is not None and (base != "registered" or kind in ("all", "first"))
                 rows.append(
                     (
-                        *(() if by is None else (part,)),
+                        *part,
                         kind,
                         step,
                         users,
@@ -184,7 +218,7 @@ def _steps(tables: Tables, by: Slice | None) -> Table:
     return table(
         "Steps",
         columns(
-            f"{by or ''} loans step users events distinct_loans of rate low high remark",
+            f"{' '.join(one.names)} loans step users events distinct_loans of rate low high remark",
             rate=SHARE,
             low=SHARE,
             high=SHARE,
@@ -196,30 +230,113 @@ def _steps(tables: Tables, by: Slice | None) -> Table:
     )
 
 
-def _money(tables: Tables, by: Slice | None) -> Table:
+def _before() -> str:
+    """SQL of the table v(step, base)."""
+    pairs = ", ".join(f"('{step}', '{base}')" for step, base in BEFORE.items() if base is not None)
+    return f"(values {pairs}) v(step, base)"
+
+
+def _times(tables: Tables, one: Slice) -> Table:
+    found = {
+        (tuple(part), kind, step): (base, users, quantiles)
+        for part, kind, step, base, users, quantiles in tables.rows(
+            "select d.part, d.kind, d.step, v.base, count(*),"
+            " quantile_cont((d.first_us - e.first_us) / 1e6, [0.5, 0.9])"
+            f" from taken d join {_before()} on v.step = d.step"
+            " join taken e on e.part = d.part and e.kind = d.kind and e.user = d.user and e.step = v.base"
+            " where d.first_us >= e.first_us group by all"
+        )
+    }
+    rows: list[tuple[Cell, ...]] = []
+    for part in _parts(tables, one):
+        for kind in LOANS:
+            for step in BEFORE:
+                if (part, kind, step) in found:
+                    base, users, quantiles = found[part, kind, step]
+                    remark = "thin" if users < THIN else ""
+                    rows.append((*part, kind, step, base, users, *quantiles, remark))
+    return table(
+        "Time to each step",
+        columns(f"{' '.join(one.names)} loans step of users p50 p90 remark", p50=SECONDS, p90=SECONDS),
+        rows,
+        "From a user's first `of` to the first such step, in the same slice and kind of loan; half took at"
+        "\nmost p50, nine in ten at most p90. Of those who took it: who is still on the way is not in it."
+        f"\nEvents known by their day alone are left out. thin: fewer than {THIN} users.",
+    )
+
+
+def _money(tables: Tables, one: Slice) -> Table:
     found = tables.rows(
         "select part, loans, step, coalesce(currency, '(none)'), count(amount), sum(amount), sum(fee)"
         " from step_taken where step in ('disbursed', 'repaid') and amount is not null group by all"
         " order by part, loans, step, 4"
     )
     rows: Sequence[tuple[Cell, ...]] = [
-        (*(() if by is None else (part,)), kind, step, currency, n, exact(amount), exact(fee))
+        (*part, kind, step, currency, n, exact(amount), exact(fee))
         for part, kind, step, currency, n, amount, fee in found
     ]
     return table(
         "Money",
-        columns(f"{by or ''} loans step currency events amount fee", amount=MONEY, fee=MONEY),
+        columns(f"{' '.join(one.names)} loans step currency events amount fee", amount=MONEY, fee=MONEY),
         rows,
         "Exact sums in major units of the currency; currencies are never added up.",
     )
 
 
-def _parts(tables: Tables) -> list[str]:
+def _costs(tables: Tables, one: Slice) -> Table:
+    spent = spend_of(tables)
+    users = {
+        (tuple(part), kind, step): n
+        for part, kind, step, n in tables.rows(
+            "select part, kind, step, count(*) from taken where kind in ('all', 'first') group by all"
+        )
+    }
+    rows: list[tuple[Cell, ...]] = []
+    for part, currency in ranked(set(spent), one, spent):
+        cost = spent[part, currency]
+        for kind in ("all", "first"):
+            for step in COSTED:
+                n = users.get((part, kind, step), 0)
+                if step == "installed" and not n:
+                    continue
+                low, high = count_interval(n)
+                rows.append(
+                    (
+                        *part,
+                        currency,
+                        kind,
+                        step,
+                        rounded(cost, currency),
+                        n,
+                        rounded(cost / n, currency) if n else None,
+                        rounded(cost / Decimal(high), currency) if n else None,
+                        rounded(cost / Decimal(low), currency) if n else None,
+                        "thin" if 0 < n < THIN else "" if n else "empty",
+                    )
+                )
+    return table(
+        "Cost of a step",
+        columns(
+            f"{' '.join(one.names)} currency loans step spend users cost low high remark",
+            spend=MONEY,
+            cost=MONEY,
+            low=MONEY,
+            high=MONEY,
+        ),
+        rows,
+        "cost: spend by the users with the step; `first` is the cost of a user who is new to it."
+        "\nlow, high: its 95 % interval, as if users came at random."
+        "\nUsers are those whose event is bound to the campaign: one who came back by an ad counts there.",
+    )
+
+
+def _parts(tables: Tables, one: Slice) -> list[Part]:
+    by_time = "part[1], " if one.every is not None else ""
     found = tables.rows(
         "select part from step_taken group by part"
-        " order by count(*) filter (step = 'disbursed') desc, count(*) desc, part"
+        f" order by {by_time}count(*) filter (step = 'disbursed') desc, count(*) desc, part"
     )
-    return [part for (part,) in found] or [""]
+    return [tuple(part) for (part,) in found] or ([()] if not one.names else [])
 
 
 def exact(amount: Decimal | None) -> Decimal | None:

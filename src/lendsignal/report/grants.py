@@ -48,16 +48,19 @@ def grants_of(log: Log, policy: DerivePolicy, test: frozenset[str], since_us: in
             state = known.get(person_key(one))
             if one.test or person_key(one) in test or (state is not None and state.test):
                 continue
-            counted.discard(one.event_id)  # a revision tells of the same grant again
+            estimate = counted.pop(one.event_id, None)  # a revision tells of the same grant again
             for basis, rows in found.items():
-                row = _row(one, basis, policy)
+                row = _row(one, basis, policy, estimate)
                 if row is not None:
                     rows.append(row)
     return {basis: _columns(rows) for basis, rows in found.items()}
 
 
-def _row(event: Event, basis: Basis, policy: DerivePolicy) -> _Row | None:
+def _row(event: Event, basis: Basis, policy: DerivePolicy, estimate: float | None) -> _Row | None:
+    """`estimate` is what the value model in force said of the grant, where there was one."""
     measure = measure_of(event, basis)
+    if basis == "predicted_value" and estimate is not None:
+        measure = estimate
     if measure is None:
         return None
     sign = sign_of(basis, policy.tiers)
@@ -98,14 +101,15 @@ def _columns(rows: list[_Row]) -> Grants:
     )
 
 
-def _conversions(log: Log, first: int, name: str) -> set[str]:
-    """The ids of events behind that place which were surely this conversion."""
-    found: set[str] = set()
+def _conversions(log: Log, first: int, name: str) -> dict[str, float | None]:
+    """The events behind that place which were surely this conversion, and the estimate made of each."""
+    found: dict[str, float | None] = {}
     after = record_id(first, 0) - 1
     while records := log.records(after, AT_ONCE):
         for _, record in records:
             if isinstance(record, Planned) and record.conversion.name == name and record.conversion.certain:
-                found.add(record.conversion.event_id)
+                valued = record.conversion.origin.valued
+                found[record.conversion.event_id] = None if valued is None else valued.estimate
         after = records[-1][0]
     return found
 

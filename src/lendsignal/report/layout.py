@@ -116,8 +116,7 @@ class Report(Struct, frozen=True, kw_only=True):
 
     def to_text(self) -> str:
         """The report for people."""
-        stamp = "no events yet" if self.as_of is None else f"as of {self.as_of:%Y-%m-%d %H:%M:%S} UTC"
-        head = f"{self.title}, {stamp}"
+        head = self._head()
         parts = [f"{head}\n{'=' * len(head)}", *(table.to_text() for table in self.tables().values())]
         if self.notes:
             parts.append("\n".join(self.notes))
@@ -146,8 +145,21 @@ class Report(Struct, frozen=True, kw_only=True):
         """`to_data` as JSON text."""
         return msgspec.json.encode(self.to_data()).decode()
 
+    def _head(self) -> str:
+        stamp = "no events yet" if self.as_of is None else f"as of {self.as_of:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{self.title}, {stamp}"
+
     def _fields(self) -> Iterator[tuple[str, Any]]:
         return ((name, getattr(self, name)) for name in self.__struct_fields__)
+
+
+class Reckoned(Report, frozen=True, kw_only=True):
+    """A report that stands on what was asked and not on a ledger: it has no moment, and shows none."""
+
+    as_of: datetime | None = None
+
+    def _head(self) -> str:
+        return self.title
 
 
 def columns(names: str, **units: str) -> tuple[Column, ...]:

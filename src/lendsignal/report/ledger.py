@@ -1,4 +1,4 @@
-"""The lender's own ledger of loans, read from a CSV file: what was paid out, as its books have it."""
+"""The lender's own ledger of loans: what was paid out, as its books have it, from CSV or other rows."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,23 +38,31 @@ def read_ledger(
     for it. Columns are told apart by comma, semicolon or tab. Raises `InputError` that names line and field,
     never what stands there.
     """
-    names = {field: (columns or {}).get(field, field) for field in FIELDS}
     given = iter(lines)
     head = next(given, "").removeprefix("\ufeff")
     delimiter = max(",;\t", key=head.count)
-    reader = csv.reader([head], delimiter=delimiter)
-    header = [cell.strip() for cell in next(reader, [])]
+    header = [cell.strip() for cell in next(csv.reader([head], delimiter=delimiter), [])]
+    rows = ((number, cells) for number, cells in enumerate(csv.reader(given, delimiter=delimiter), start=2))
+    return paid_of(header, rows, columns=columns, zone=zone, currency=currency)
+
+
+def paid_of(
+    header: Sequence[str],
+    rows: Iterable[tuple[int, Sequence[str]]],
+    *,
+    columns: Mapping[str, str] | None = None,
+    zone: tzinfo = UTC,
+    currency: str | None = None,
+) -> list[Paid]:
+    """The same of rows that came otherwise, each with its number: cells are text, as in the file."""
+    names = {field: (columns or {}).get(field, field) for field in FIELDS}
     places = {field: header.index(name) for field, name in names.items() if name in header}
     for field in FIELDS:
         if field not in places and (field != "currency" or currency is None):
             raise InputError(
                 f"ledger line 1, {field}", f"has no column {names[field]!r}; name it with --column"
             )
-    return [
-        _paid(cells, places, number, zone, currency)
-        for number, cells in enumerate(csv.reader(given, delimiter=delimiter), start=2)
-        if any(cells)
-    ]
+    return [_paid(cells, places, number, zone, currency) for number, cells in rows if any(cells)]
 
 
 def _paid(

@@ -7,6 +7,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from lendsignal.model import Valued
+
 
 class Arrival(Struct, frozen=True, kw_only=True):
     """How an event came in. `facts` are its business facts; of its own properties only names are told."""
@@ -76,7 +78,11 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
 
 class DeliveryLife(Struct, frozen=True, kw_only=True):
-    """One delivery. `what` is planned, waiting, claimed, held, accepted, dead, skipped or cancelled."""
+    """One delivery. `what` is planned, waiting, claimed, held, accepted, dead, skipped or cancelled.
+
+    `corrects` says what it changes about what was told before, where it is a correction. `stands`: the
+    platform has it, it turned out not to be so, and the platform does not let us say that.
+    """
 
     id: int
     destination: str
@@ -87,6 +93,8 @@ class DeliveryLife(Struct, frozen=True, kw_only=True):
     what: str
     reason: str
     attempts: tuple[Attempt, ...]
+    corrects: str | None = None
+    stands: bool = False
     due_at: datetime | None = None
     paused: str | None = None
     request: dict[str, Any] | None = None
@@ -112,6 +120,7 @@ class ConversionLife(Struct, frozen=True, kw_only=True):
     rebound: tuple[Rebinding, ...]
     withdrawn: str | None
     deliveries: tuple[DeliveryLife, ...]
+    valued: Valued | None = None
 
 
 class Life(Struct, frozen=True, kw_only=True):
@@ -247,6 +256,11 @@ def _conversion(one: ConversionLife) -> Iterator[str]:
     yield ""
     yield f"  {one.name}"
     yield _line("derive", ", ".join(words))
+    if one.valued is not None:
+        told = one.valued
+        worth = f"{told.told:,.2f} {told.currency}, bin {told.place + 1}" if told.place >= 0 else "no value"
+        said = f"worth {told.estimate:,.2f} {told.currency} by model {told.model}, facts {told.facts}"
+        yield _line("", f"{said}; told as {worth}, scale {told.scale:.3f}")
     if one.bound is None:
         yield _line("resolve", "no login: bound to no device")
     else:
@@ -290,10 +304,13 @@ def _bound(bound: Bound, head: str = "resolve") -> Iterator[str]:
 def _delivery(one: DeliveryLife) -> Iterator[str]:
     value = f", value {one.value}" if one.value else ""
     settle = f", bound for good after {one.settle_seconds:g} s" if one.settle_seconds else ""
-    yield _line("plan", f"{one.destination} ({one.kind}) as {one.name}{value}{settle}")
+    corrects = f", {one.corrects}" if one.corrects is not None else ""
+    yield _line("plan", f"{one.destination} ({one.kind}) as {one.name}{value}{settle}{corrects}")
     due = f", due {_when(one.due_at)}" if one.due_at is not None else ""
     reason = f": {one.reason}" if one.reason else ""
     yield _line("deliver", f"{one.what}{reason}{due}")
+    if one.stands:
+        yield _line("", "it was sent before that was known, and cannot be taken back there")
     if one.paused is not None:
         yield _line("", f"the destination is paused: {one.paused}")
     for attempt in one.attempts:

@@ -6,6 +6,7 @@ from lendsignal.log import DataFolder
 from lendsignal.report.bindings import Bindings, bindings
 from lendsignal.report.delivery import DeliveryReport, delivery
 from lendsignal.report.funnel import Funnel, funnel
+from lendsignal.report.slices import Slice
 from lendsignal.report.tables import load
 
 
@@ -23,7 +24,7 @@ def all_reports(folder: DataFolder) -> Reports:
     with load(folder) as tables:
         return Reports(
             funnel=funnel(tables),
-            funnel_by_source=funnel(tables, by="media_source"),
+            funnel_by_source=funnel(tables, Slice(by=("media_source",))),
             bindings=bindings(tables),
             delivery=delivery(tables),
         )

@@ -4,33 +4,51 @@ from collections import defaultdict
 from datetime import date
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from lendsignal.model import ZERO_DECIMAL
+from lendsignal.model.attribution import AttributionKind
 from lendsignal.model.rates import Rates
 from lendsignal.report.campaigns import Campaign, Campaigns, campaigns
 from lendsignal.report.layout import MONEY, Cell, Report, Table, columns, table
+from lendsignal.report.slices import AD_KEYS, EVERYTHING, Slice, came_facts, spent_facts
 from lendsignal.report.tables import Tables
 
 
 class SpendReport(Report, frozen=True, kw_only=True):
-    """`campaigns` and `days` have the cost; `without_rate` what no rate could convert, and is in neither."""
+    """`campaigns` and `days` have the cost; `parts` the same by what the report is sliced by.
+
+    `without_rate` has what no rate could convert, and is in none of them.
+    """
 
     campaigns: Table
     days: Table
+    parts: Table
     without_rate: Table
 
 
-def spend(tables: Tables, rates: Rates | None = None, currency: str | None = None) -> SpendReport:
+def spend(
+    tables: Tables,
+    rates: Rates | None = None,
+    currency: str | None = None,
+    one: Slice = EVERYTHING,
+) -> SpendReport:
     """Cost in `currency`, each day by its own rate; in the currencies it was told in where that is `None`.
 
-    What a rate is missing for is left out and shown: nothing is guessed.
+    What a rate is missing for is left out and shown: nothing is guessed. Days of the slice are those of the
+    ad account. Raises `InputError` where the slice names what cost is not told by.
     """
+    one.only(AD_KEYS, "cost")
+    spent_facts(tables, one)
+    came_facts(tables, replace(one, by=(), every=None), kinds=tuple(AttributionKind), testers=True)
     known = campaigns(tables)
+    by_part: dict[tuple[tuple[str, ...], str], Decimal] = defaultdict(Decimal)
     sums: dict[tuple[Campaign, str, str], Decimal] = defaultdict(Decimal)
     missing: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     seen: dict[Campaign, tuple[int, int]] = defaultdict(lambda: (0, 0))
-    for channel, id_, name, day, told, amount, impressions, clicks in tables.rows(
-        "select channel, campaign_id, campaign, day, currency, sum(amount), sum(impressions)::bigint,"
-        " sum(clicks)::bigint from spend group by all order by all"
+    for part, channel, id_, name, day, told, amount, impressions, clicks in tables.rows(
+        "select part, channel, campaign_id, campaign, day, currency, sum(amount), sum(impressions)::bigint,"
+        " sum(clicks)::bigint from spent_fact group by all order by all"
     ):
         campaign = known.of(channel, id_, name)
         worth = _converted(amount, day, told, currency, rates)
@@ -38,14 +56,16 @@ def spend(tables: Tables, rates: Rates | None = None, currency: str | None = Non
             missing[day, told] += amount
             continue
         sums[campaign, day, currency or told] += worth
+        by_part[tuple(part), currency or told] += worth
         before = seen[campaign]
         seen[campaign] = (before[0] + impressions, before[1] + clicks)
     came = _came(tables, known, {(campaign.channel, day) for campaign, day, _ in sums})
     return SpendReport(
-        title="Spend" if currency is None else f"Spend in {currency}",
+        title=", ".join(filter(None, ("Spend" if currency is None else f"Spend in {currency}", one.words))),
         as_of=tables.as_of,
         campaigns=_campaigns(sums, seen, came),
         days=_days(sums),
+        parts=_parts(by_part, one),
         without_rate=_without_rate(missing, currency),
     )
 
@@ -67,7 +87,7 @@ def _came(tables: Tables, known: Campaigns, paid: set[tuple[str, str]]) -> dict[
     found: dict[Campaign, tuple[int, int]] = defaultdict(lambda: (0, 0))
     for channel, id_, name, day, installs, returns in tables.rows(
         "select channel, campaign_id, campaign, day, count(*) filter (kind = 'install'),"
-        " count(*) filter (kind <> 'install') from attribution group by all"
+        " count(*) filter (kind <> 'install') from came_fact group by all"
     ):
         if channel in days and days[channel][0] <= day <= days[channel][1]:
             campaign = known.of(channel, id_, name)
@@ -129,6 +149,18 @@ def _days(sums: dict[tuple[Campaign, str, str], Decimal]) -> Table:
         columns("day channel campaign campaign_id currency spend", spend=MONEY),
         sorted(rows, key=lambda row: tuple(map(str, row))),
         "Days are those of the ad account's own time zone.",
+    )
+
+
+def _parts(sums: dict[tuple[tuple[str, ...], str], Decimal], one: Slice) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (*part, currency, rounded(amount, currency)) for (part, currency), amount in sorted(sums.items())
+    ]
+    return table(
+        f"Cost {one.words}" if one.names else "Cost in all",
+        columns(f"{' '.join(one.names)} currency spend", spend=MONEY),
+        rows,
+        "What each row is told apart by is what the cost itself tells.",
     )
 
 

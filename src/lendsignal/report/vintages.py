@@ -3,21 +3,24 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
-from lendsignal.clock import to_us
-from lendsignal.report.days import local_day, local_time
+from lendsignal.errors import InputError
+from lendsignal.report.days import local_day
 from lendsignal.report.development import NEVER, Curve, Days, Group, Shares, curve_of, developed
-from lendsignal.report.funnel import SLICE_OF, Rule, Slice, exact
+from lendsignal.report.funnel import exact
 from lendsignal.report.layout import MONEY, SHARE, Cell, Report, Table, columns, table
 from lendsignal.report.rates import THIN, Rate
+from lendsignal.report.slices import Every, Slice, facts, period_of, today
 from lendsignal.report.tables import Tables
 
-Period: TypeAlias = Literal["week", "month"]
-"""What a vintage spans: a week from Monday on, or a calendar month, in the app's time zone."""
+Part: TypeAlias = tuple[str, ...]
+
+BY_CAMPAIGN = Slice(by=("campaign",))
 
 MEASURES = ("1dpd", "7dpd", "15dpd", "30dpd", "default")
 """Ever so many days past due, and lost."""
@@ -28,86 +31,104 @@ AGES = (7, 14, 30, 60, 90, 180)
 DUE_AGES = (-15, 0, 1, 3, 7, 15, 30, 45, 60, 90)
 """Days past the final due day, at which the development curve is told."""
 
+LATER = (3, 7, 15, 30, 60)
+"""Days past due, of which it is told how many first repayments came later."""
+
 MATURE = 0.95
 """The part of its bad loans that is known, from which on a vintage counts as mature."""
 
 LENT = """
 create or replace temp table lent as
 with paid_out as (
-    select c.seq, c.user, c.loan_id, c.at_us, {app} as app, c.amount, c.amount + coalesce(c.fee, 0) as owed,
-        coalesce(c.currency, '(none)') as currency, c.term_days, c.due_day, {part} as part
-    from counted c
-    left join bound b on b.seq = c.seq
-    left join installation i on i.number = coalesce(b.{rule}, b.held)
-    asof left join origin o on o.installation = i.number and c.at_us >= o.from_us
-    where c.type = 'disbursed' and not c.test and not c.superseded and not c.reversed
-        and c.loan_id is not null and c.amount is not null
+    select c.seq, c.loan, c.at_us, f.app, c.amount, c.amount + coalesce(c.fee, 0) as owed,
+        coalesce(c.currency, '(none)') as currency, c.term_days, c.due_day, f.part
+    from counted c join lent_fact f using (seq)
+    where c.loan is not null and c.amount is not null
 ), due as (
     select seq, max(due_day) as last_due, sum(amount) as owed from instalment group by seq
 ), put_off as (
-    select user, loan_id, max(due_day) as last_due from counted
-    where type = 'extended' and due_day is not null and not superseded group by all
+    select loan, max(due_day) as last_due from counted
+    where type = 'extended' and loan is not null and due_day is not null and not superseded group by all
 ), aged as (
-    select p.*, {local_day} as day, date_trunc('{period}', {local_time})::date as vintage, {as_of} as today
+    select p.*, {local_day} as day, {vintage} as vintage, {today} as today
     from paid_out p
 ), late as (
-    select user, loan_id, {reached} from (
+    select loan, {reached} from (
         select *, case type when 'defaulted' then 1000000 else dpd end as days from counted
-        where type in ('overdue', 'defaulted') and loan_id is not null and not superseded
+        where type in ('overdue', 'defaulted') and loan is not null and not superseded
     ) group by all
 )
-select p.user, p.loan_id, p.at_us, p.currency, p.amount, p.part, coalesce(d.owed, p.owed) as owed,
-    p.day, p.vintage, p.today,
+select p.seq, p.loan, p.at_us, p.app, p.due_day, p.currency, p.amount, p.part,
+    coalesce(d.owed, p.owed) as owed, p.day, p.vintage, p.today,
     greatest(try_cast(coalesce(d.last_due, p.due_day) as date), try_cast(e.last_due as date),
         case when coalesce(d.last_due, p.due_day, e.last_due) is null then p.day + p.term_days end) as due,
     {columns}
 from aged p left join due d on d.seq = p.seq
-left join put_off e on e.user = p.user and e.loan_id = p.loan_id
-left join late l on l.user = p.user and l.loan_id = p.loan_id
+left join put_off e on e.loan = p.loan
+left join late l on l.loan = p.loan
 """
 
 PAID = """
 create or replace temp table paid_back as
-select l.user, l.loan_id, c.at_us, c.amount, date_diff('day', l.day, {day}) as age, c.type
-from lent l join counted c on c.user = l.user and c.loan_id = l.loan_id
+select l.loan, c.at_us, c.amount, date_diff('day', l.day, {day}) as age, c.type
+from lent l join counted c on c.loan = l.loan
 where c.type in ('repaid', 'recovered') and c.amount is not null and not c.superseded and not c.reversed
 """
 
 BOOK = """
 with back as (
-    select b.user, b.loan_id, sum(b.amount) as repaid, {at_bad},
+    select b.loan, sum(b.amount) as repaid, {at_bad},
         sum(b.amount) filter (l.us_default is not null and b.at_us > l.us_default) as recovered
-    from paid_back b join lent l on l.user = b.user and l.loan_id = b.loan_id group by all
+    from paid_back b join lent l on l.loan = b.loan group by all
 )
-select vintage::varchar, part, currency, count(*), sum(amount), sum(owed), coalesce(sum(repaid), 0),
+select vintage, part, currency, count(*), sum(amount), sum(owed), coalesce(sum(repaid), 0),
     coalesce(sum(recovered), 0), {bad}
-from lent left join back using (user, loan_id) group by all order by all
+from lent left join back using (loan) group by all order by all
+"""
+
+FIRST_PAID = """
+with first as (
+    select loan, min(at_us) as at_us, arg_min(app, at_us) as app,
+        arg_min(coalesce(due_day, ''), at_us) as due_day
+    from counted where type = 'repaid' and loan is not null and not superseded and not reversed
+    group by all
+), scheduled as (
+    select seq, min(due_day) as due_day from instalment group by seq
+), b as (
+    select l.part, f.at_us, coalesce(nullif(l.app, ''), f.app) as app,
+        try_cast(coalesce(nullif(f.due_day, ''), s.due_day, l.due_day) as date) as due
+    from lent l join first f on f.loan = l.loan
+    left join scheduled s on s.seq = l.seq
+), told as (select part, due, {day} as day from b where due is not null)
+select part, count(*), {counts} from told group by part order by count(*) desc, part
 """
 
 CURVE = """
 with aged as (
-    select l.vintage::varchar as vintage, l.currency, a.age, l.owed, l.user, l.loan_id,
+    select l.vintage, l.currency, a.age, l.owed, l.loan,
         date_diff('day', l.day, l.today) >= a.age as seen
     from lent l cross join (select unnest($ages) as age) a
 ), paid as (
-    select user, loan_id, a.age, sum(amount) as repaid from paid_back b
+    select loan, a.age, sum(amount) as repaid from paid_back b
     join (select unnest($ages) as age) a on b.age <= a.age group by all
 )
 select g.vintage, g.currency, g.age, count(*), count(*) filter (seen), sum(g.owed) filter (seen),
     coalesce(sum(p.repaid) filter (seen), 0)
-from aged g left join paid p using (user, loan_id, age)
+from aged g left join paid p using (loan, age)
 group by all having count(*) filter (seen) > 0 order by all
 """
 
 
 class Vintages(Report, frozen=True, kw_only=True):
     """`vintages` has money, `repayment` its curve, `delinquency` lateness and default with what is to come,
-    `campaigns` the same by campaign (or what the report is sliced by), `development` the curves used."""
+    `campaigns` the same by campaign (or what the report is sliced by), `punctuality` when the first repayment
+    came, `development` the curves used."""
 
     vintages: Table
     repayment: Table
     delinquency: Table
     campaigns: Table
+    punctuality: Table
     development: Table
 
 
@@ -115,7 +136,7 @@ class _Book(Struct, frozen=True):
     """One vintage, part and currency: exact sums, and for each measure how many loans and their balance."""
 
     vintage: str
-    part: str
+    part: Part
     currency: str
     loans: int
     amount: Decimal
@@ -129,51 +150,52 @@ class _Loans(Struct, frozen=True):
     """What curves are made of, one entry a loan: due ages at which it went bad and until which it is seen."""
 
     vintage: Sequence[str]
-    part: Sequence[str]
+    part: Sequence[Part]
     term: Days
     seen_until: Days
     bad_at: Mapping[str, Days]
 
 
-def vintages(
-    tables: Tables, *, period: Period = "week", by: Slice = "campaign", binding: Rule = "last_login"
-) -> Vintages:
+def vintages(tables: Tables, one: Slice = BY_CAMPAIGN) -> Vintages:
     """Loans by when they were paid out, developed to maturity.
 
-    Late and lost are as the lender's own `overdue` and `defaulted` events say; lost is a loan that defaulted
-    or is `derive.default_dpd` days past due, whichever comes first. Days are those of the loan's app. A
-    balance is what was outstanding when it happened, of principal and fee.
+    A vintage is a week, or what `every` of the slice says; `by` is what `campaigns` is told apart by. Late
+    and lost are as the lender's own `overdue` and `defaulted` events say; lost is a loan that defaulted or
+    is `derive.default_dpd` days past due, whichever comes first. Days are those of the loan's app. A balance
+    is what was outstanding when it happened, of principal and fee. Raises `InputError` where the slice names
+    what there is not.
     """
-    _lend(tables, period, by, binding)
+    if "conversion" in one.by:  # a loan makes several, and would count in each
+        raise InputError("by", "vintages are not told apart by conversion; see --where")
+    every = one.every or "week"
+    _lend(tables, one, every)
     books, loans = _books(tables), _loans(tables)
     known = {measure: _known(loans, measure) for measure in MEASURES}
+    words = replace(one, by=(), every=None).words
     return Vintages(
-        title=f"Vintages by {period}",
+        title=", ".join(filter(None, (f"Vintages by {every}", words))),
         as_of=tables.as_of,
         vintages=_money(books, loans, known["default"]),
         repayment=_repayment(tables),
         delinquency=_delinquency(books, loans, known),
-        campaigns=_campaigns(books, loans, known, by),
+        campaigns=_campaigns(books, loans, known, one.by),
+        punctuality=_punctuality(tables, one.by),
         development=_development(loans),
         notes=_notes(tables),
     )
 
 
-def _lend(tables: Tables, period: Period, by: Slice, binding: Rule) -> None:
-    app = "coalesce(nullif(i.app, ''), c.app)"
+def _lend(tables: Tables, one: Slice, every: Every) -> None:
+    lent = "c.type = 'disbursed' and not c.superseded and not c.reversed"
+    facts(tables, replace(one, every=None), into="lent_fact", only=lent)
     default = f"days >= {tables.default_dpd}"
     reached = {measure: f"days >= {measure.removesuffix('dpd')}" for measure in MEASURES[:-1]}
     reached["default"] = default
-    as_of_us = 0 if tables.as_of is None else to_us(tables.as_of)
     tables.db.execute(
         LENT.format(
-            app=app,
-            part=SLICE_OF[by].format(i="i", o="o"),
-            rule=binding,
-            period=period,
             local_day=local_day(tables, "p.at_us", "p.app"),
-            local_time=local_time(tables, "p.at_us", "p.app"),
-            as_of=local_day(tables, str(as_of_us), "p.app"),
+            vintage=period_of(tables, every, "p.at_us", "p.app"),
+            today=today(tables, "p.app"),
             reached=", ".join(
                 f'min(at_us) filter ({test}) as "us_{measure}",'
                 f' arg_min(outstanding, at_us) filter ({test}) as "left_{measure}"'
@@ -204,20 +226,22 @@ def _books(tables: Tables) -> list[_Book]:
         BOOK.format(at_bad=at_bad, bad=bad)
     ):
         by_measure = dict(zip(MEASURES, zip(counts[::2], counts[1::2], strict=True), strict=True))
-        found.append(_Book(vintage, part, currency, loans, amount, owed, repaid, recovered, by_measure))
+        found.append(
+            _Book(vintage, tuple(part), currency, loans, amount, owed, repaid, recovered, by_measure)
+        )
     return found
 
 
 def _loans(tables: Tables) -> _Loans:
     ages = ", ".join(f'"age_{measure}"' for measure in MEASURES)
     found = tables.rows(
-        "select vintage::varchar, part, date_diff('day', day, due), date_diff('day', due, today),"
-        f" {ages} from lent where due is not null order by at_us, user, loan_id"
+        "select vintage, part, date_diff('day', day, due), date_diff('day', due, today),"
+        f" {ages} from lent where due is not null order by at_us, loan"
     )
     columns_ = list(zip(*found, strict=True)) or [()] * (4 + len(MEASURES))
     return _Loans(
         columns_[0],
-        columns_[1],
+        [tuple(part) for part in columns_[1]],
         np.array(columns_[2], dtype=np.int64),
         np.array(columns_[3], dtype=np.int64),
         {
@@ -258,16 +282,18 @@ def _known(loans: _Loans, measure: str) -> Shares | None:
 
 
 def _groups(
-    loans: _Loans, keys: Sequence[str], known: Shares | None, measure: str
-) -> tuple[list[str], list[Group]]:
+    loans: _Loans, keys: "Sequence[_Name]", known: Shares | None, measure: str
+) -> "tuple[list[_Name], list[Group]]":
     """The groups of loans with one key, and what each amounts to; none where there is no curve."""
     if known is None:
         return [], []
-    names, place = np.unique(np.array(keys, dtype=object).astype(str), return_inverse=True)
+    names = sorted(set(keys))
+    places = {name: number for number, name in enumerate(names)}
+    place = np.array([places[key] for key in keys], dtype=np.int64)
     count = np.bincount(place)
     bad = np.bincount(place, weights=loans.bad_at[measure] < NEVER)
     exposure = np.bincount(place, weights=known)
-    return names.tolist(), [
+    return names, [
         Group(int(n), int(k), float(worth)) for n, k, worth in zip(count, bad, exposure, strict=True)
     ]
 
@@ -395,19 +421,21 @@ def _delinquency(books: Sequence[_Book], loans: _Loans, known: Mapping[str, Shar
     )
 
 
-def _campaigns(books: Sequence[_Book], loans: _Loans, known: Mapping[str, Shares | None], by: Slice) -> Table:
+def _campaigns(
+    books: Sequence[_Book], loans: _Loans, known: Mapping[str, Shares | None], by: tuple[str, ...]
+) -> Table:
     outlook = _outlook(loans, loans.part, known)
     rows: list[tuple[Cell, ...]] = []
     for (part, currency), mine in _by(books, "part").items():
         n, owed = sum(one.loans for one in mine), _sum(mine, "owed")
         repaid = _sum(mine, "repaid")
-        for measure in ("7dpd", "30dpd", "default"):
+        for measure in MEASURES:
             bad = sum(one.bad[measure][0] for one in mine)
             balance = sum((one.bad[measure][1] for one in mine), Decimal(0))
             group, found = outlook.get((measure, part), (None, None))
             rows.append(
                 (
-                    part,
+                    *part,
                     currency,
                     measure,
                     n,
@@ -424,10 +452,10 @@ def _campaigns(books: Sequence[_Book], loans: _Loans, known: Mapping[str, Shares
                 )
             )
     return table(
-        f"By {by.replace('_', ' ')}",
+        f"By {' and '.join(key.replace('_', ' ') for key in by)}" if by else "All loans",
         columns(
-            f"{by} currency measure loans amount repaid_share reached rate_by_count low high rate_by_balance"
-            " developed developed_low developed_high maturity remark",
+            f"{' '.join(by)} currency measure loans amount repaid_share reached rate_by_count low high"
+            " rate_by_balance developed developed_low developed_high maturity remark",
             amount=MONEY,
             repaid_share=SHARE,
             rate_by_count=SHARE,
@@ -445,10 +473,13 @@ def _campaigns(books: Sequence[_Book], loans: _Loans, known: Mapping[str, Shares
     )
 
 
-_Outlook: TypeAlias = dict[tuple[str, str], tuple[Group, Any]]
+_Name: TypeAlias = str | Part
+"""What loans are gathered by: their vintage, or where they came from."""
+
+_Outlook: TypeAlias = dict[tuple[str, _Name], tuple[Group, Any]]
 
 
-def _outlook(loans: _Loans, keys: Sequence[str], known: Mapping[str, Shares | None]) -> _Outlook:
+def _outlook(loans: _Loans, keys: Sequence[_Name], known: Mapping[str, Shares | None]) -> _Outlook:
     """For each measure and key the group and what it comes to."""
     found: _Outlook = {}
     for measure, chances in known.items():
@@ -456,6 +487,35 @@ def _outlook(loans: _Loans, keys: Sequence[str], known: Mapping[str, Shares | No
         for name, group, final in zip(names, groups, developed(groups), strict=True):
             found[measure, name] = group, final
     return found
+
+
+def _punctuality(tables: Tables, by: tuple[str, ...]) -> Table:
+    days = "date_diff('day', due, day)"
+    tests = {
+        "early": f"{days} < 0",
+        "on the day": f"{days} = 0",
+        "late": f"{days} > 0",
+        **{f"more than {n} days late": f"{days} > {n}" for n in LATER},
+    }
+    counts = ", ".join(f"count(*) filter ({test})" for test in tests.values())
+    found = tables.rows(FIRST_PAID.format(day=local_day(tables, "b.at_us", "b.app"), counts=counts))
+    rows: list[tuple[Cell, ...]] = []
+    for part, loans, *hits in found:
+        for what, n in zip(tests, hits, strict=True):
+            rate = Rate(n, loans)
+            rows.append((*part, what, n, loans, rate.value, rate.low, rate.high, rate.remark))
+    return table(
+        "First repayment against its due day",
+        columns(
+            f"{' '.join(by)} first_repayment loans of share low high remark",
+            share=SHARE,
+            low=SHARE,
+            high=SHARE,
+        ),
+        rows,
+        "of: the loans with a repayment and a due day; its own, where the repayment tells it, else the loan's"
+        "\nfirst. Days are those of the app. Who has not paid yet is not in it: see the delinquency above.",
+    )
 
 
 def _development(loans: _Loans) -> Table:
@@ -500,8 +560,8 @@ def _notes(tables: Tables) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _by(books: Sequence[_Book], field: str) -> dict[tuple[str, str], list[_Book]]:
-    found: dict[tuple[str, str], list[_Book]] = defaultdict(list)
+def _by(books: Sequence[_Book], field: str) -> dict[tuple[Any, str], list[_Book]]:
+    found: dict[tuple[Any, str], list[_Book]] = defaultdict(list)
     for one in books:
         found[getattr(one, field), one.currency].append(one)
     return dict(sorted(found.items()))

@@ -5,20 +5,32 @@ send     the sending loop
 web      pages and reports, so that none of them ever delays a delivery
 pull     reads what we fetch ourselves; only where the configuration has a [pull.NAME]
 archive  writes what is new as Parquet, and ends: a job, started again when there is something new
+audience builds lists, brings the platforms' in step, and ends: a job, started again every few minutes
 """
 
 from lendsignal.config import Config
 
-ROLES = ("core", "send", "web", "pull", "archive")
+ROLES = ("core", "send", "web", "pull", "archive", "audience")
 
-SILENT = ("send", "pull", "archive")
+SILENT = ("send", "pull", "archive", "audience")
 """Roles that listen nowhere."""
 
-JOBS = ("archive",)
+JOBS = ("archive", "audience")
 """Roles that end by themselves when their work is done."""
 
 DAMAGED_CODE = 3
 """What a role ends with whose files are damaged."""
+
+
+def pause_of(role: str, config: Config) -> float:
+    """How many seconds lie between the end of a job and its next start; 0 for roles that are no jobs."""
+    match role:
+        case "archive":
+            return config.archive.every.total_seconds()
+        case "audience":
+            return config.audiences.every.total_seconds()
+        case _:
+            return 0.0
 
 
 def roles_of(config: Config) -> tuple[str, ...]:
@@ -28,4 +40,6 @@ def roles_of(config: Config) -> tuple[str, ...]:
         idle.add("pull")
     if not config.archive.keep:
         idle.add("archive")
+    if not config.lists:
+        idle.add("audience")
     return tuple(role for role in ROLES if role not in idle)

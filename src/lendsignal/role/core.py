@@ -43,11 +43,12 @@ from lendsignal.source import (
     RelayDoor,
     SegmentDoor,
     SourceMeters,
-    openapi,
     reader_of,
 )
-from lendsignal.source.feeds import PATH as FEEDS_PATH
-from lendsignal.source.feeds import FeedDoor, FeedMeters, FeedWriter
+from lendsignal.source.feeds import FeedMeters, FeedWriter
+from lendsignal.source.feeds.door import PATH as FEEDS_PATH
+from lendsignal.source.feeds.door import FeedDoor
+from lendsignal.source.openapi import openapi
 
 
 def core(config: Config) -> None:
@@ -71,7 +72,7 @@ def core(config: Config) -> None:
             mended = mender.turn()
             return decider.turn(first, events) or mended > 0
 
-        intake = Intake(log, turn, limit=config.door.queue, meters=came_in)
+        intake = Intake(log, turn, append=decider.append, limit=config.door.queue, meters=came_in)
         # The machine's own clock: a key ends when it ends, also while history is replayed.
         keys = Keyring(
             config.keys,

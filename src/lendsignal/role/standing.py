@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from lendsignal.clock import Clock
 from lendsignal.config import Config
-from lendsignal.errors import FolderInUse, LogError, NotYet
+from lendsignal.deliver.giving import sender_runs
+from lendsignal.errors import LogError, NotYet
 from lendsignal.log import (
     EVERY,
     DataFolder,
@@ -22,9 +23,6 @@ from lendsignal.source import (
 
 STILL_SECONDS = 30.0
 """What has not moved for so long is stuck."""
-
-PULSE_SECONDS = 5.0
-"""A sender whose pulse is younger lives."""
 
 BEHIND = 50_000
 """Events that may wait to be decided in a rush."""
@@ -144,19 +142,3 @@ def _why_it_ended(folder: DataFolder) -> str | None:
         return f"the sender ended: {folder.trouble('send').read_text()}"
     except OSError:
         return None
-
-
-def sender_runs(folder: DataFolder) -> bool:
-    """Whether a sender has the folder. Its lock is tried only where its pulse does not tell: a sender that
-    starts at that very moment would find it taken."""
-    beat = seconds_since_beat(folder.pulse("send"))
-    return (beat is not None and beat < PULSE_SECONDS) or is_running(folder, "send")
-
-
-def is_running(folder: DataFolder, role: str) -> bool:
-    """Whether a process has that role over the folder."""
-    try:
-        folder.lock(role).release()
-    except FolderInUse:
-        return True
-    return False

@@ -80,10 +80,10 @@ class Sandbox:
             snap.HOST: (snap.judge, snap.broken),
             kwai.HOST: (kwai.judge, kwai.broken),
             google.HOST: (google.judge, google.broken),
-            google_ads.HOST: (partial(google_ads.judge, memory.has), google_ads.broken),
+            google_ads.HOST: (partial(google_ads.judge, memory.has, last=memory.last), google_ads.broken),
             google_app.HOST: (google_app.judge, google_app.broken),
             google_data_manager.HOST: (
-                partial(google_data_manager.paced, self.allowance, memory.has),
+                partial(google_data_manager.paced, self.allowance, memory.has, last=memory.last),
                 google_data_manager.broken,
             ),
             **dict.fromkeys(settings.webhooks, (webhook.judge, webhook.broken)),

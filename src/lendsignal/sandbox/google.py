@@ -7,7 +7,7 @@ google.rpc.Status for errors (cloud.google.com/apis/design/errors); read 2026-11
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -32,6 +32,15 @@ STATUS = {
     504: "DEADLINE_EXCEEDED",
 }
 """HTTP status → the word of google.rpc.Code beside it."""
+
+
+Last = Callable[[str, str, str], tuple[str | None, int | None]]
+"""The value and the time that were told last of an id, by platform and account."""
+
+
+def nothing(platform: str, account: str, conversion_id: str) -> tuple[str | None, int | None]:
+    """Nothing was told of anything."""
+    return None, None
 
 
 CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")

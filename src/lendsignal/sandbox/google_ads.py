@@ -8,13 +8,14 @@ Where the vendor is silent the line says MOCK-CHOICE, and docs/reference/sandbox
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from lendsignal.clock import to_us
-from lendsignal.sandbox.google import bearer, broken, envelope, snake
+from lendsignal.sandbox.google import Last, bearer, broken, envelope, nothing, snake
 from lendsignal.sandbox.settings import SandboxSettings
 from lendsignal.sandbox.shape import (
     CURRENCY,
@@ -39,6 +40,7 @@ VERSIONS = range(23, 27)
 
 MAX_ROWS = 2000
 MAX_IDENTIFIERS = 5
+CHANGED_WITHIN = timedelta(days=54)
 WINDOW = timedelta(days=90)
 """MOCK-CHOICE: the longest click-through window; the action's own is not known here."""
 SOON = timedelta(minutes=5)
@@ -109,8 +111,9 @@ class Wrong(Struct, frozen=True):
 UPLOAD, CHANGE = "conversionUploadError", "conversionAdjustmentUploadError"
 
 
-def judge(has: Has, asked: Asked, settings: SandboxSettings, now_us: int) -> Answer:
-    """What Google Ads would answer at `now_us`; `has` tells which order ids it took before."""
+def judge(has: Has, asked: Asked, settings: SandboxSettings, now_us: int, *, last: Last = nothing) -> Answer:
+    """What Google Ads would answer at `now_us`; `has` tells which order ids it took before, `last` what was
+    told of them last."""
     match = PATH.fullmatch(asked.path)
     if match is None or asked.method != "POST" or int(match[1]) not in VERSIONS:
         return refuse(404, "", "path: must be POST /v{23…26}/customers/{id}:{method}", now_us)
@@ -142,7 +145,7 @@ def judge(has: Has, asked: Asked, settings: SandboxSettings, now_us: int) -> Ans
         return refuse(400, customer_id, f"{key}: at most 2000", now_us, rows=count, wrong=wrong)
     if not 0 <= body.get("jobId", 0) < 2**31:
         return refuse(400, customer_id, "jobId: from 0 up to 2^31", now_us, rows=count)
-    return by_rows(rows, body, key, settings, customer_id, now_us, has)
+    return by_rows(rows, body, key, settings, customer_id, now_us, has, last)
 
 
 def by_rows(
@@ -153,11 +156,12 @@ def by_rows(
     customer_id: str,
     now_us: int,
     has: Has,
+    last: Last,
 ) -> Answer:
     """A 200: every row is judged by itself, and the bad ones are listed in `partialFailureError`."""
     dry = body.get("validateOnly") is True
     changes = key == "conversionAdjustments"
-    problems = adjustment_problems if changes else conversion_problems
+    problems = partial(adjustment_problems, last) if changes else conversion_problems
     seen: set[tuple[str, str]] = set()
     errors: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
@@ -317,6 +321,7 @@ def click_problems(row: dict[str, Any], settings: SandboxSettings) -> Iterator[W
 
 
 def adjustment_problems(
+    last: Last,
     row: dict[str, Any],
     settings: SandboxSettings,
     customer_id: str,
@@ -331,7 +336,8 @@ def adjustment_problems(
         yield Wrong("fieldError", "REQUIRED", "adjustmentType")
     if (order is None) == ("gclidDateTimePair" not in row):
         yield Wrong("fieldError", "REQUIRED", "orderId")
-    if moment_us(row.get("adjustmentDateTime")) is None:
+    moment = moment_us(row.get("adjustmentDateTime"))
+    if moment is None:
         yield Wrong("dateError", "INVALID_STRING_DATE_TIME", "adjustmentDateTime")
     value = row.get("restatementValue")
     if kind == "RESTATEMENT" and not (
@@ -348,8 +354,26 @@ def adjustment_problems(
             yield Wrong(CHANGE, "CONVERSION_NOT_FOUND", "orderId")
         elif (action, order) in seen or has("google_ads_adjustment", f"{account} RETRACTION", order):
             yield Wrong(CHANGE, "CONVERSION_ALREADY_RETRACTED", "orderId")
+        else:
+            yield from moment_problems(last, account, order, moment, now_us)
         if kind == "RETRACTION":
             seen.add((action, order))
+
+
+def moment_problems(last: Last, account: str, order: str, moment: int | None, now_us: int) -> Iterator[Wrong]:
+    """An adjustment comes after its conversion and the restatements before it, and not too late."""
+    _, converted_us = last("google_ads", account, order)
+    _, restated_us = last("google_ads_adjustment", f"{account} RESTATEMENT", order)
+    if converted_us is not None and now_us - converted_us > CHANGED_WITHIN // timedelta(microseconds=1):
+        yield Wrong(CHANGE, "CONVERSION_EXPIRED", "orderId")
+    if moment is None:
+        return
+    if converted_us is not None and moment < converted_us:
+        yield Wrong(CHANGE, "ADJUSTMENT_PRECEDES_CONVERSION", "adjustmentDateTime")
+    if restated_us == moment:
+        yield Wrong(CHANGE, "RESTATEMENT_ALREADY_EXISTS", "adjustmentDateTime")
+    elif restated_us is not None and moment < restated_us:
+        yield Wrong(CHANGE, "MORE_RECENT_RESTATEMENT_FOUND", "adjustmentDateTime")
 
 
 def moment_us(text: Any) -> int | None:

@@ -14,10 +14,11 @@ from urllib.parse import parse_qs
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lendsignal.clock import to_us
 from lendsignal.sandbox.allowance import Allowance
-from lendsignal.sandbox.google import bearer, broken, envelope, snake
+from lendsignal.sandbox.google import Last, bearer, broken, envelope, nothing, snake
 from lendsignal.sandbox.settings import GoogleAccount, SandboxSettings
 from lendsignal.sandbox.shape import CURRENCY, FILLED, SHA256, Shape, is_number, is_whole, matching, one_of
 from lendsignal.sandbox.verdict import JSON, Answer, Asked, Refused, Taken, decoded, media_type
@@ -68,6 +69,9 @@ REASONS = (
 )
 TOO_OLD, CONSENT_DENIED, REPEATED, NO_CLICK = range(len(REASONS))
 
+RESTATEMENT = "google_data_manager_restatement"
+"""A known transaction with another value is filed apart, so that it is not taken for a repeat."""
+
 Has = Callable[[str, str, str], bool]
 """Whether an id was taken before, by platform and account."""
 
@@ -79,11 +83,19 @@ class Violation(Struct, frozen=True):
     reason: str
 
 
-def paced(allowance: Allowance, has: Has, asked: Asked, settings: SandboxSettings, now_us: int) -> Answer:
+def paced(
+    allowance: Allowance,
+    has: Has,
+    asked: Asked,
+    settings: SandboxSettings,
+    now_us: int,
+    *,
+    last: Last = nothing,
+) -> Answer:
     """What `judge` says, or 429 where the project has had its requests of this minute ("limits")."""
     most = settings.google_per_minute
     if most is None or asked.method != "POST" or allowance.takes(bearer(asked), now_us, most):
-        return judge(has, asked, settings, now_us)
+        return judge(has, asked, settings, now_us, last=last)
     refused = refuse(429, "", "quota: the project's requests of a minute are used up", now_us)
     limit = {
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
@@ -95,18 +107,18 @@ def paced(allowance: Allowance, has: Has, asked: Asked, settings: SandboxSetting
     return msgspec.structs.replace(refused, body=body)
 
 
-def judge(has: Has, asked: Asked, settings: SandboxSettings, now_us: int) -> Answer:
+def judge(has: Has, asked: Asked, settings: SandboxSettings, now_us: int, *, last: Last = nothing) -> Answer:
     """What Google would answer at `now_us`: every event of a request is looked at later, or none is."""
     match asked.method, asked.path:
         case "POST", path if path == INGEST:
-            return ingested(has, asked, settings, now_us)
+            return ingested(has, last, asked, settings, now_us)
         case "GET", path if path == STATUS:
             return status_of(asked, settings, now_us)
         case _:
             return refuse(404, "", "path: must be POST /v1/events:ingest", now_us)
 
 
-def ingested(has: Has, asked: Asked, settings: SandboxSettings, now_us: int) -> Answer:
+def ingested(has: Has, last: Last, asked: Asked, settings: SandboxSettings, now_us: int) -> Answer:
     """A yes with a request id, or a no for all of it."""
     token = bearer(asked)
     if not any(token == account.token for account in settings.google_ads.values()):
@@ -138,11 +150,12 @@ def ingested(has: Has, asked: Asked, settings: SandboxSettings, now_us: int) -> 
                       item=events[first] if first is not None else None)  # fmt: skip
     if body.get("validateOnly") is True:
         return Answer(status=200, body=b"{}", headers=JSON)
-    return kept(has, body, events, destinations, settings, now_us)
+    return kept(has, last, body, events, destinations, settings, now_us)
 
 
 def kept(
     has: Has,
+    last: Last,
     body: dict[str, Any],
     events: list[dict[str, Any]],
     destinations: list[dict[str, Any]],
@@ -165,12 +178,16 @@ def kept(
             total += 1
             transaction = event.get("transactionId")
             number = later_problem(event, body, settings, now_us)
+            restates = False
             if transaction is not None:
-                if transaction in seen or has("google_data_manager", account, transaction):
+                known = has("google_data_manager", account, transaction)
+                restates = known and transaction not in seen and is_restated(last, account, event)
+                if (known or transaction in seen) and not restates:
                     number = REPEATED
                 seen.add(transaction)
             if number is None:
-                taken.append(take(event, account, now_us))
+                one = take(event, account, now_us)
+                taken.append(replace(one, platform=RESTATEMENT) if restates else one)
             else:
                 counts[number] += 1
                 refused.append(
@@ -419,6 +436,15 @@ def take(event: dict[str, Any], account: str, now_us: int) -> Taken:
         warnings=tuple(warnings),
         item=event,
     )
+
+
+def is_restated(last: Last, account: str, event: dict[str, Any]) -> bool:
+    """Whether a known transaction comes with another value than it has ("conversion adjustments")."""
+    transaction = event["transactionId"]
+    value, when = last(RESTATEMENT, account, transaction)
+    if when is None:
+        value, when = last("google_data_manager", account, transaction)
+    return when is not None and "conversionValue" in event and repr(event["conversionValue"]) != value
 
 
 def said(violation: Violation) -> str:

@@ -19,6 +19,12 @@ ENCODE = msgspec.json.Encoder().encode
 DECODER: msgspec.json.Decoder[Taken | Refused] = msgspec.json.Decoder(Taken | Refused)
 
 
+CHANGED_LATER = frozenset(
+    ("google_ads", "google_ads_adjustment", "google_data_manager", "google_data_manager_restatement")
+)
+"""What Google has once can be changed later: of these the last that was told is remembered."""
+
+
 class Account:
     """The counts of one account on one platform."""
 
@@ -30,6 +36,7 @@ class Account:
         self.names: Counter[str] = Counter()
         self.warnings: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
+        self.last: dict[str, tuple[str | None, int | None]] = {}
 
     def add(self, entry: Taken | Refused) -> None:
         if isinstance(entry, Refused):
@@ -44,6 +51,8 @@ class Account:
             self.no_id += 1
         else:
             self.ids[entry.conversion_id] = self.ids.get(entry.conversion_id, 0) + 1
+            if self.platform in CHANGED_LATER:
+                self.last[entry.conversion_id] = (entry.value, entry.occurred_us)
 
     def summary(self) -> dict[str, Any]:
         return {
@@ -117,6 +126,13 @@ class Memory:
         """Whether that account took a conversion of this id."""
         number = self._numbers.get((platform, account))
         return number is not None and conversion_id in self._accounts[number].ids
+
+    def last(self, platform: str, account: str, conversion_id: str) -> tuple[str | None, int | None]:
+        """The value and the time that were told last of this id, in one of `CHANGED_LATER`; nothing, where
+        nothing was."""
+        number = self._numbers.get((platform, account))
+        known = None if number is None else self._accounts[number].last.get(conversion_id)
+        return known or (None, None)
 
     def page(
         self,

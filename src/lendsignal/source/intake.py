@@ -27,9 +27,10 @@ class Full(LendsignalError):
 class Intake:
     """Takes events from any thread, appends them in the order they came, and says when they are durable.
 
-    After each commit `turn(first, events)` is called in the same thread with what was appended (or with
-    `0, ()` now and then); it returns true while there is more to do. `done` of a submission is called
-    in that thread, with an error where the log refused.
+    `append` makes them durable and returns the number of the first; it may decide them as well. After each
+    commit `turn(first, events)` is called in the same thread with what was appended (or with `0, ()` now and
+    then); it returns true while there is more to do. `done` of a submission is called in that thread, with
+    an error where the log refused.
     """
 
     def __init__(
@@ -37,10 +38,12 @@ class Intake:
         log: Log,
         turn: Callable[[int, Sequence[Event]], bool],
         *,
+        append: Callable[[Sequence[Event]], int] | None = None,
         limit: int = 50_000,
         meters: SourceMeters | None = None,
     ) -> None:
         self._log = log
+        self._and_decide = append
         self._turn = turn
         self._limit = limit
         self._meters = meters or SourceMeters()
@@ -156,7 +159,7 @@ class Intake:
             if self.damage is not None:
                 raise LogError(self.damage)
             if events:
-                first = self._log.append(events)
+                first = self._made_durable(events)
             if refused:
                 self._log.refuse(refused)
             if batch:
@@ -174,3 +177,15 @@ class Intake:
             except Exception as failure:  # whoever asked is gone; the others still want to know
                 logger.warning("nobody waits for an answer any more: %s", type(failure).__name__)
         return first, events
+
+    def _made_durable(self, events: Sequence[Event]) -> int:
+        """The number of the first. What hinders deciding hinders nobody from being taken."""
+        if self._and_decide is None:
+            return self._log.append(events)
+        try:
+            return self._and_decide(events)
+        except Damaged:
+            raise
+        except Exception as error:
+            logger.warning("events are taken now and decided then: %s", error)
+            return self._log.append(events)

@@ -79,7 +79,9 @@ class SourceMeters(Meters):
             "lendsignal_intake_waiting_events", "Events that wait to be written into the log."
         )
         self._commits = self.histogram(
-            "lendsignal_append_commit_seconds", "How long it took to write events durably.", QUICK
+            "lendsignal_append_commit_seconds",
+            "How long it took to write events durably; where they are few, to decide them as well.",
+            QUICK,
         )
         self._trouble = self.gauge(
             "lendsignal_disk_trouble", "1: the role could not write when it last tried.", "role"

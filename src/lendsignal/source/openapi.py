@@ -61,10 +61,13 @@ def event_schema() -> dict[str, Any]:
 
 def openapi(settings: DoorSettings) -> dict[str, Any]:
     """OpenAPI 3.1 for the event calls, Segment's and MMPs' calls, the client relay and the health pages."""
+    # Imported when somebody asks: the door lives without the reports.
+    from lendsignal.report.catalog import REPORT_SCHEMA, report_paths
+
     event = event_schema()
     definitions = event.pop("$defs")
     event.pop("$schema")
-    schemas = _moved({"Event": event, **definitions, **ANSWERS})
+    schemas = _moved({"Event": event, **definitions, **ANSWERS, "Report": REPORT_SCHEMA})
     one = {"$ref": "#/components/schemas/Event"}
     many = {"type": "array", "items": one, "maxItems": settings.max_events}
     problem = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
@@ -128,6 +131,7 @@ def openapi(settings: DoorSettings) -> dict[str, Any]:
             **relay_paths(problem),
             **feed_paths(problem),
             **segment_paths(),
+            **report_paths(problem),
             **{
                 path: {
                     "get": {

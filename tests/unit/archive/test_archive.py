@@ -5,17 +5,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import apsw
 import duckdb
 import pytest
 from tests.acme import DAY, event, login, moment, us
 from tests.desk import TOKEN, Desk, acme, borrower, borrowers, verdicts
 from tests.scripted import platform
+from tests.unit.archive.reader import Archive
 
 from lendsignal.archive import TABLES, Book, Folder, place_at
-from lendsignal.archive.keeper import Keeper, brought_up
+from lendsignal.archive.keeper import ALIKE, Keeper, brought_up, size_of
 from lendsignal.archive.settings import ArchiveSettings
 from lendsignal.errors import DataError
-from lendsignal.log import open_deliveries
 
 
 @pytest.fixture
@@ -29,50 +30,6 @@ def lender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     single = acme(facts={"batch": 1})
     with platform(answered) as played, Desk(tmp_path / "data", single, sandbox=played.url) as desk:
         yield desk.tell(*borrowers(4)).quiet()
-
-
-class Archive:
-    """An archive in a folder, and what a reader who knows nothing of us finds there."""
-
-    def __init__(self, folder: Path, **pieces: int) -> None:
-        self.folder = folder
-        folder.mkdir(exist_ok=True)
-        self.book = Book(folder / "archive.sqlite")
-        self.root = folder / "archive"
-        self.keeper = Keeper(self.book, Folder(self.root), **pieces)
-
-    def take(self, desk: Desk) -> int:
-        """Everything that is new; how many rows."""
-        sent = open_deliveries(desk.folder.deliveries, read_only=True)
-        written = 0
-        while found := self.keeper.turn(desk.log, sent):
-            written += found
-        sent.close()
-        return written
-
-    def query(self, words: str) -> list[tuple[Any, ...]]:
-        """Rows by DuckDB, with each table as a view over its files; moments in microseconds since 1970."""
-        with duckdb.connect() as db:
-            db.execute("set TimeZone = 'UTC'")
-            for table in TABLES:
-                if list(self.root.glob(f"{table.name}/*/*.parquet")):
-                    db.execute(
-                        f"create view {table.name} as select * from"
-                        f" read_parquet('{self.root}/{table.name}/*/*.parquet', hive_partitioning = true)"
-                    )
-            found = db.sql(words)
-            columns = (
-                f'epoch_us("{name}")' if str(kind) == "TIMESTAMP WITH TIME ZONE" else f'"{name}"'
-                for name, kind in zip(found.columns, found.types, strict=True)
-            )
-            return found.project(", ".join(columns)).fetchall()
-
-    def files(self) -> dict[str, bytes]:
-        """Every file with its bytes."""
-        return {
-            path.relative_to(self.root).as_posix(): path.read_bytes()
-            for path in sorted(self.root.rglob("*.parquet"))
-        }
 
 
 @pytest.fixture
@@ -308,3 +265,60 @@ def test_no_contact_and_no_answer_of_a_platform_gets_in(lender: Desk, archive: A
 
     columns = {column.name for table in TABLES for column in table.columns}
     assert not columns & {"phone", "email", "contact", "answer", "request", "ip", "user_agent"}
+
+
+def test_small_files_of_a_day_that_goes_on_become_fewer_and_no_row_changes(
+    lender: Desk, tmp_path: Path
+) -> None:
+    archive = Archive(tmp_path / "kept", events_at_once=1)
+    archive.take(lender)
+    before, n = archive.query("select * from events order by seq"), len(archive.files())
+    gone = archive.keeper.compact(us(0))
+
+    assert gone >= ALIKE - 1
+    assert len(archive.files()) == n - gone
+    assert archive.query("select * from events order by seq") == before
+    assert archive.keeper.compact(us(0)) == 0, "what is left is worth no other file"
+
+
+def test_files_are_of_one_size_up_to_eight_times_as_many_rows() -> None:
+    assert [size_of(rows) for rows in (1, 1_000, 1_001, 7_999, 8_000, 63_999, 64_000)] == [
+        0,
+        0,
+        1,
+        1,
+        2,
+        2,
+        3,
+    ]
+
+
+def test_an_archive_of_an_older_layout_is_written_anew_as_long_as_the_log_has_all(lender: Desk) -> None:
+    brought_up(lender.folder, ArchiveSettings(), us(0))
+    files = sorted((lender.folder.path / "archive").rglob("*.parquet"))
+    book = Book(lender.folder.archive)
+    book.note(1, None)
+    book.close()
+    stray = files[0].with_name("000000000000001-000000000000002.parquet")
+    stray.write_bytes(files[0].read_bytes())
+    rows, _ = brought_up(lender.folder, ArchiveSettings(), us(0))
+
+    assert rows > 0
+    assert sorted((lender.folder.path / "archive").rglob("*.parquet")) == files
+    again = Book(lender.folder.archive)
+    assert again.layout() == 2
+    again.close()
+
+
+def test_an_older_layout_that_the_log_cannot_write_anew_is_left_as_it_is(lender: Desk) -> None:
+    brought_up(lender.folder, ArchiveSettings(), us(0))
+    files = {path: path.read_bytes() for path in (lender.folder.path / "archive").rglob("*.parquet")}
+    book = Book(lender.folder.archive)
+    book.note(1, None)
+    book.close()
+    with apsw.Connection(str(lender.folder.log)) as forgetting:
+        forgetting.execute("delete from event where seq = 1")
+
+    with pytest.raises(DataError, match="layout 1"):
+        brought_up(lender.folder, ArchiveSettings(), us(0))
+    assert {path: path.read_bytes() for path in files} == files

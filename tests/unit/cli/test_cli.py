@@ -275,8 +275,8 @@ def test_every_platform_is_listed_with_the_facts_a_program_may_need() -> None:
     assert [one["kind"] for one in found] == list(registry())
     for one in found:
         assert set(one) == {
-            "kind", "label", "batch", "batch_by", "window", "late", "order", "value", "dedupe", "ids", "auth",
-            "per_second", "fields", "source", "date",
+            "kind", "label", "batch", "batch_by", "window", "late", "order", "value", "dedupe", "corrections",
+            "ids", "auth", "per_second", "fields", "source", "date",
         }  # fmt: skip
         assert one["source"].startswith("https://")
         assert re.fullmatch(r"\d{4}-\d\d-\d\d", one["date"])

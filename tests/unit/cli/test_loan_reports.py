@@ -86,7 +86,7 @@ def test_a_file_that_cannot_be_written_is_named(lender: Path, tmp_path: Path) ->
 
 def test_json_and_csv_have_every_table(lender: Path) -> None:
     told = json.loads(report(lender, "delay", "--json").stdout)
-    csv = report(lender, "vintages", "--period", "month", "--csv").stdout
+    csv = report(lender, "vintages", "--every", "month", "--csv").stdout
 
     assert list(told["tables"]) == ["decision", "posting", "days", "proxy", "windows"]
     assert "# delinquency\nvintage,currency,measure" in csv

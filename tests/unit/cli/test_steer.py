@@ -17,6 +17,7 @@ from lendsignal.cli import giving, main
 from lendsignal.clock import to_us
 from lendsignal.config import load
 from lendsignal.decide import Decider
+from lendsignal.deliver import giving as order_giving
 from lendsignal.log import (
     EVERY,
     Cancel,
@@ -247,7 +248,7 @@ def test_a_resume_says_what_stopped_it_and_since_when(lender: Path) -> None:
 def test_a_sender_that_does_not_obey_is_told_and_the_code_is_1(
     lender: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(giving, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(order_giving, "PATIENCE_SECONDS", 0.0)
     with DataFolder(lender / "data").lock("send"):
         said = call("pause", "warehouse", code=1).stdout
 

@@ -317,3 +317,91 @@ def test_a_state_at_hand_is_the_state_on_disk(bench: Bench, monkeypatch: pytest.
         bench.tell(*(again(one, user_id=user) for user in users))
 
     assert sorted(bench.names()) == sorted(STORY_NAMES * 3)
+
+
+def test_a_few_events_are_decided_before_whoever_sent_them_is_answered(bench: Bench) -> None:
+    bench.decide_all()
+    rings = bench.rings
+
+    first = bench.decider.append([login(-5, "a"), loan(0)])
+
+    assert bench.log.position() == first + 1 == bench.log.end()
+    assert bench.names() == ["disbursement", "first_loan"]
+    assert bench.rings == rings + 1
+    assert not bench.decider.turn(first, [login(-5, "a"), loan(0)])
+
+
+def test_many_events_are_taken_first_and_decided_then(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decider, "FEW", 1)
+    bench.decide_all()
+    events = [login(-5, "a"), loan(0)]
+
+    first = bench.decider.append(events)
+
+    assert bench.log.position() == first - 1
+    bench.decider.turn(first, events)
+    assert bench.names() == ["disbursement", "first_loan"]
+
+
+def test_a_few_events_behind_others_wait_for_their_turn(bench: Bench) -> None:
+    bench.decide_all()
+    bench.log.append([login(-5, "a")])
+
+    first = bench.decider.append([loan(0)])
+
+    assert bench.log.position() == first - 2
+    bench.decide_all()
+    assert bench.names() == ["disbursement", "first_loan"]
+
+
+def test_events_taken_and_decided_at_once_come_to_the_same(tmp_path: Path) -> None:
+    for name in ("by turns", "at once"):
+        (tmp_path / name).mkdir()
+    by_turns, at_once = Bench(tmp_path / "by turns"), Bench(tmp_path / "at once")
+    for each in (by_turns, at_once):
+        each.decide_all()
+    for one in STORY:
+        by_turns.tell(one)
+        at_once.decider.append([one])
+
+    assert at_once.records() == by_turns.records()
+    assert at_once.log.tally() == by_turns.log.tally()
+    assert at_once.log.state("acme:u1") == by_turns.log.state("acme:u1")
+    for each in (by_turns, at_once):
+        each.log.close()
+
+
+def test_a_few_events_whose_decision_cannot_be_kept_are_not_taken_either(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.decide_all()
+    end, commit = bench.log.end(), bench.log.commit
+
+    def torn(decided: Any) -> None:
+        commit(decided)
+        raise LogError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.log, "commit", torn)
+        with pytest.raises(LogError, match="disk is full"):
+            bench.decider.append([login(-5, "a"), loan(0)])
+
+    assert (bench.log.end(), bench.log.position()) == (end, end)
+    bench.decider.append([login(-5, "a"), loan(0)])
+    looked_at = open_log(tmp_path / "log.sqlite", read_only=True)
+    assert [record for _, record in looked_at.records(0, 10)] == bench.records()
+    assert bench.names() == ["disbursement", "first_loan"]
+    looked_at.close()
+
+
+def test_a_timer_set_a_moment_ago_is_not_forgotten(bench: Bench) -> None:
+    bench.decide_all()
+    bench.decider.append([loan(0)])  # nobody logged in: it waits for two weeks at most
+    due_us = bench.log.next_timer()
+    assert due_us is not None
+
+    bench.clock.minutes = (due_us - us(0)) / 60e6
+    bench.decide_all()
+
+    skipped = [entry.skip for planned in bench.planned() for entry in planned.entries]
+    assert SkipReason.NO_LOGIN in skipped

@@ -1109,3 +1109,23 @@ def strictly(response: Any, count: int) -> Any:
     if len(words) != count or set(words) - {"accepted"}:
         raise ValueError("gibberish")
     return classify(response, count)
+
+
+def test_an_outcome_is_kept_together_with_the_next_claims(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "FLUSH_SECONDS", 3600.0)
+    with platform(verdicts("accepted")) as played, Desk(tmp_path, acme(), sandbox=played.url) as desk:
+        desk.tell(*borrower("u1")).until(lambda: played.came and not desk.sender.in_flight)
+        assert the(desk).stage is Stage.CLAIMED
+
+        desk.tell(*borrower("u2")).until(lambda: len(played.came) == 2)
+        assert the(desk).stage is Stage.CLAIMED
+        assert desk.tally()["accepted"] == 1
+
+
+def test_an_outcome_without_company_is_kept_soon(tmp_path: Path) -> None:
+    with platform(verdicts("accepted")) as played, Desk(tmp_path, acme(), sandbox=played.url) as desk:
+        desk.tell(*borrower("u1")).until(lambda: not desk.open() and desk.tally()["accepted"] == 1)
+
+        assert not desk.sender.book.changes

@@ -32,6 +32,14 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 LINGERS = acme(linger=timedelta(seconds=10))
 
 
+def test_a_batch_of_what_must_be_alike_is_filled_up_to_the_platforms_limit(tmp_path: Path) -> None:
+    outlet = acme(facts={"batch": 100, "batch_by": "name"})
+    with platform(ACCEPTS) as played, Desk(tmp_path, outlet, sandbox=played.url) as desk:
+        desk.tell(*borrowers(60)).quiet()
+
+        assert [len(users_in(came)) for came in played.came] == [60]
+
+
 def test_a_batch_that_is_not_full_waits_for_company_for_the_time_of_its_first(tmp_path: Path) -> None:
     with platform(ACCEPTS) as played, Desk(tmp_path, LINGERS, sandbox=played.url) as desk:
         desk.tell(*borrower("u1")).turns().clock.ahead(6 * SECOND)

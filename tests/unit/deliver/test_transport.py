@@ -24,7 +24,7 @@ from tests.scripted import (
 )
 
 from lendsignal.deliver import Done, NoAnswer, Wire
-from lendsignal.deliver.transport import Transport
+from lendsignal.deliver.transport import PORTION, Transport
 from lendsignal.destination.spec import Response
 
 BODY = b'{"id":"c0ffee01"}'
@@ -387,3 +387,19 @@ def platform_without_tls() -> Iterator[int]:
         thread.start()
         yield listener.getsockname()[1]
         thread.join(PATIENCE)
+
+
+# many at once
+
+
+def test_the_first_of_many_leave_while_the_others_are_started(transport: Transport) -> None:
+    came = threading.Event()
+    with platform(look=lambda request: came.set()) as acme:
+        for number in range(PORTION + 1):
+            transport.start(Wire("POST", acme.url, (), BODY), number, PATIENCE)
+
+        assert came.wait(PATIENCE)
+        assert len(transport) == PORTION + 1
+        found = ended(transport, PORTION + 1)
+        assert {done.token for done in found} == set(range(PORTION + 1))
+        assert len(transport) == 0

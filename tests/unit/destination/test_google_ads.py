@@ -9,12 +9,8 @@ import pytest
 
 from lendsignal.destination.google_ads import (
     SPEC,
-    Adjustment,
     Settings,
-    adjustment,
-    adjustment_request,
     classify,
-    classify_adjustments,
     encode,
     problem_with_name,
     problems_found,
@@ -402,18 +398,13 @@ def test_what_a_dry_run_found_is_listed_by_row() -> None:
 # adjustments
 
 
-def change(value: str | None) -> Adjustment:
+def change(value: str | None) -> Delivery:
     money = None if value is None else Money(Decimal(value), "PHP")
-    return Adjustment(
-        id="0f1e2d3c4b5a69788796a5b4c3d2e1f0",
-        name="ev_disb1",
-        adjusted_at=datetime(2026, 12, 20, 1, tzinfo=UTC),
-        value=money,
-    )
+    return delivery(corrected_at=datetime(2026, 12, 20, 1, tzinfo=UTC), value=money)
 
 
 def test_a_restatement_has_the_documented_body() -> None:
-    made = adjustment_request([adjustment(change("80"), SETTINGS)], SETTINGS)
+    made = request([item_of(change("80"))], SETTINGS)
 
     # 2026-12-20 09:00:00+08:00 is 01:00:00 in UTC.
     assert made.url.endswith("/v25/customers/4445556666:uploadConversionAdjustments")
@@ -432,11 +423,28 @@ def test_a_restatement_has_the_documented_body() -> None:
 
 
 def test_a_retraction_has_no_value_and_a_loss_is_restated_as_nothing() -> None:
-    retracted, lost = adjustment(change(None), SETTINGS), adjustment(change("-40"), SETTINGS)
+    retracted, lost = item_of(change(None)), item_of(change("-40"))
 
-    assert retracted["adjustmentType"] == "RETRACTION"
-    assert "restatementValue" not in retracted
+    assert retracted == {
+        "conversionAction": "customers/4445556666/conversionActions/987654321",
+        "adjustmentType": "RETRACTION",
+        "orderId": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+        "adjustmentDateTime": "2026-12-20 01:00:00+00:00",
+    }
     assert lost["restatementValue"] == {"adjustedValue": 0.0, "currencyCode": "PHP"}
+
+
+def test_a_loan_is_taken_back_though_the_user_forbids_everything_for_nothing_is_told_of_him() -> None:
+    refused = msgspec.structs.replace(change(None), consent=Consent(ad_user_data=False), device=Device())
+
+    assert item_of(refused) == item_of(change(None))
+
+
+def test_a_batch_never_mixes_conversions_and_corrections() -> None:
+    items = [item_of(delivery()), item_of(change("80")), item_of(change(None))]
+
+    keys = [str(item.get(SPEC.batch_by or "", "")) for item in items]
+    assert keys == ["", "RESTATEMENT", "RETRACTION"]
 
 
 @pytest.mark.parametrize(
@@ -447,6 +455,14 @@ def test_a_retraction_has_no_value_and_a_loss_is_restated_as_nothing() -> None:
         ("CONVERSION_ALREADY_RETRACTED", Accepted(reason="already_known")),
         ("RESTATEMENT_ALREADY_EXISTS", Accepted(reason="already_known")),
         ("MORE_RECENT_RESTATEMENT_FOUND", Accepted(reason="already_known")),
+        ("DUPLICATE_ADJUSTMENT_IN_REQUEST", Accepted(reason="already_known")),
+        ("TOO_RECENT_CONVERSION", Retry("too_recent", after=timedelta(hours=6))),
+        ("ADJUSTMENT_PRECEDES_CONVERSION", Rejected("adjustment_precedes_conversion")),
+        ("TOO_MANY_ADJUSTMENTS", Rejected("too_many_adjustments")),
+        (
+            "CANNOT_RESTATE_CONVERSION_ACTION_THAT_ALWAYS_USES_DEFAULT_CONVERSION_VALUE",
+            Rejected("fixed_value"),
+        ),
     ],
 )
 @pytest.mark.parametrize("field", ["conversionAdjustments", "conversion_adjustments"])
@@ -457,7 +473,7 @@ def test_an_adjustment_is_judged_row_by_row(name: str, outcome: Outcome, field: 
     }
     body = {"partialFailureError": failure(one), "results": [{"orderId": "a"}, {}]}
 
-    assert classify_adjustments(Response(status=200, body=msgspec.json.encode(body)), 2) == [
+    assert classify(Response(status=200, body=msgspec.json.encode(body)), 2) == [
         Accepted(),
         outcome,
     ]

@@ -20,7 +20,7 @@ from lendsignal.simulate.parameters import Arrivals, Period, Phones
 
 
 def reported(kept: Kept) -> InstallationsReport:
-    with load(kept.folder, ids=True) as tables:
+    with load(kept.folder) as tables:
         return installations(tables)
 
 
@@ -164,7 +164,7 @@ def test_a_made_up_lenders_returns_are_those_of_its_true_phones(tmp_path: Path) 
 
     expected = true_returns(world, told)
 
-    with load(kept.folder, ids=True) as tables:
+    with load(kept.folder) as tables:
         found = arrivals_of(tables)
     assert Counter((one.user, one.kind) for one in found) == expected
     assert {kind for _, kind in expected} >= {

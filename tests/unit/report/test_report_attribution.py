@@ -10,7 +10,7 @@ from tests.unit.report.kept import Kept
 from lendsignal.model.attribution import Ad, Attribution, AttributionKind, Recorded
 from lendsignal.report import AttributionReport, attribution, bindings, funnel, load
 from lendsignal.report.attribution import Level
-from lendsignal.report.funnel import Rule
+from lendsignal.report.slices import Rule, Slice
 
 META = Ad(channel="meta", media_source="Facebook Ads", campaign="spring", campaign_id="2384", ad_set="look")
 TIKTOK = Ad(channel="tiktok", media_source="bytedanceglobal_int", campaign="video", campaign_id="171")
@@ -28,8 +28,8 @@ def noted(id_: str, name: str, minutes: float, **facts: Any) -> Recorded:
 
 
 def reported(kept: Kept, by: Level = "campaign") -> AttributionReport:
-    with load(kept.folder, recorded=True) as tables:
-        return attribution(tables, by=by)
+    with load(kept.folder) as tables:
+        return attribution(tables, level=by)
 
 
 def lender(path: Path) -> Kept:
@@ -146,7 +146,7 @@ def test_a_report_without_feeds_is_empty(tmp_path: Path) -> None:
 def channels(kept: Kept, rule: Rule = "last_login") -> dict[Any, Any]:
     """Disbursed loans by channel."""
     with kept.tables() as tables:
-        steps = funnel(tables, by="channel", binding=rule).steps.records()
+        steps = funnel(tables, Slice(by=("channel",), binding=rule)).steps.records()
     return {
         one["channel"]: one["events"]
         for one in steps

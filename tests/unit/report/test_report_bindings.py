@@ -12,7 +12,6 @@ from tests.unit.report.kept import Kept
 
 from lendsignal.model import Device, Event
 from lendsignal.report import Bindings, bindings
-from lendsignal.report.installations import ids_of
 from lendsignal.resolve import Snapshot, Touches, device_at, first_install, with_touch
 
 SOURCES = (
@@ -265,8 +264,7 @@ def us_of(one: Event) -> int:
 
 def named(device: Device) -> str:
     """As reports call it: the Firebase id of every installation here is shown by each of its snapshots."""
-    ids = ids_of(device)
-    return device.firebase_app_instance_id or f"gaid:{device.gaid}" if any(ids) else ""
+    return device.firebase_app_instance_id or (f"gaid:{device.gaid}" if device.gaid else "")
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -17,6 +17,7 @@ from lendsignal.report.chart import NARROW, WIDE, Bars, Box, Chart, Lines, Serie
 from lendsignal.report.charts import charts_of
 from lendsignal.report.layout import SECONDS, SHARE, columns, table
 from lendsignal.report.page import ROWS, page
+from lendsignal.report.slices import Slice
 from lendsignal.report.vintages import vintages
 
 BARS = Bars(
@@ -109,10 +110,10 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Report]:
     kept = [filled(folder / "full", world(users=150, days=30)), Kept(folder / "empty")]
     found: list[Report] = []
     for one in kept:
-        with load(one.folder, recorded=True) as tables:
+        with load(one.folder) as tables:
             found += [
                 funnel(tables),
-                funnel(tables, by="app"),
+                funnel(tables, Slice(by=("app",))),
                 bindings(tables),
                 delivery(tables),
                 delay(tables),

@@ -36,7 +36,7 @@ def paid(name: str = "L1", **fields: Any) -> Paid:
 
 
 def reported(kept: Kept, ledger: Iterable[Paid] | None = None, **options: Any) -> Reconciliation:
-    with load(kept.folder, recorded=True) as tables:
+    with load(kept.folder) as tables:
         return reconcile(tables, ledger, **{"zone": LAGOS, **options})
 
 

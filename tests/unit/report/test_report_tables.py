@@ -5,27 +5,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from tests.acme import HOUR, event, loan, login, source, target, us
 from tests.unit.report.kept import Fate, Kept
 
 from lendsignal.deliver import DeliverSettings
 from lendsignal.deliver.sender import Sender
 from lendsignal.log import DataFolder, open_deliveries
-from lendsignal.log.packing import Part, pack_part, pack_records
 from lendsignal.model import Device
-from lendsignal.plan import Planned, Withdrawn
+from lendsignal.plan import Planned
 from lendsignal.report import all_reports, load
-from lendsignal.report.installations import Installations, ids_of
-from lendsignal.report.stored import (
-    Snapshots,
-    StoredPlanned,
-    StoredRebound,
-    StoredWithdrawn,
-    key_of,
-    stored_event,
-    stored_records,
-)
 from lendsignal.resolve import ResolveSettings
 
 
@@ -36,51 +24,6 @@ def test_a_folder_without_anything_gives_empty_reports(tmp_path: Path) -> None:
     assert reports.bindings.moved.rows == ()
     assert reports.delivery.balanced
     assert "no events yet" in reports.funnel.to_text()
-
-
-def test_stored_events_and_records_read_as_they_were_written(tmp_path: Path) -> None:
-    kept = Kept(tmp_path).tell(
-        event("registered", 0),
-        login(1, "old"),
-        loan(5, loan_number=3),
-        login(4, "new", arrives=6),
-        event("loan_cancelled", 7, loan_id="L1"),
-    )
-    snapshots = Snapshots(gathered := Installations())
-    kinds = []
-
-    for fact in kept.log.scan():
-        one, stored = fact.event, stored_event(msgspec.msgpack.encode(fact.event))
-        assert (stored.type, stored.user_id, stored.event_id) == (one.type, one.user_id, one.event_id)
-        assert (stored.occurred_at, stored.loan_number) == (one.occurred_at, one.loan_number)
-        assert stored.amount == (None if one.amount is None else str(one.amount))
-        assert key_of(stored) == (one.loan_id or (one.user_id if one.type == "registered" else None))
-        if one.device is not None:
-            assert snapshots.of_device("acme-ng", stored.device)[1] == ids_of(one.device)
-    numbers: dict[Part, int] = {}
-    for _, record in kept.log.records(0, 100):
-        row = stored_records(pack_records([record], lambda part: numbers.setdefault(part, len(numbers))))
-        for part, number in numbers.items():
-            snapshots.add(number, pack_part(part))
-        (read,) = row.records
-        kinds.append(type(read))
-        if isinstance(record, Withdrawn) or isinstance(read, StoredWithdrawn):
-            continue
-        planned = read.planned if isinstance(read, StoredRebound) else read
-        assert planned.id.hex() == record.conversion.id
-        assert row.origins[planned.origin].loan_number == record.conversion.loan_number
-        known = row.known[planned.known]
-        assert known.at_us == record.at_us
-        assert [(one.destination, one.kind, one.name) for one in planned.entries] == [
-            (one.destination, one.kind, one.name) for one in record.entries
-        ]
-        if record.binding is not None:
-            assert known.binding is not None
-            app, installation = snapshots.of_snapshot(known.binding.snapshot)
-            assert (app, known.binding.at_us) == ("acme-ng", record.binding.at_us)
-            assert installation == gathered.find(app, ids_of(record.binding.snapshot.device))
-
-    assert {StoredPlanned, StoredRebound, StoredWithdrawn} == set(kinds)
 
 
 def test_only_what_was_taken_counts(tmp_path: Path) -> None:

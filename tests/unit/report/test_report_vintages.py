@@ -14,6 +14,7 @@ from tests.unit.report.world import ZONE, filled, told, world
 
 from lendsignal.model import Event, Instalment
 from lendsignal.report import load
+from lendsignal.report.slices import Slice
 from lendsignal.report.vintages import MEASURES, Vintages, vintages
 
 WEEKS = 7 * DAY
@@ -37,7 +38,7 @@ def late(minutes: float, dpd: int, name: str = "L1", **fields: Any) -> Event:
 
 def reported(kept: Kept, **options: Any) -> Vintages:
     with load(kept.folder) as tables:
-        return vintages(tables, **options)
+        return vintages(tables, Slice(by=("campaign",), **options))
 
 
 def only(rows: list[dict[str, Any]], **where: Any) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def test_a_loan_belongs_to_the_week_it_was_paid_out_in_by_the_apps_own_clock(tmp
     end = 5 * DAY + 14 * HOUR
     kept = Kept(tmp_path).tell(lent(0), lent(end - 1, "L2"), lent(end, "L3"))
     weeks = [(one["vintage"], one["loans"]) for one in reported(kept).vintages.records()]
-    months = [(one["vintage"], one["loans"]) for one in reported(kept, period="month").vintages.records()]
+    months = [(one["vintage"], one["loans"]) for one in reported(kept, every="month").vintages.records()]
 
     assert weeks == [("2026-03-09", 2), ("2026-03-16", 1)]
     assert months == [("2026-03-01", 3)]
@@ -266,7 +267,7 @@ def test_a_made_up_lenders_vintages_are_those_of_a_loan_by_loan_count(tmp_path: 
 
 def test_a_young_book_is_developed_to_what_the_generator_knows(tmp_path: Path) -> None:
     made = world(users=3_000, days=150, seed=11)
-    report = reported(filled(tmp_path, made), period="month")
+    report = reported(filled(tmp_path, made), every="month")
     rows = [one for one in report.delinquency.records() if one["measure"] == "default"]
 
     # The generator follows every loan to its end, also beyond what was told.
@@ -290,3 +291,38 @@ def test_a_young_book_is_developed_to_what_the_generator_knows(tmp_path: Path) -
     assert inside >= 4
     assert young["reached"] == 0
     assert 0.05 < float(str(young["developed"])) < 0.25
+
+
+def test_the_first_repayment_is_set_against_its_own_due_day_or_the_loans_first(tmp_path: Path) -> None:
+    """Due on 24 March: paid on the 20th, the 24th and 1 April; one tells its own due day."""
+    first = T0.date()
+    after = {name: (day - first).days * DAY for name, day in DAYS.items()}
+    kept = Kept(tmp_path).tell(
+        *(lent(n, name) for n, name in enumerate(DAYS)),
+        *(back(minutes, 100, name) for name, minutes in after.items() if name != "own"),
+        back(after["own"], 100, "own", due_date=DAYS["own"]),
+        back(after["early"] + 20 * DAY, 100, "early"),
+        lent(9, "unpaid"),
+    )
+    found = {
+        str(one["first_repayment"]): (one["loans"], one["of"]) for one in reported(kept).punctuality.records()
+    }
+
+    assert found == {
+        "early": (1, 4),
+        "on the day": (2, 4),
+        "late": (1, 4),
+        "more than 3 days late": (1, 4),
+        "more than 7 days late": (1, 4),
+        "more than 15 days late": (0, 4),
+        "more than 30 days late": (0, 4),
+        "more than 60 days late": (0, 4),
+    }
+
+
+DAYS = {
+    "early": date(2026, 3, 20),
+    "on the day": date(2026, 3, 24),
+    "late": date(2026, 4, 1),
+    "own": date(2026, 4, 2),
+}

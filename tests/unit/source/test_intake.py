@@ -248,3 +248,34 @@ def test_a_damaged_log_is_written_to_no_more_and_what_comes_is_refused(
     assert turns == [1]
     assert intake.damage is not None
     assert caplog.text.count("is damaged") == 1, "it is said once"
+
+
+def test_what_hinders_deciding_hinders_nobody_from_being_taken(log: Log) -> None:
+    turns, answer = Turns(), Answers()
+
+    def undecided(events: Sequence[Event]) -> int:
+        raise LogError("another process decides over this data folder")
+
+    intake = Intake(log, turns, append=undecided)
+    intake.submit([loan(0, "L1")], [], answer)
+    intake.start()
+    intake.stop()
+
+    assert answer.errors == [None]
+    assert turns.calls == [(1, ["L1"])]
+    assert log.end() == 1
+
+
+def test_a_damaged_log_takes_nothing_more(log: Log) -> None:
+    answer = Answers()
+
+    def damaged(events: Sequence[Event]) -> int:
+        raise Damaged("log.sqlite", "malformed")
+
+    intake = Intake(log, Turns(), append=damaged)
+    intake.submit([loan(0, "L1")], [], answer)
+    intake.start()
+    intake.stop()
+
+    assert [type(error) for error in answer.errors] == [Damaged]
+    assert log.end() == 0

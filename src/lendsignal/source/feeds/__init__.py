@@ -1,6 +1,8 @@
-"""What MMPs and ad accounts tell: where users came from, what was recorded, what it cost."""
+"""What MMPs and ad accounts tell: where users came from, what was recorded, what it cost.
 
-from lendsignal.source.feeds.door import PATH, FeedDoor
+Their door is `feeds.door`: no role loads it that has no door.
+"""
+
 from lendsignal.source.feeds.facts import fact_of
 from lendsignal.source.feeds.feed import Fact, Feed
 from lendsignal.source.feeds.files import (
@@ -18,11 +20,9 @@ from lendsignal.source.feeds.spend import SpendFeed
 from lendsignal.source.feeds.writer import FeedWriter
 
 __all__ = [
-    "PATH",
     "Brought",
     "Fact",
     "Feed",
-    "FeedDoor",
     "FeedMeters",
     "FeedSettings",
     "FeedWriter",

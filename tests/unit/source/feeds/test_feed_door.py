@@ -14,8 +14,10 @@ from tests.unit.source.feeds.feeding import ARRIVED, PUSHED, came, feed
 
 from lendsignal.errors import LogError
 from lendsignal.log import Feeds, open_feeds, open_log
-from lendsignal.source import DoorSettings, Intake, openapi
-from lendsignal.source.feeds import Fact, FeedDoor, FeedMeters, FeedWriter
+from lendsignal.source import DoorSettings, Intake
+from lendsignal.source.feeds import Fact, FeedMeters, FeedWriter
+from lendsignal.source.feeds.door import FeedDoor
+from lendsignal.source.openapi import openapi
 
 SECRET = "made-up-secret-of-the-mmp"
 ADJUST = {

@@ -1,0 +1,298 @@
+"""The advice on events as a report: one row an ad set, the figures of each event beside, and a picture.
+
+Pure: takes installs as arrays with their ad sets' names, and gives tables.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+import numpy as np
+from msgspec import Struct
+
+from lendsignal.advise.alignment import Floats, Ints
+from lendsignal.advise.choice import (
+    FEW,
+    FEW_FOR_FEATURES,
+    Choice,
+    Figures,
+    Installs,
+    Learned,
+    Rules,
+    choose,
+    learned,
+)
+from lendsignal.advise.platforms import learning_of
+from lendsignal.report.chart import Bars, Chart, Series
+from lendsignal.report.layout import SHARE, Cell, Report, Table, columns, table
+
+By: TypeAlias = Literal["app", "channel", "campaign", "ad_set"]
+
+FREQUENT = 50
+"""A word that fewer installs have stands under the others of its fact."""
+
+ALL = "(all)"
+
+VERDICTS: Mapping[str, str] = {
+    "switch": "switch",
+    "best": "recommended",
+    "keep": "keep",
+    "no_clear_winner": "no clear winner, keep",
+    "too_thin": "too thin to say",
+}
+
+
+class Market(Struct, frozen=True, kw_only=True):
+    """Installs of one app, with the names by which ad sets are told apart; `currency` is that of profit."""
+
+    app: str
+    currency: str
+    installs: Installs
+    channel: tuple[str, ...]
+    campaign: tuple[str, ...]
+    ad_set: tuple[str, ...]
+
+
+class EventAdvice(Report, frozen=True, kw_only=True):
+    """`advice` has a row for each ad set, `events` one for each event in it, `changes` what would change it,
+    `reasons` the advice in words."""
+
+    objective: str
+    form: str
+    advice: Table
+    events: Table
+    changes: Table
+    reasons: Table
+
+    def charts(self) -> tuple[Chart, ...]:
+        """What each event would earn in the largest ad set; its bare score where no lift in money is told."""
+        rows = self.events.records()
+        place = ("app", "channel", "ad_set")
+        mine = [one for one in rows if all(one[key] == rows[0][key] for key in place)]
+        if not mine or mine[0]["score"] is None:
+            return ()
+        where = " · ".join(str(mine[0][key]) for key in place if mine[0][key])
+        name = "score" if mine[0]["lift"] is None else "lift"
+        money = f"{mine[0]['currency']} per install above buying at random, with 80 % interval"
+        value, low, high = (
+            tuple(_number(one.get(f"{name}{end}")) for one in mine) for end in ("", "_low", "_high")
+        )
+        has_interval = name == "lift"
+        return (
+            Bars(
+                title=f"What an event would earn: {where}",
+                labels=tuple(str(one["event"]) for one in mine),
+                series=(
+                    Series(
+                        name=name,
+                        values=value,
+                        low=low if has_interval else (),
+                        high=high if has_interval else (),
+                    ),
+                ),
+                axis=money if has_interval else "score: rho × learned",
+            ),
+        )
+
+
+def features_of(facts: Mapping[str, Sequence[str]]) -> Floats:
+    """Stand-ins as numbers: a column for each word that is frequent, of unit spread, and the hour's circle.
+
+    `hour` is taken as a number from 0 to 23, UTC. At least one column comes back.
+    """
+    found: list[Floats] = []
+    for name, words in facts.items():
+        if name == "hour":
+            turn = 2 * np.pi * np.array([float(word or 0) for word in words]) / 24
+            found += [np.sqrt(2) * np.sin(turn), np.sqrt(2) * np.cos(turn)]
+            continue
+        _, place, times = np.unique(np.array(words, dtype=str), return_inverse=True, return_counts=True)
+        # The most frequent word is what the others are held against.
+        kept = [one for one in np.argsort(-times, kind="stable").tolist()[1:] if times[one] >= FREQUENT]
+        for one in kept:
+            has = np.asarray(place == one, dtype=np.float64)
+            found.append(has / has.std())
+    return np.column_stack(found) if found else np.zeros((len(next(iter(facts.values()), ())), 1))
+
+
+def event_advice(
+    markets: Sequence[Market],
+    *,
+    objective: str,
+    by: By,
+    rules: Rules,
+    as_of: datetime | None,
+    rng: np.random.Generator,
+    current: Mapping[str, str] | None = None,
+    window_days: float | None = None,
+    notes: Sequence[str] = (),
+    least: int = 1,
+) -> EventAdvice:
+    """The whole advice. `current` has the present event by ad set, or under "" for all; `window_days` is the
+    ad accounts' own; ad sets of fewer than `least` installs are left out and counted."""
+    present = current or {}
+    advice: list[tuple[Cell, ...]] = []
+    events: list[tuple[Cell, ...]] = []
+    changes: list[tuple[Cell, ...]] = []
+    reasons: list[tuple[Cell, ...]] = []
+    said = list(notes)
+    left_out = 0
+    for market in markets:
+        knows: dict[float, Learned | None] = {}
+        for channel, label, mine in _ad_sets(market, by):
+            if len(mine) < least:
+                left_out += 1
+                continue
+            learning = learning_of(channel)
+            window = learning.window_days if window_days is None else window_days
+            if window not in knows:
+                knows[window] = learned(market.installs, window, rules, rng)
+            now = present.get(label, present.get(""))
+            found = choose(
+                market.installs, mine, knows[window], learning, rules, rng, current=now, window_days=window
+            )
+            where = (market.app, channel, label)
+            advice.append((*where, len(mine), window, *_summary(found)))
+            events += [(*where, market.currency, *_event(one)) for one in found.figures]
+            changes += [(*where, one.change, one.best, one.gain) for one in found.what_if]
+            reasons += [(*where, reason) for reason in found.reasons]
+        said += _thinness(market, rules, knows)
+    if left_out:
+        said.append(f"{left_out} ad sets have fewer than {least} installs and are left out.")
+    return EventAdvice(
+        title=f"Which event to optimise for: {objective}",
+        as_of=as_of,
+        objective=objective,
+        form=rules.form,
+        advice=_advice(advice),
+        events=_events(events),
+        changes=table(
+            "What would change it",
+            columns("app channel ad_set change best gain", gain=SHARE),
+            changes,
+            "gain: of the best event then over the best one today.",
+        ),
+        reasons=table("Why", columns("app channel ad_set reason"), reasons),
+        notes=tuple(said),
+    )
+
+
+def _ad_sets(market: Market, by: By) -> Iterator[tuple[str, str, Ints]]:
+    """Channel, name and rows of each ad set, the largest first; organic installs were not bought."""
+    if by == "app":
+        yield "", ALL, np.arange(len(market.channel))
+        return
+    names = {"channel": market.channel, "campaign": market.campaign, "ad_set": market.ad_set}[by]
+    bought = [channel not in ("", "organic") for channel in market.channel]
+    keys = list(zip(market.channel, names, strict=True))
+    places: dict[tuple[str, str], list[int]] = {}
+    for place, key in enumerate(keys):
+        if bought[place]:
+            places.setdefault(key, []).append(place)
+    for (channel, name), mine in sorted(places.items(), key=lambda one: (-len(one[1]), one[0])):
+        yield channel, ALL if by == "channel" else name or "(not told)", np.array(mine)
+
+
+def _thinness(market: Market, rules: Rules, knows: Mapping[float, Learned | None]) -> Iterator[str]:
+    known = int(np.isfinite(market.installs.profit).sum())
+    if not knows:
+        return
+    some = next(iter(knows.values()))
+    if some is None:
+        yield f"{market.app}: {known:,} installs whose profit is known: too few, nothing is recommended."
+    elif some.alignment.installs < FEW:
+        if rules.form == "features" and some.alignment.installs < FEW_FOR_FEATURES:
+            yield f"{market.app}: the simple form is taken, for features too few installs tell of profit."
+        yield (
+            f"{market.app}: thin, {some.alignment.installs:,} installs whose profit is known of {FEW:,}"
+            " that it takes to tell events apart well."
+        )
+    if some is not None and (some.alignment.spread_draws > 0).mean() < 0.5:
+        yield f"{market.app}: campaigns do not differ in profit beyond chance; no lift in money is told."
+
+
+def _summary(found: Choice) -> tuple[Cell, ...]:
+    best = next((one for one in found.figures if one.name == found.best), None)
+    if best is None:
+        return found.current, None, VERDICTS[found.verdict], None, None, None, None, None, None
+    return (
+        found.current,
+        best.name,
+        VERDICTS[found.verdict],
+        best.best,
+        found.gain,
+        found.better,
+        best.lift,
+        best.lift_low,
+        best.lift_high,
+    )
+
+
+def _event(one: Figures) -> tuple[Cell, ...]:
+    known = one.accuracy > 0 or one.rho != 0
+    return (
+        one.name,
+        one.installs,
+        one.events,
+        one.share,
+        one.inside,
+        one.late,
+        one.p50_hours,
+        one.p90_hours,
+        one.per_week,
+        one.counted,
+        one.rho if known else None,
+        one.rho_low if known else None,
+        one.rho_high if known else None,
+        one.explained if known else None,
+        one.accuracy if known else None,
+        one.score if known else None,
+        one.lift,
+        one.lift_low,
+        one.lift_high,
+        one.best if known else None,
+    )
+
+
+def _advice(rows: Sequence[tuple[Cell, ...]]) -> Table:
+    return table(
+        "Advice",
+        columns(
+            "app channel ad_set installs window_days now best verdict p_best gain p_better"
+            " lift lift_low lift_high",
+            p_best=SHARE,
+            gain=SHARE,
+            p_better=SHARE,
+        ),
+        rows,
+        "best: the event that is likeliest to earn most, in p_best of all draws. gain: over the present one;"
+        "\np_better: the draws in which it is a tenth better at least."
+        "\nlift: money per install above buying at random, with its 80 % interval, as far as stand-ins see.",
+    )
+
+
+def _events(rows: Sequence[tuple[Cell, ...]]) -> Table:
+    return table(
+        "Events",
+        columns(
+            "app channel ad_set currency event installs events in_time_share inside_window after_a_day"
+            " p50_hours p90_hours per_week counted rho rho_low rho_high explained learned score"
+            " lift lift_low lift_high p_best",
+            in_time_share=SHARE,
+            inside_window=SHARE,
+            after_a_day=SHARE,
+            explained=SHARE,
+            learned=SHARE,
+            p_best=SHARE,
+        ),
+        rows,
+        "installs, events: of installs older than the window. in_time_share: of these, with the event told"
+        "\nin time. inside_window, after_a_day: of the events. hours: from the install until it is told."
+        "\ncounted: conversions that still count, each half as much every 14 days. rho: how well the event"
+        "\npoints at profit, −1 to 1, with its 80 % interval. learned: of what a platform could learn."
+        "\nscore: rho × learned, by which events are ranked.",
+    )
+
+
+def _number(cell: Cell) -> float | None:
+    return float(cell) if isinstance(cell, int | float) and not isinstance(cell, bool) else None

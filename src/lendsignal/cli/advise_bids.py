@@ -1,0 +1,304 @@
+"""`advise bids`: how to move bids and budgets, and what a person decides of each proposal."""
+
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from lendsignal import config as configuration
+from lendsignal.cli.giving import clock_of, who
+from lendsignal.cli.showing import as_tables, show
+from lendsignal.cli.slicing import dated
+from lendsignal.cli.words import as_json, configured, print_json
+from lendsignal.clock import from_us
+from lendsignal.config import Config
+from lendsignal.log import DataFolder
+from lendsignal.log.proposals import Campaign, Kept, Proposals, State, open_proposals
+
+if TYPE_CHECKING:
+    from lendsignal.advise.bids.advice import Advice, Asked
+
+T = TypeVar("T")
+
+SEED = 20_260_101
+"""Of the draws: the same loans give the same advice."""
+
+DAY_US = 86_400_000_000
+_share = click.FloatRange(0, 1)
+_money = click.FloatRange(0)
+
+
+@click.group(invoke_without_command=True)
+@click.option("--currency", help="Of the advice; by default that of [fx], or of the apps where they agree.")
+@click.option(
+    "--binding",
+    type=click.Choice(["last_login", "first_install"]),
+    default="last_login",
+    show_default=True,
+    help="Which installation's origin counts, for loans as for cost.",
+)
+@click.option(
+    "--target",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Return on spend to reach; 1: money back.",
+)
+@click.option(
+    "--margin", type=_money, default=0.0, show_default=True, help="Profit that target CPA leaves, as a part."
+)
+@click.option(
+    "--cost",
+    type=_share,
+    default=0.0,
+    show_default=True,
+    help="Of money and collection, of what is paid out.",
+)
+@click.option(
+    "--later", type=_money, default=0.0, help="What a new borrower's later loans bring, on average."
+)
+@click.option(
+    "--plan",
+    "plan",
+    type=_money,
+    help="What all campaigns are to spend a day; by default their last 28 days' mean.",
+)
+@click.option(
+    "--retargeting", type=_share, default=0.1, show_default=True, help="Its largest share of spend."
+)
+@click.option(
+    "--incremental",
+    type=float,
+    help="Retargeting's profit per spend by intention to treat, lower end; may raise its share.",
+)
+@click.option("--dry-run", is_flag=True, help="Keep no proposals; so it is with --as-of.")
+@dated
+@configured
+@as_json
+@as_tables
+@click.pass_context
+def bids(
+    context: click.Context,
+    /,
+    dry_run: bool,
+    as_of: datetime | None,
+    config_path: Path,
+    json_: bool,
+    csv_: bool,
+    **given: Any,
+) -> None:
+    """A step for each campaign's budget and bid, by what becomes of the loans it brings.
+
+    Every step is a proposal: nothing is done before a person accepts it, and Google's and Meta's editors
+    take it from a file. Proposals that nobody decided are replaced.
+
+    Example: lendsignal advise bids --target 1.2 --html bids.html
+    """
+    if context.invoked_subcommand is not None:
+        return
+    config = configuration.load(config_path)
+    found = _advice(config, as_of, given)
+    keeps = bool(found.proposals) and not dry_run and as_of is None
+    if keeps:
+        with closing(open_proposals(DataFolder(config.data).proposals)) as store:
+            store.propose(
+                clock_of(config).now_us(),
+                [((one.channel, one.campaign_id, one.campaign), one) for one in found.proposals],
+            )
+    show(found, json_=json_, csv_=csv_)
+    if keeps and not json_ and not csv_:
+        click.echo(f"{len(found.proposals)} proposals are open: `lendsignal advise bids list`", err=True)
+
+
+def _advice(config: Config, as_of: datetime | None, given: dict[str, Any]) -> "Advice":
+    import numpy as np  # here: it and the reports' library are for this alone
+
+    from lendsignal.advise.bids.advice import advise
+    from lendsignal.report.bid_rows import loan_book
+    from lendsignal.report.tables import load
+
+    folder = DataFolder(config.data)
+    with load(folder, as_of=as_of) as tables:
+        book = loan_book(
+            tables,
+            currency=_currency(config, given["currency"]),
+            rates=config.rates,
+            binding=given["binding"],
+        )
+        known = tables.as_of
+    return advise(
+        book, _asked(given), np.random.default_rng(SEED), stepped=_stepped(config, folder), as_of=known
+    )
+
+
+def _asked(given: dict[str, Any]) -> "Asked":
+    from lendsignal.advise.bids.advice import Asked
+    from lendsignal.advise.bids.steps import Guards
+
+    return Asked(
+        guards=Guards(target=given["target"], retargeting=given["retargeting"]),
+        cost=given["cost"],
+        later=given["later"],
+        margin=given["margin"],
+        plan=given["plan"],
+        incremental=given["incremental"],
+    )
+
+
+def _currency(config: Config, given: str | None) -> str:
+    told = sorted({app.currency for app in config.apps.values()})
+    if given is None and config.currency is None and len(told) != 1:
+        raise click.UsageError(f"--currency is needed: the apps have {', '.join(told) or 'none'}")
+    return (given or config.currency or told[0]).upper()
+
+
+def _stepped(config: Config, folder: DataFolder) -> dict[Campaign, int]:
+    """Days since the last accepted step of each campaign."""
+    if not folder.proposals.exists():
+        return {}
+    now_us = clock_of(config).now_us()
+    with closing(open_proposals(folder.proposals, read_only=True)) as store:
+        return {one: (now_us - at_us) // DAY_US for one, at_us in store.last_step_us().items()}
+
+
+@bids.command("list")
+@click.option(
+    "--state",
+    type=click.Choice(["open", "accepted", "declined", "replaced"]),
+    default="open",
+    show_default=True,
+    help="Only those.",
+)
+@configured
+@as_json
+def list_(state: State, config_path: Path, json_: bool) -> None:
+    """The proposals, youngest first."""
+    found = _ask(config_path, lambda store: store.all(state)) or []
+    if json_:
+        print_json(found)
+        return
+    for one in found:
+        click.echo(_line(one))
+    if not found:
+        click.echo(f"no proposal is {state}")
+
+
+@bids.command()
+@click.argument("proposal", type=int)
+@configured
+@as_json
+def audit(proposal: int, config_path: Path, json_: bool) -> None:
+    """All that one proposal rests on, as it was made: cohorts, interval, guard-rail, and what to expect."""
+    found = _ask(config_path, lambda store: store.of(proposal))
+    if found is None:
+        click.echo(f"there is no proposal {proposal}", err=True)
+        sys.exit(1)
+    if json_:
+        print_json(found)
+        return
+    click.echo(_line(found))
+    for name, value in found.body.items():
+        if name != "cohorts":
+            click.echo(f"  {name:<24} {_said(value)}")
+    for one in found.body["cohorts"]:
+        click.echo(
+            f"  {one['weeks_ago']:>2} weeks ago: {one['loans']:,} loans, {one['lost']:,} lost so far,"
+            f" {one['known']:.0%} of their ends known"
+        )
+
+
+def _decision(name: str, state: State, does: str) -> Callable[..., None]:
+    @bids.command(name, help=f"{does} Exit code 1 where it is not open any more.")
+    @click.argument("proposal", type=int)
+    @click.option("--note", default="", help="Why, for whoever looks at it later.")
+    @configured
+    @as_json
+    def decide(proposal: int, note: str, config_path: Path, json_: bool) -> None:
+        config = configuration.load(config_path)
+        with closing(_store(config_path)) as store:
+            found = store.decide(proposal, state, at_us=clock_of(config).now_us(), who=who(), note=note)
+        if found is None:
+            click.echo(f"there is no open proposal {proposal}", err=True)
+            sys.exit(1)
+        if json_:
+            print_json(found)
+        else:
+            click.echo(_line(found))
+
+    return decide
+
+
+accept = _decision(
+    "accept", "accepted", "Accept a proposal: `upload` writes it, and its campaign rests a week."
+)
+decline = _decision("decline", "declined", "Decline a proposal.")
+
+
+@bids.command()
+@click.argument("editor", type=click.Choice(["google", "meta"]))
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to be written."
+)
+@click.option("--since", type=click.IntRange(1), default=1, show_default=True, help="Days back.")
+@click.option(
+    "--targets", is_flag=True, help="Target CPA and target ROAS too, for campaigns that bid by them."
+)
+@configured
+def upload(editor: str, out: Path, since: int, targets: bool, config_path: Path) -> None:
+    """Write what was accepted lately as the file that Google Ads Editor or Meta's Ads Manager takes.
+
+    Look at the changes in the editor before you post them.
+
+    Example: lendsignal advise bids upload google --out google.csv
+    """
+    from lendsignal.advise.bids.editors import editor_csv
+
+    config = configuration.load(config_path)
+    after_us = clock_of(config).now_us() - since * DAY_US
+    with closing(_store(config_path)) as store:
+        accepted = [one for one in store.all("accepted") if (one.decided_us or 0) >= after_us]
+    mine = [one.body for one in reversed(accepted) if one.channel == editor]
+    out.write_text(editor_csv(editor, mine, targets=targets), encoding="utf-8")  # type: ignore[arg-type]
+    click.echo(f"wrote {len(mine)} campaigns to {out}", err=True)
+
+
+def _ask(config_path: Path, question: Callable[[Proposals], T]) -> T | None:
+    """What the proposals say; `None` where there never were any, and nothing is made for it."""
+    folder = DataFolder(configuration.load(config_path).data)
+    if not folder.proposals.exists():
+        return None
+    with closing(open_proposals(folder.proposals, read_only=True)) as store:
+        return question(store)
+
+
+def _store(config_path: Path) -> Proposals:
+    return open_proposals(DataFolder(configuration.load(config_path).data).proposals)
+
+
+def _line(one: Kept) -> str:
+    body = one.body
+    what = (
+        "pause"
+        if body["pause"]
+        else f"{body['budget']:,.2f} → {body['proposed']:,.2f} {body['currency']} a day"
+    )
+    decided = "" if one.decided_us is None else f", {from_us(one.decided_us):%Y-%m-%d %H:%M} UTC by {one.who}"
+    note = f" ({one.note})" if one.note else ""
+    return (
+        f"{one.id:>4}  {one.channel} · {one.campaign or one.campaign_id}: {what};"
+        f" ROI {body['roi'][0]:.2f}, P {body['sure']:.0%}; {one.state}{decided}{note}"
+    )
+
+
+def _said(value: Any) -> str:
+    match value:
+        case float():
+            return f"{value:,.3f}"
+        case list() | tuple():
+            return " … ".join(_said(one) for one in value)
+        case _:
+            return str(value)

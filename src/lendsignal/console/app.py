@@ -1,0 +1,422 @@
+"""The console as an ASGI application: pages from `pages/`, their panels and acts, sign-in, what is fresh."""
+
+import asyncio
+import pkgutil
+from collections.abc import AsyncIterator, Mapping
+from functools import cache, partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lendsignal import __version__
+from lendsignal.config import Config
+from lendsignal.console import pages as folder_of_pages
+from lendsignal.console.filters import filters
+from lendsignal.console.gate import COOKIE, HEADERS, Gate, gate, is_our_form
+from lendsignal.console.page import Asked, Group, Look, Page
+from lendsignal.console.room import Maker, Room
+from lendsignal.console.words import LANGUAGES, Words, language_of, words_of
+from lendsignal.errors import InputError, LendsignalError
+from lendsignal.log.people import SIGNED_IN_FOR, People, Session
+from lendsignal.model.member import Member, MemberRole
+
+HERE = Path(__file__).parent
+A_YEAR = 365 * 24 * 3600
+LONGEST_FORM = 256 * 1024
+MOST_FIELDS = 2_000
+THEMES = ("auto", "light", "dark")
+FRESH_EVERY = 5.0
+"""Seconds between two signs that something changed."""
+
+
+@cache
+def every_page() -> tuple[Page, ...]:
+    """Every page, in the order of the navigation."""
+    names = sorted(found.name for found in pkgutil.iter_modules(folder_of_pages.__path__))
+    found = [import_module(f"{folder_of_pages.__name__}.{name}").PAGE for name in names]
+    order = list(Group)
+    return tuple(sorted(found, key=lambda page: (order.index(page.group) if page.group else 99, page.place)))
+
+
+def console(
+    config: Config, people: People | None = None, makers: Mapping[str, Maker] | None = None
+) -> Starlette:
+    """The console of one data folder; without `people` an open one, for this machine alone.
+
+    `makers` make the reports, by the name that `report.catalog` has for them.
+    """
+    house = Console(Room(config, makers or {}), gate(people))
+    routes = [
+        Route("/sign-in", house.sign_in, methods=["GET", "POST"]),
+        Route("/sign-out", house.sign_out, methods=["POST"]),
+        Route("/welcome", house.welcome, methods=["GET", "POST"]),
+        Route("/taste", house.taste, methods=["POST"]),
+        Route("/fresh", house.fresh),
+        Mount("/static", _Kept(directory=HERE / "static")),
+    ]
+    for page in every_page():
+        routes.append(Route(page.path, partial(house.show, page)))
+        under = page.path.rstrip("/")
+        routes.append(Route(under + "/panel/{name}", partial(house.panel, page)))
+        routes.append(Route(under + "/file/{name}", partial(house.file, page)))
+        routes.append(Route(under + "/act/{name}", partial(house.act, page), methods=["POST"]))
+    app = Starlette(routes=routes, exception_handlers={404: house.not_found})
+    app.add_middleware(_Headers)
+    app.state.room = house.room
+    return app
+
+
+class Console:
+    """The requests of one console."""
+
+    def __init__(self, room: Room, gate: Gate) -> None:
+        self.room = room
+        self._gate = gate
+        self._said: dict[str, tuple[str, bool]] = {}
+        self._templates = {language: _templates(words_of(language)) for language in LANGUAGES}
+
+    async def show(self, page: Page, request: Request) -> Response:
+        """A page, with what the last act said."""
+        session = await self._session(request)
+        if session is None:
+            return self._to_sign_in(request)
+        if not page.is_open_to(session.member):
+            return self._trouble(request, session, 403, "Your role does not open this page.")
+        said = self._said.pop(session.form, None)
+        return await run_in_threadpool(self._rendered, request, session, page, page.template, page.look, said)
+
+    async def panel(self, page: Page, request: Request) -> Response:
+        """One part of a page, that came after it."""
+        session = await self._session(request)
+        panel = page.panels.get(request.path_params["name"])
+        if session is None:
+            return Response(status_code=401, headers={"HX-Refresh": "true"})
+        if panel is None or not page.is_open_to(session.member):
+            return Response(status_code=404 if panel is None else 403)
+        return await run_in_threadpool(
+            self._rendered, request, session, page, panel.template, panel.look, None
+        )
+
+    async def file(self, page: Page, request: Request) -> Response:
+        """Something of a page to keep."""
+        session = await self._session(request)
+        if session is None:
+            return self._to_sign_in(request)
+        file = page.files.get(request.path_params["name"])
+        if file is None or not page.is_open_to(session.member):
+            return Response(status_code=404 if file is None else 403)
+        asked = self._asked(request, session.member)
+        try:
+            name, media, body = await run_in_threadpool(file.make, self.room, asked)
+        except LendsignalError as error:
+            return self._trouble(request, session, 503, str(error), page)
+        attached = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(body, media_type=media, headers=attached)
+
+    async def act(self, page: Page, request: Request) -> Response:
+        """What a form asks for; then the page again, saying what came of it."""
+        session = await self._session(request)
+        if session is None:
+            return self._to_sign_in(request)
+        fields = await _fields(request)
+        act = page.acts.get(request.path_params["name"])
+        if fields is None or not is_our_form(request, fields, session):
+            return self._trouble(
+                request, session, 403, "This form is not from this session: open the page again."
+            )
+        if act is None or not page.is_open_to(session.member) or not session.member.may(act.may):
+            return self._trouble(request, session, 403, "Your role does not allow this.")
+        asked = self._asked(request, session.member)
+        try:
+            said = await run_in_threadpool(act.do, self.room, asked, fields)
+            if act.audited:
+                await run_in_threadpool(self._note, asked, page, request.path_params["name"], said)
+            self._said[session.form] = (said, True)
+        except LendsignalError as error:
+            self._said[session.form] = (str(error), False)
+        return RedirectResponse(_back(request, page.path), 303)
+
+    async def sign_in(self, request: Request) -> Response:
+        """Name and password for a session."""
+        people = self._gate.people
+        to = _inside(request.query_params.get("to", "/"))
+        if people is None:
+            return RedirectResponse("/", 303)
+        wrong = ""
+        if request.method == "POST":
+            fields = await _fields(request) or {}
+            try:
+                if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+                    raise InputError("login", "come to this page itself to sign in")
+                token = await run_in_threadpool(
+                    people.sign_in,
+                    fields.get("login", "").strip(),
+                    fields.get("password", ""),
+                    _address(request),
+                    self.room.now_us(),
+                )
+                return _with_session(RedirectResponse(to, 303), request, token)
+            except InputError as error:
+                wrong = error.rule
+        return self._bare(request, "sign_in.html", 403 if wrong else 200, to=to, wrong=wrong)
+
+    async def welcome(self, request: Request) -> Response:
+        """An invitation: a name and a password of one's own."""
+        people = self._gate.people
+        if people is None:
+            return RedirectResponse("/", 303)
+        code, now = request.query_params.get("code", ""), self.room.now_us()
+        invited = await run_in_threadpool(people.invited, code, now)
+        wrong = "" if invited else "This invitation was used, or has ended: ask for another."
+        if request.method == "POST" and invited:
+            fields = await _fields(request) or {}
+            login, password = fields.get("login", ""), fields.get("password", "")
+            try:
+                if password != fields.get("again", ""):
+                    raise InputError("password", "the two passwords differ")
+                member = await run_in_threadpool(people.welcome, code, login, password, now)
+                token = await run_in_threadpool(
+                    people.sign_in, member.login, password, _address(request), now
+                )
+                return _with_session(RedirectResponse("/", 303), request, token)
+            except InputError as error:
+                wrong = error.rule
+        renews, role = invited or (None, MemberRole.VIEWER)
+        shown = {"code": code, "renews": renews, "role": role, "wrong": wrong, "good": invited is not None}
+        return self._bare(request, "welcome.html", 403 if wrong else 200, **shown)
+
+    async def sign_out(self, request: Request) -> Response:
+        """Ends the session."""
+        token, people = request.cookies.get(COOKIE), self._gate.people
+        session = await self._session(request)
+        fields = await _fields(request) or {}
+        if people is not None and token and session and is_our_form(request, fields, session):
+            await run_in_threadpool(people.sign_out, token)
+        answer = RedirectResponse("/sign-in", 303)
+        answer.delete_cookie(COOKIE)
+        return answer
+
+    async def taste(self, request: Request) -> Response:
+        """Keeps the visitor's language and theme."""
+        fields = await _fields(request) or {}
+        answer = RedirectResponse(_back(request, "/"), 303)
+        if fields.get("language") in LANGUAGES:
+            answer.set_cookie("language", fields["language"], max_age=A_YEAR, samesite="lax", httponly=True)
+        if fields.get("theme") in THEMES:
+            answer.set_cookie("theme", fields["theme"], max_age=A_YEAR, samesite="lax", httponly=True)
+        return answer
+
+    async def fresh(self, request: Request) -> Response:
+        """Server-sent events: one line whenever something was written since the last."""
+        if await self._session(request) is None:
+            return Response(status_code=401)
+
+        async def lines() -> AsyncIterator[str]:
+            written = self.room.folder.last_written()
+            yield "retry: 3000\n\n"
+            while not await request.is_disconnected():
+                await asyncio.sleep(FRESH_EVERY)
+                latest = self.room.folder.last_written()
+                yield "event: fresh\ndata: .\n\n" if latest != written else ": still here\n\n"
+                written = latest
+
+        return StreamingResponse(lines(), media_type="text/event-stream")
+
+    async def not_found(self, request: Request, error: Exception) -> Response:
+        """An address that no page has."""
+        session = await self._session(request)
+        if session is None:
+            return self._to_sign_in(request) if request.method == "GET" else PlainTextResponse("", 404)
+        return self._trouble(request, session, 404, "There is no such page.")
+
+    def _note(self, asked: Asked, page: Page, act: str, said: str) -> None:
+        with self.room.people() as people:
+            people.note(self.room.now_us(), asked.member.login, act.replace("_", " "), page.title, said)
+
+    async def _session(self, request: Request) -> Session | None:
+        return await run_in_threadpool(self._gate.visitor, request, self.room.now_us())
+
+    def _to_sign_in(self, request: Request) -> Response:
+        if self._gate.people is None:
+            return PlainTextResponse(
+                "An open console answers on this machine only: ask for it as localhost.\n", 421
+            )
+        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse("/sign-in" + ("" if path == "/" else "?" + urlencode({"to": path})), 303)
+
+    def _rendered(
+        self,
+        request: Request,
+        session: Session,
+        page: Page,
+        template: str,
+        look: Look,
+        said: tuple[str, bool] | None,
+    ) -> Response:
+        asked = self._asked(request, session.member)
+        try:
+            found = look(self.room, asked)
+        except LendsignalError as error:
+            return self._trouble(request, session, 503, str(error), page)
+        html = self._template(asked.words, template).render(
+            **self._frame(request, session, asked.words), page=page, asked=asked, said=said, **found
+        )
+        return HTMLResponse(html)
+
+    def _trouble(
+        self, request: Request, session: Session, status: int, why: str, page: Page | None = None
+    ) -> Response:
+        asked = self._asked(request, session.member)
+        frame = self._frame(request, session, asked.words)
+        whole = "HX-Request" not in request.headers
+        html = self._template(asked.words, "trouble.html" if whole else "parts/trouble.html").render(
+            **frame, page=page, asked=asked, said=None, why=asked.words(why)
+        )
+        return HTMLResponse(html, status)
+
+    def _bare(self, request: Request, template: str, status: int, **found: object) -> Response:
+        words = self._words(request, "")
+        frame = {"lender": self.room.config.portfolio, "theme": _theme(request), "words": words}
+        return HTMLResponse(self._template(words, template).render(**frame, **found), status)
+
+    def _frame(self, request: Request, session: Session, words: Words) -> Mapping[str, Any]:
+        member = session.member
+        nav = [
+            (group, [page for page in every_page() if page.group is group and page.is_open_to(member)])
+            for group in Group
+        ]
+        return {
+            "lender": self.room.config.portfolio,
+            "version": __version__,
+            "words": words,
+            "languages": LANGUAGES,
+            "theme": _theme(request),
+            "themes": THEMES,
+            "member": member,
+            "form": session.form,
+            "is_open": self._gate.people is None,
+            "here": request.url.path,
+            "query": request.url.query,
+            "nav": [(group, pages) for group, pages in nav if pages],
+            "now_us": self.room.now_us(),
+        }
+
+    def _asked(self, request: Request, member: Member) -> Asked:
+        return Asked(
+            member=member,
+            words=self._words(request, member.language),
+            query=dict(request.query_params),
+            many={name: tuple(request.query_params.getlist(name)) for name in request.query_params},
+            now_us=self.room.now_us(),
+            address=_address(request),
+        )
+
+    def _words(self, request: Request, own: str) -> Words:
+        wished = request.cookies.get("language", "")
+        return words_of(language_of(wished, own, accepted=request.headers.get("accept-language", "")))
+
+    def _template(self, words: Words, name: str) -> Any:
+        return self._templates[words.language].get_template(name)
+
+
+class _Headers:
+    """Every answer carries `HEADERS`; one may set its own Cache-Control."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+class _Kept(StaticFiles):
+    """Files that a browser asks for again only where they changed."""
+
+    def file_response(self, *given: Any, **named: Any) -> Response:
+        response = super().file_response(*given, **named)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def _templates(words: Words) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.install_gettext_translations(words.catalogue, newstyle=True)  # type: ignore[attr-defined]
+    environment.filters.update(filters(words))
+    environment.globals["lang"] = words.tag
+    return environment
+
+
+async def _fields(request: Request) -> dict[str, str] | None:
+    """A form's fields; those that come more than once are lines of one text. `None`: no form, or too long."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LONGEST_FORM:
+            return None
+    found: dict[str, list[str]] = {}
+    try:
+        for name, value in parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS):
+            found.setdefault(name, []).append(value)
+    except ValueError:
+        return None
+    return {name: "\n".join(values) for name, values in found.items()}
+
+
+def _with_session(answer: Response, request: Request, token: str) -> Response:
+    answer.set_cookie(
+        COOKIE,
+        token,
+        max_age=int(SIGNED_IN_FOR.total_seconds()),
+        httponly=True,
+        samesite="lax",
+        secure=request.url.scheme == "https",
+    )
+    return answer
+
+
+def _theme(request: Request) -> str:
+    wished = request.cookies.get("theme", "auto")
+    return wished if wished in THEMES else "auto"
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _back(request: Request, otherwise: str) -> str:
+    """The page that a form was sent from, with its state, where that is one of ours."""
+    came = urlsplit(request.headers.get("referer", ""))
+    if came.netloc != request.url.netloc:
+        return otherwise
+    return _inside(came.path + (f"?{came.query}" if came.query else ""))
+
+
+def _inside(path: str) -> str:
+    """The path itself where it stays on this site."""
+    safe = path.startswith("/") and not path.startswith(("//", "/\\")) and "\n" not in path
+    return path if safe and not path.startswith(("/sign-in", "/welcome")) else "/"

@@ -1,0 +1,73 @@
+"""Who comes in: sessions, forms that are ours, and the headers of every answer.
+
+Two ways: with sign-in, or `open`, without one, for a demo that only this machine can reach. A form counts
+where it carries its session's secret and no other site's page sent it.
+"""
+
+import secrets
+from collections.abc import Mapping
+from hmac import compare_digest
+
+from msgspec import Struct
+from starlette.requests import Request
+
+from lendsignal.config import is_this_host
+from lendsignal.log.people import People, Session
+from lendsignal.model.member import Member, MemberRole
+
+COOKIE = "lendsignal"
+FORM_FIELD = "form"
+FORM_HEADER = "x-form"
+
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:;"
+        " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
+}
+
+OURS = frozenset({"same-origin", "none"})
+"""What a browser says of a request that our own page, or the address bar, made (Fetch metadata)."""
+
+
+class Gate(Struct, frozen=True):
+    """`people` is `None` where the console is open. `form` is what an open console's forms carry."""
+
+    people: People | None
+    form: str
+
+    def visitor(self, request: Request, now_us: int) -> Session | None:
+        """Who asks; `None`: somebody who has to sign in first."""
+        if self.people is None:
+            return Session(member=VISITOR, form=self.form) if is_this_machine(request) else None
+        token = request.cookies.get(COOKIE)
+        return self.people.session(token, now_us) if token else None
+
+
+VISITOR = Member(login="demo", role=MemberRole.ADMIN)
+"""Whoever looks at an open console."""
+
+
+def gate(people: People | None) -> Gate:
+    """The gate of a console; without people an open one."""
+    return Gate(people, secrets.token_urlsafe(24))
+
+
+def is_our_form(request: Request, fields: Mapping[str, str], session: Session) -> bool:
+    """Whether one of our own pages sent it, in this session."""
+    given = request.headers.get(FORM_HEADER) or fields.get(FORM_FIELD, "")
+    same_site = request.headers.get("sec-fetch-site", "same-origin") in OURS
+    return same_site and compare_digest(given.encode(), session.form.encode())
+
+
+def is_this_machine(request: Request) -> bool:
+    """Whether it was asked of a name of this machine: a page of the web that made another name point here
+    is not heard."""
+    return is_this_host(request.url.hostname or "")

@@ -1,0 +1,126 @@
+"""The console's words, numbers and times in the visitor's language.
+
+English stands in the code and the templates; `locale/LANGUAGE/LC_MESSAGES/lendsignal.po` holds the rest
+and is read as it is, so that nothing has to be compiled. A text without a translation stays English.
+"""
+
+import io
+from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from babel import Locale
+from babel.dates import format_date, format_datetime, format_timedelta
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_compact_decimal, format_currency, format_decimal, format_percent
+from babel.support import NullTranslations, Translations
+
+LOCALES = Path(__file__).parent / "locale"
+DOMAIN = "lendsignal"
+
+LANGUAGES = {"en": "English", "zh": "简体中文"}
+"""Language tag → its own name."""
+
+_LOCALE = {"en": "en", "zh": "zh_Hans_CN"}
+
+
+def marked(text: str) -> str:
+    """The text itself, marked for the catalogue: it is translated where it is shown."""
+    return text
+
+
+class Words:
+    """One language: its catalogue and its way to write numbers, money and times."""
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+        self.tag = "zh-Hans" if language == "zh" else language
+        self._locale = Locale.parse(_LOCALE[language])
+        self._catalogue = _catalogue(language)
+
+    @property
+    def catalogue(self) -> NullTranslations:
+        """For templates."""
+        return self._catalogue
+
+    def __call__(self, text: str, /, **named: object) -> str:
+        """The text in this language, with `%(name)s` filled in."""
+        found: str = self._catalogue.gettext(text)
+        return found % named if named else found
+
+    def meaning(self, word: str) -> str:
+        """What a word of the glossary means."""
+        from lendsignal.console.glossary import GLOSSARY
+
+        return self(GLOSSARY[word])
+
+    def number(self, value: float | Decimal, digits: int | None = None) -> str:
+        """A number; of a fraction so many digits, by default what reads well."""
+        if digits is None:
+            digits = 0 if isinstance(value, int) or abs(float(value)) >= 1000 else 2
+        shape = "#,##0" + ("." + "0" * digits if digits else "")
+        return format_decimal(value, format=shape, locale=self._locale)
+
+    def short(self, value: float | Decimal) -> str:
+        """A large number in few letters: 12K, 1.2万."""
+        return format_compact_decimal(value, locale=self._locale, fraction_digits=1)
+
+    def share(self, value: float, digits: int = 1) -> str:
+        """A number from 0 to 1 as per cent."""
+        shape = "#,##0" + ("." + "0" * digits if digits else "") + "%"
+        return format_percent(value, format=shape, locale=self._locale)
+
+    def money(self, amount: Decimal | float, currency: str) -> str:
+        """An amount in major units with its currency."""
+        return format_currency(
+            amount, currency, locale=self._locale, currency_digits=abs(float(amount)) < 10_000
+        )
+
+    def moment(self, us: int | datetime, zone: tzinfo = UTC) -> str:
+        """A moment (microseconds since 1970, or aware) on that clock."""
+        at = us if isinstance(us, datetime) else datetime.fromtimestamp(us / 1e6, UTC)
+        return format_datetime(at.astimezone(zone), "medium", locale=self._locale)
+
+    def day(self, at: Any) -> str:
+        """A date, or an ISO date as text."""
+        found = datetime.fromisoformat(at).date() if isinstance(at, str) else at
+        return format_date(found, "medium", locale=self._locale)
+
+    def span(self, seconds: float) -> str:
+        """A span in its largest unit: 3 hours."""
+        return format_timedelta(timedelta(seconds=seconds), threshold=1.2, locale=self._locale)
+
+    def ago(self, us: int, now_us: int) -> str:
+        """How long ago a moment was."""
+        return format_timedelta(timedelta(microseconds=us - now_us), add_direction=True, locale=self._locale)
+
+
+@cache
+def words_of(language: str) -> Words:
+    """The words of one of `LANGUAGES`."""
+    return Words(language)
+
+
+def language_of(*wishes: str, accepted: str = "") -> str:
+    """The first wish that is one of ours, else the first accepted one (Accept-Language), else English."""
+    offered = [part.partition(";")[0].strip() for part in accepted.split(",")]
+    for wish in (*wishes, *offered):
+        tag = wish.lower().replace("_", "-").partition("-")[0]
+        if tag in LANGUAGES:
+            return tag
+    return "en"
+
+
+def _catalogue(language: str) -> NullTranslations:
+    path = LOCALES / language / "LC_MESSAGES" / f"{DOMAIN}.po"
+    if not path.exists():
+        return NullTranslations()
+    with path.open("rb") as file:
+        read = read_po(file, locale=language, domain=DOMAIN)
+    compiled = io.BytesIO()
+    write_mo(compiled, read)
+    compiled.seek(0)
+    return Translations(compiled, domain=DOMAIN)

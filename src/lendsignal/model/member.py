@@ -1,0 +1,55 @@
+"""Who works with the console, and what each may do there."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class May(StrEnum):
+    """What a page or an act asks of its visitor."""
+
+    LOOK = "look"
+    """See reports and lives."""
+    DECIDE = "decide"
+    """Accept or decline advice, keep audiences and holdouts."""
+    OPERATE = "operate"
+    """Pause, resume, replay, mend, test, silence."""
+    GOVERN = "govern"
+    """People, keys, configuration, cuts and models."""
+
+
+class MemberRole(StrEnum):
+    """The four roles of design §6."""
+
+    VIEWER = "viewer"
+    BUYER = "buyer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+ALLOWED: Mapping[MemberRole, frozenset[May]] = {
+    MemberRole.VIEWER: frozenset({May.LOOK}),
+    MemberRole.BUYER: frozenset({May.LOOK, May.DECIDE}),
+    MemberRole.OPERATOR: frozenset({May.LOOK, May.OPERATE}),
+    MemberRole.ADMIN: frozenset(May),
+}
+"""What each role may do."""
+
+
+class Member(Struct, frozen=True, kw_only=True):
+    """One who signs in. `campaigns`: all that a buyer or an agency sees; empty: everything.
+
+    `language` is a language tag, or empty where the browser's counts.
+    """
+
+    login: str
+    role: MemberRole
+    campaigns: tuple[str, ...] = ()
+    language: str = ""
+    disabled: bool = False
+    made_us: int = 0
+
+    def may(self, what: May) -> bool:
+        """Whether the member's role allows it."""
+        return not self.disabled and what in ALLOWED[self.role]

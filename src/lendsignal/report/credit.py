@@ -1,0 +1,299 @@
+"""Where the credit of loans goes under both rules of binding: whom one rule hides, and what a switch shows.
+
+All of it reads `laid`, the loan events that `bindings` has laid under both rules. What AppsFlyer does with a
+reinstall explains the pattern to expect: without a retargeting ad its events are organic, with one they are a
+re-attribution's, so that after a switch to the last login both rise and totals stay as they were
+(support.appsflyer.com, "Re-attribution and re-engagement", read 2026-11-22).
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from math import sqrt
+
+from lendsignal.report.days import local_day
+from lendsignal.report.funnel import exact
+from lendsignal.report.layout import MONEY, SHARE, Cell, Table, columns, table
+from lendsignal.report.rates import THIN, Rate
+from lendsignal.report.tables import Tables
+
+FOLLOWS_WITHIN = (7, 14)
+"""Days after an install within which something must follow for it not to be an orphan."""
+
+WINDOWS = (1, 7, 30)
+"""Days from an install within which ad accounts can be set to count what follows."""
+
+ALARMING = 3.0
+"""Standard errors by which organic must fall before it is called a fall: by chance once in 740 times."""
+
+DAY_US = 86_400_000_000
+
+RETURNED = "('re_engagement', 're_attribution')"
+"""SQL of the kinds that an ad for people who had the app before brought about."""
+
+
+def matrix(tables: Tables) -> Table:
+    """Disbursements by media source of the first installation and of the last login's."""
+    found = tables.rows(
+        "select first_source, last_source, currency, count(*), count(*) filter (is_first), sum(amount)"
+        " from laid where type = 'disbursed' group by all"
+        " order by first_source, count(*) desc, last_source, currency"
+    )
+    whole: dict[str, int] = {}
+    for source, _, _, n, *_ in found:
+        whole[source] = whole.get(source, 0) + n
+    rows: list[tuple[Cell, ...]] = []
+    for first, last, currency, n, firsts, amount in found:
+        rows.append((first, last, currency or "(none)", n, firsts, n / whole[first], exact(amount)))
+    return table(
+        "Where the credit of disbursements goes",
+        columns(
+            "first_install last_login currency disbursements first_loans share_of_first amount",
+            share_of_first=SHARE,
+            amount=MONEY,
+        ),
+        rows,
+        "Each disbursement once: the source of the user's first installation, and that of the last login's."
+        "\nRows add up to the disbursements of each source under each rule: credit moves, none is made.",
+    )
+
+
+def orphans(tables: Tables) -> Table:
+    """Installs that MMPs told of and that no event of the back end was bound to, under both rules."""
+    tables.db.execute(
+        "create or replace temp table followed as"
+        " with event_at as ("
+        "   select b.last_login, b.first_install, c.at_us from counted c join bound b using (seq)"
+        "   where not c.superseded and c.type not in ('logged_in', 'app_opened'))"
+        " select a.mmp, a.channel, a.kind, a.at_us, l.at_us as last_us, f.at_us as first_us"
+        " from attribution a left join first_seen s on s.installation = a.installation"
+        " asof left join event_at l on l.last_login = a.installation and a.at_us <= l.at_us"
+        " asof left join event_at f on f.first_install = a.installation and a.at_us <= f.at_us"
+        " where a.at_us > 0 and a.kind in ('install', 'reinstall', 're_attribution')"
+        "   and not coalesce(s.test, false)"
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for mmp, channel, kind, days, n, by_first, by_last in tables.rows(
+        "select mmp, channel, kind, days, count(*),"
+        " count(*) filter (coalesce(first_us > at_us + days * $day, true)),"
+        " count(*) filter (coalesce(last_us > at_us + days * $day, true))"
+        " from followed cross join (select unnest($within) as days)"
+        # Who came too lately to have been followed is neither.
+        " where at_us + days * $day <= $now group by all order by all",
+        {"day": DAY_US, "within": list(FOLLOWS_WITHIN), "now": _now_us(tables)},
+    ):
+        first, last = Rate(by_first, n), Rate(by_last, n)
+        rows.append(
+            (
+                mmp,
+                channel or "(not attributed)",
+                kind,
+                days,
+                n,
+                by_first,
+                first.value,
+                by_last,
+                last.value,
+                last.low,
+                last.high,
+                (by_first - by_last) / n,
+                first.remark,
+            )
+        )
+    return table(
+        "Installs that nothing follows",
+        columns(
+            "mmp channel kind days installs orphans_first_install share_first_install orphans_last_login"
+            " share_last_login low high hidden_share remark",
+            share_first_install=SHARE,
+            share_last_login=SHARE,
+            low=SHARE,
+            high=SHARE,
+            hidden_share=SHARE,
+        ),
+        rows,
+        "orphan: no event of the back end is bound to the install within so many days of it."
+        "\nhidden_share: installs that look dead under the first install and are not; low, high: the 95 %"
+        "\ninterval of share_last_login. Users who never log in again stay orphans under both.",
+    )
+
+
+def expired(tables: Tables) -> Table:
+    """Loan events too old for the window of the first install, and young enough for the last login's."""
+    rows: list[tuple[Cell, ...]] = []
+    for channel, event, days, n, saved in tables.rows(
+        "select last_channel, type, days, count(*),"
+        " count(*) filter (first_age_us > days * $day and last_age_us <= days * $day)"
+        " from laid cross join (select unnest($windows) as days)"
+        " where last_age_us is not null and first_age_us is not null"
+        "   and type in ('applied', 'credit_granted', 'disbursed', 'repaid')"
+        " group by all order by all",
+        {"day": DAY_US, "windows": list(WINDOWS)},
+    ):
+        rate = Rate(saved, n)
+        rows.append((channel, event, days, n, saved, rate.value, rate.low, rate.high, rate.remark))
+    return table(
+        "Signal that the first install's window has lost",
+        columns(
+            "channel event days events recovered recovered_share low high remark",
+            recovered_share=SHARE,
+            low=SHARE,
+            high=SHARE,
+        ),
+        rows,
+        "recovered: more than so many days after the first installation came, and within as many of the"
+        "\nlast login's: events that the platform can use now. channel: of the last login's installation.",
+    )
+
+
+def shares(tables: Tables) -> Table:
+    """Organic and returning by an ad, of disbursements, under both rules, for each MMP that tells."""
+    tables.db.execute(
+        "create or replace temp table coming_of as select mmp, installation, at_us, kind, channel"
+        " from attribution where installation is not null"
+    )
+    both = " union all ".join(
+        f"select '{rule}' as rule, l.is_first, l.at_us, coalesce(l.{rule}, l.held) as installation"
+        " from laid l where l.type = 'disbursed'"
+        for rule in ("first_install", "last_login")
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for mmp, rule, events, n, organic, returned in tables.rows(
+        "with mmp as (select distinct mmp from attribution),"
+        " placed as ("
+        f"   select m.mmp, d.*, c.kind, c.channel from ({both}) d cross join mmp m"
+        "   asof left join coming_of c on c.mmp = m.mmp and c.installation = d.installation"
+        "     and d.at_us >= c.at_us)"
+        " select mmp, rule, unnest(['disbursed', 'first_loan']) as event,"
+        "   unnest([count(*), count(*) filter (is_first)]),"
+        "   unnest([count(*) filter (channel = 'organic' and kind not in " + RETURNED + "),"
+        "     count(*) filter (is_first and channel = 'organic' and kind not in " + RETURNED + ")]),"
+        "   unnest([count(*) filter (kind in " + RETURNED + "),"
+        "     count(*) filter (is_first and kind in " + RETURNED + ")])"
+        " from placed group by mmp, rule order by mmp, event, rule"
+    ):
+        one, other = Rate(organic, n), Rate(returned, n)
+        rows.append(
+            (
+                mmp,
+                events,
+                rule,
+                n,
+                organic,
+                one.value,
+                one.low,
+                one.high,
+                returned,
+                other.value,
+                other.low,
+                other.high,
+                one.remark,
+            )
+        )
+    return table(
+        "Organic and returns by an ad, under both rules",
+        columns(
+            "mmp event binding events organic organic_share organic_low organic_high returned returned_share"
+            " returned_low returned_high remark",
+            organic_share=SHARE,
+            organic_low=SHARE,
+            organic_high=SHARE,
+            returned_share=SHARE,
+            returned_low=SHARE,
+            returned_high=SHARE,
+        ),
+        rows,
+        "returned: on an installation whose latest coming by then was a re-engagement or re-attribution, by"
+        "\nthe MMP's own meaning. The events are the same under both rules: only where they stand differs."
+        "\nRead first_loan beside: the last login credits former borrowers to the ad that brought them back.",
+    )
+
+
+def moved_ids(tables: Tables) -> Table:
+    """Of disbursements that moved, which ids are other ones on the two installations."""
+    rows: list[tuple[Cell, ...]] = []
+    for kind, both, same in tables.rows(
+        "with one as (select kind, installation, list(value) as ids from known_id group by all)"
+        " select a.kind, count(*), count(*) filter (list_has_any(a.ids, b.ids))"
+        " from laid l join one a on a.installation = l.last_login"
+        " join one b on b.installation = l.first_install and b.kind = a.kind"
+        " where l.type = 'disbursed' and l.moved group by all order by all"
+    ):
+        rate = Rate(both - same, both)
+        rows.append((kind, both, same, both - same, rate.value, rate.low, rate.high, rate.remark))
+    return table(
+        "Which ids the moved disbursements would have missed",
+        columns(
+            "id disbursements same other other_share low high remark",
+            other_share=SHARE,
+            low=SHARE,
+            high=SHARE,
+        ),
+        rows,
+        "Of moved disbursements with the id known on both installations. An MMP that counts by an id with"
+        "\nother_share near 100 % gets each of them on the wrong install under the first-install rule; one"
+        "\nthat counts by an id near 0 % gets them right under both.",
+    )
+
+
+def recorded_shares(tables: Tables, switched: date | None) -> tuple[Table, tuple[str, ...]]:
+    """What MMPs recorded of what we sent, by week, or before and after a switch; and what is alarming in it.
+
+    Organic that falls while the total does not is the sign of a wrong id: the MMP finds another install.
+    """
+    day = local_day(tables, "r.at_us", "r.app")
+    span = (
+        f"date_trunc('week', {day})::varchar"
+        if switched is None
+        else f"if({day} < date '{switched}', 'before', 'since {switched}')"
+    )
+    found = tables.rows(
+        f"select r.mmp, {span} as span, count(*), count(*) filter (r.channel = 'organic'"
+        f"   and r.kind not in {RETURNED}), count(*) filter (r.kind in {RETURNED}), min(r.at_us)"
+        " from recorded r where r.conversion <> '' and r.is_primary"
+        " group by all order by r.mmp, min(r.at_us)"
+    )
+    rows: list[tuple[Cell, ...]] = []
+    warnings: list[str] = []
+    earlier: dict[str, tuple[int, int]] = {}
+    for mmp, when, n, organic, returned, _ in found:
+        before = earlier.get(mmp, (0, 0))
+        fell = _fell(before, (organic, n))
+        one, other = Rate(organic, n), Rate(returned, n)
+        remark = " ".join(filter(None, (one.remark, "organic fell" if fell else "")))
+        rows.append((mmp, when, n, organic, one.value, one.low, one.high, returned, other.value, remark))
+        if fell:
+            warnings.append(
+                f"{mmp}: organic fell to {organic / n:.1%} in {when}, from {before[0] / before[1]:.1%}:"
+                " is the right id sent? With the last login organic rises."
+            )
+        earlier[mmp] = before[0] + organic, before[1] + n
+    return (
+        table(
+            "What MMPs made of what was sent",
+            columns(
+                "mmp when events organic organic_share low high returned returned_share remark",
+                organic_share=SHARE,
+                low=SHARE,
+                high=SHARE,
+                returned_share=SHARE,
+            ),
+            rows,
+            "Events with our conversion id in the MMP's raw data. organic fell: by more than chance below all"
+            "\nthat came before. After a switch to the last login organic and returns both rise.",
+        ),
+        tuple(warnings),
+    )
+
+
+def _fell(before: Sequence[int], now: Sequence[int]) -> bool:
+    """Whether a share is lower than before by more than chance; both are hits and cases."""
+    (hits, n), (found, of) = before, now
+    if min(n, of) < THIN:
+        return False
+    common = (hits + found) / (n + of)
+    error = sqrt(common * (1 - common) * (1 / n + 1 / of))
+    return error > 0 and (found / of - hits / n) / error < -ALARMING
+
+
+def _now_us(tables: Tables) -> int:
+    return 0 if tables.as_of is None else round(tables.as_of.timestamp() * 1_000_000)

@@ -1,0 +1,457 @@
+"""How each table that reports ask is made of what the archive holds and of what came after it: SQL.
+
+`raw_<table>` are the archive's tables (docs/reference/archive.md), the rows that are not archived yet
+included. What a statement reads besides is made before it. Moments are microseconds since 1970, UTC.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from lendsignal.model import KEY_FIELD, ONCE_PER_KEY
+
+VIEWS: Mapping[str, str] = {
+    "event": """
+create view event as
+select seq, type, brand || ':' || user_id as user, user_key, event_id, {key} as key, loan_id,
+    epoch_us(occurred_at) as at_us,
+    {binds} as binds_us, epoch_us(received_at) as received_us, coalesce(app, {default_app}) as app,
+    coalesce(amount, credit_limit) as amount, currency, fee, loan_number::integer as loan_number,
+    dpd::integer as dpd, revision::integer as revision, verdict,
+    user_key in (select user_key from tester) as test, history, purpose = 'analytics' as analytics,
+    application_id, grant_id, term_days::integer as term_days, due_date::varchar as due_day, outstanding,
+    time_precision = 'day' as by_day, product, loan_key as loan, fact_key as fact, brand, user_id, closes_loan
+from raw_events where type not like 'lendsignal.%'
+""",
+    "counted": """
+create view counted as
+select e.*, coalesce(s.superseded, false) as superseded, coalesce(s.reversed, false) as reversed
+from event e left join event_struck s on s.seq = e.seq where e.verdict = 'taken'
+""",
+    "instalment": """
+create view instalment as
+select seq, due_date::varchar as due_day, amount from raw_instalments
+""",
+    "entry": """
+create view entry as
+select delivery as id, record, rebinds, hash(destination, kind, conversion, name, skip, settle_us) as step,
+    epoch_us(planned_at) as planned_us from planned_delivery
+""",
+    "step": """
+create view step as
+select distinct hash(destination, kind, conversion, name, skip, settle_us) as step, destination, kind,
+    conversion, name, skip, settle_us from planned_delivery
+""",
+    "valued": """
+create view valued as
+select delivery as id, value as amount, value_currency as currency from planned_delivery
+    where value is not null
+""",
+    "planned_delivery": """
+create view planned_delivery as
+select * replace ({destination} as destination) from raw_deliveries
+""",
+    "receipt": """
+create view receipt as
+select pack * 1048576 + place as place, delivery as id, what, reason,
+    coalesce(epoch_us(sent_at), 0) as sent_us, epoch_us("at") as answered_us from raw_outcomes
+""",
+    "attribution": """
+create view attribution as
+select a.*, n.installation from coming_told a left join install_name n on n.name = hash(a.app, a.id)
+""",
+    "recorded": """
+create view recorded as
+select feed, mmp, app, mmp_id as id, name, coalesce(epoch_us(happened_at), 0) as at_us,
+    {happened_day} as day, conversion_id
+    as conversion, amount, currency, sent_by, kind, is_primary, channel, media_source, campaign, campaign_id,
+    copies from raw_recorded
+""",
+    "spend": """
+create view spend as
+select feed, account, spent_on::varchar as day, channel, media_source, campaign, campaign_id, ad_set,
+    ad_set_id, ad,
+    ad_id, country, currency, amount, impressions, clicks from raw_spend
+""",
+}
+"""Tables that cost nothing until they are asked, and then only the columns that are asked for."""
+
+TABLES: Mapping[str, str] = {
+    "tester": """
+create table tester as
+select distinct user_key, brand || ':' || user_id as user from raw_events where test and verdict = 'taken'
+""",
+    "event_struck": """
+create table event_struck as  -- facts that another telling stands for, and those that were taken back
+with again as (
+    select fact_key from raw_events
+    where verdict = 'taken' and fact_key is not null and type in ({once}) group by 1 having count(*) > 1
+), superseded as (
+    select seq from raw_events
+    where verdict = 'taken' and type in ({once}) and fact_key in (select fact_key from again)
+    -- of a fact that was told for both purposes the telling for optimisation stands
+    qualify seq - if(purpose = 'analytics', 4000000000000000000, 0)
+        <> max(seq - if(purpose = 'analytics', 4000000000000000000, 0)) over (partition by fact_key)
+), reversal as (
+    select user_key, case type when 'repayment_reversed' then 'repaid' else 'disbursed' end as type,
+        {key} as key, max(epoch_us(occurred_at)) as at_us
+    from raw_events
+    where verdict = 'taken' and type in ('disbursement_reversed', 'loan_cancelled', 'repayment_reversed')
+    group by all
+), reversed as (
+    select e.seq from (
+        select seq, user_key, type, epoch_us(occurred_at) as at_us, {key} as key from raw_events
+        where verdict = 'taken' and type in ('disbursed', 'repaid')
+            and user_key in (select user_key from reversal)
+    ) e join reversal r on r.user_key = e.user_key and r.type = e.type and r.key = e.key
+    where r.at_us >= e.at_us
+)
+select seq, bool_or(superseded) as superseded, bool_or(reversed) as reversed from (
+    select seq, true as superseded, false as reversed from superseded
+    union all select seq, false, true from reversed
+) group by seq
+""",
+    "touch_look": """
+create table touch_look as  -- each snapshot that some touch showed, by the first that did
+with first as (select shown, min(seq) as seq from raw_touches where shown is not null group by shown)
+select row_number() over (order by seq) - 1 as n, t.shown, coalesce(t.app, '') as app, {ids}
+from raw_touches t join first using (seq) order by seq
+""",
+    "install_name": """
+create table install_name as
+select name, (min(place * 4294967296 + installation) % 4294967296)::integer
+    as installation  -- the first place
+from ({named}) group by 1
+""",
+    "known_id": """
+create table known_id as
+select distinct installation, kind, value from ({known})
+""",
+    "touch": """
+create table touch as
+select t.brand || ':' || t.user_id as user, t.user_key, epoch_us(t.occurred_at) as at_us, t.event_id,
+    epoch_us(t.received_at) as received_us,
+    coalesce(t.app, '') as app, n.installation as own, n.installation as installation,
+    epoch_us(t.occurred_at) as seen_us, {os} as os,
+    t.user_key in (select user_key from tester) as test, t.brand,
+    t.shown
+from raw_touches t left join look_number n on n.shown = t.shown
+""",
+    "origin": """
+create table origin as
+with came as (  -- a return to the same installation through an ad leaves its origin as it is
+    select * from attribution where installation is not null and kind <> 're_engagement'
+), again as (
+    select installation from came group by installation having count(*) > 1
+), coming as (
+    select *, row_number() over (partition by installation order by at_us, feed, kind, id) as place from came
+    where installation in (select installation from again)
+)
+select installation, channel, media_source, campaign, campaign_id, ad_set, ad_set_id, at_us as came_us,
+    -9223372036854775807 as from_us
+from came where installation not in (select installation from again)
+union all
+select installation, channel, media_source, campaign, campaign_id, ad_set, ad_set_id, at_us as came_us,
+    -- what happened before an MMP noticed belongs to the first origin all the same
+    case when place = 1 then -9223372036854775807 else at_us end as from_us
+from coming
+qualify row_number() over (partition by installation, from_us order by place desc) = 1
+""",
+    "coming_told": """
+create table coming_told as  -- of several sayings about one coming the latest
+with saying as (
+    select *, hash(feed, app, mmp_id, kind, coalesce(epoch_us(came_at),
+    0) // 1000000) as hash from raw_attributions
+), again as (select hash from saying group by hash having count(*) > 1)
+select feed, mmp, app, mmp_id as id, kind, coalesce(epoch_us(came_at), 0) as at_us, {came_day} as day,
+    channel,
+    media_source, campaign, campaign_id, ad_set, ad_set_id, ad, ad_id
+from (
+    select * from saying where hash not in (select hash from again)
+    union all
+    select * from saying where hash in (select hash from again) qualify row_number() over (
+        partition by feed, app, mmp_id, kind, coalesce(epoch_us(came_at), 0) // 1000000
+        order by told_at desc, key) = 1
+)
+""",
+    "conversion": """
+create table conversion as
+with moved as (  -- a late touch bound it anew: the last one holds
+    select rebinds as record, count(*) as rebound, max(record) as last
+    from raw_conversions where rebinds is not null group by 1
+), bound as (
+    select c.*, coalesce(m.rebound, 0) as rebound,
+    m.last from raw_conversions c left join moved m using (record)
+    where c.rebinds is null
+)
+select b.record, b.conversion_id as id, b.name, b.brand || ':' || b.user_id as user, b.user_key,
+    b.event_id, b.event_type, b.loan_id,
+    b.loan_number::integer as loan_number, epoch_us(b.occurred_at) as at_us,
+    epoch_us(b.received_at) as received_us, epoch_us(b.planned_at) as planned_us,
+    case when l.record is not null then l.app else coalesce(b.app, b.event_app) end as app,
+    n.installation, epoch_us(case when l.record is not null then l.touched_at else b.touched_at end)
+    as touch_us,
+    f.installation as first_installation, b.rebound::integer as rebound, b.certain, b.test, b.history,
+    b.entries::integer as entries
+from bound b left join (select * from raw_conversions where rebinds is not null) l on l.record = b.last
+left join look_number n on n.shown = case when l.record is not null then l.shown else b.shown end
+left join look_number f on f.shown = case when l.record is not null then l.first_shown else b.first_shown end
+""",
+    "event_touch": """
+create table event_touch as
+with mark as (  -- two touches in one instant are settled by the larger event id
+    select user_key, at_us, arg_max(installation, event_id) as installation,
+        arg_max(received_us, event_id) as received_us
+    from touch where not test group by user_key, at_us
+)
+select c.seq, c.user_key, c.binds_us, c.received_us, c.history, m.installation as last_login,
+    m.at_us as touch_us,
+    m.received_us as touch_received_us,
+    coalesce(not c.history and m.received_us > c.received_us + $settle, false) as is_late
+from (select seq, user_key, binds_us, received_us, history from counted where not test) c
+asof left join mark m on c.user_key = m.user_key and c.binds_us >= m.at_us
+""",
+    "bound": """
+create table bound as
+with first_seen as (
+    select user_key, arg_min(own, (at_us, event_id)) as installation, min(at_us) as at_us
+    from touch where own is not null group by user_key
+), alone as (
+    select seq, user_key, binds_us from event_touch where last_login is null
+), released as (  -- no login by then: what the holding pen released it to, or a first login soon after
+    select l.seq, coalesce(any_value(c.installation), any_value(o.installation)) as held
+    from alone l left join first_seen o on o.user_key = l.user_key and o.at_us <= l.binds_us + $pen_after
+        left join (select seq, event_id from raw_events where seq in (select seq
+        from alone)) e on e.seq = l.seq
+        left join (
+            select c.user_key, c.event_id, n.installation
+            from raw_conversions c join look_number n on n.shown = c.shown
+            where c.user_key in (select user_key from alone)
+        ) c on c.user_key = l.user_key and c.event_id = e.event_id
+    group by l.seq
+), arrived as (
+    select l.seq, arg_max(t.installation, row(t.at_us, t.event_id)) as installation
+    from (select * from event_touch where is_late) l
+        join touch t on t.user_key = l.user_key and t.at_us <= l.binds_us
+        and t.received_us <= l.received_us + $settle
+    group by l.seq
+)
+select l.seq, l.last_login, case when l.last_login is not null then o.installation end as first_install,
+    l.touch_us, l.touch_received_us, l.is_late,
+    case when l.is_late then a.installation else l.last_login end as as_arrived, r.held
+from event_touch l left join first_seen o on o.user_key = l.user_key left join arrived a on a.seq = l.seq
+    left join released r on r.seq = l.seq
+""",
+    "delivery": """
+create table delivery as
+with again as (
+    select id from receipt group by id having count(*) > 1
+), tried as (  -- most deliveries have one receipt: only those of the others are sorted
+    select id, what in ('accepted', 'dead', 'skipped', 'cancelled') as over, what, reason, answered_us,
+        if(sent_us > 0, 1, 0) as attempts, if(what = 'retry', 1, 0) as retries
+    from receipt where id not in (select id from again)
+    union all
+    select id, last is not null, last.what, last.reason, last.answered_us, attempts, retries from (
+        select id, count(*) filter (sent_us > 0) as attempts, count(*) filter (what = 'retry') as retries,
+            arg_max({{'what': what, 'reason': reason, 'answered_us': answered_us}}, place)
+                filter (what in ('accepted', 'dead', 'skipped', 'cancelled')) as last
+        from receipt where id in (select id from again) group by id
+    )
+), seen as (
+    select e.delivery as id, e.record, e.rebinds, epoch_us(e.planned_at) as planned_us, e.destination, e.kind,
+        e.conversion, e.name, e.skip, c.at_us, c.received_us,
+        case when t.over then t.what end as ended, case when t.over then t.reason end as end_reason,
+        case when t.over then t.answered_us end as answered_us, w.stage, w.reason as wait_reason,
+        coalesce(t.attempts, 0) as attempts, coalesce(t.retries, 0) as retries
+    from planned_delivery e left join (
+        select record, epoch_us(occurred_at) as at_us, epoch_us(received_at) as received_us
+        from raw_conversions where rebinds is null
+    ) c on c.record = coalesce(e.rebinds, e.record)
+        left join tried t on t.id = e.delivery
+        left join waits w on w.id = e.delivery
+), opened as (  -- a rebinding's entry is a delivery only where it was opened: the rest moved others
+    select * from seen where rebinds is null
+    union all
+    select e.* from (select * from seen where rebinds is not null) e
+        left join seen p on p.record = e.rebinds and p.kind = e.kind
+    where e.ended is not null or e.stage is not null
+        or (e.skip is not null and e.record <= $position
+            and (p.id is null or (p.destination <> e.destination and p.end_reason = 'rebound')))
+)
+select id, destination, conversion, name,
+    case when stage is not null then stage
+        when ended is not null then ended
+        when record > $position then 'planned'
+        when skip is not null then 'skipped'
+        else 'missing' end as what,
+    case when stage is not null then wait_reason
+        when ended is not null then end_reason
+        when skip is not null then skip else '' end as reason,
+    planned_us, answered_us, attempts, retries, at_us, received_us
+from opened
+""",
+}
+"""Tables that are kept once they are made: several statements ask for them."""
+
+STANDING = """
+create table touch_standing as
+with unclear as (  -- users of whom some touch does not say which installation it was
+    select distinct t.user_key from touch t left join installation i on i.number = t.own
+    where i.number is null or not i.shown
+), mine as (
+    select t.user_key, t.at_us, t.event_id, t.app, t.own, i.shown,
+        max(case when i.shown then (t.at_us, t.event_id) end) over sofar as proven,
+        max(case when not i.shown then (t.at_us, t.event_id) end) over sofar as unproven
+    from touch t left join installation i on i.number = t.own where t.user_key in (select user_key
+    from unclear)
+    window sofar as (partition by t.user_key order by t.at_us, t.event_id rows unbounded preceding)
+)
+select m.user_key, m.at_us, m.event_id,
+    case when p.own is null then u.own
+        when u.own is null or u.at_us < p.at_us or (u.at_us = p.at_us and u.event_id < p.event_id) then p.own
+        when {same_phone} then p.own else u.own end as installation,
+    case when p.own is null then u.at_us
+        when u.own is null or u.at_us < p.at_us or (u.at_us = p.at_us and u.event_id < p.event_id)
+        then p.at_us
+        when {same_phone} then p.at_us else u.at_us end as seen_us
+from mine m
+left join touch p on p.user_key = m.user_key and (p.at_us, p.event_id) = m.proven
+left join touch u on u.user_key = m.user_key and (u.at_us, u.event_id) = m.unproven
+left join touch_look lp on lp.shown = p.shown left join touch_look lu on lu.shown = u.shown
+"""
+
+STOOD = """
+update touch set installation = s.installation, seen_us = coalesce(s.seen_us, touch.seen_us)
+from touch_standing s
+where s.user_key = touch.user_key and s.at_us = touch.at_us and s.event_id = touch.event_id
+"""
+
+INSTALLATION = """
+create table installation as
+with named as (
+    select n.installation, {name} as id, arg_min({phone}, l.n) as phone
+    from touch_look l join look_number n using (shown) group by 1
+), system as (  -- a touch without an installation of its own changes none
+    select installation, arg_max({os}, (t.occurred_at, t.event_id)) as os
+    from raw_touches t join look_number n on n.shown = t.shown group by 1
+)
+select a.number::integer as number, coalesce(d.id, d.phone) as id, l.app, a.device::integer as device,
+    a.shown,
+    s.os
+from arriving a join named d on d.installation = a.number left join system s on s.installation = a.number
+join (
+    select n.installation, any_value(l.app) as app from touch_look l
+    join look_number n using (shown) group by 1
+) l on l.installation = a.number
+"""
+
+WAITED = """
+insert into waits
+with ended as (
+    select id, bool_or(what in ('accepted', 'dead', 'skipped', 'cancelled')) as over,
+        arg_max(reason, place) as reason, arg_max(what, place) as what
+    from receipt group by id
+)
+select p.destination, p.delivery, if(e.what = 'held', 'held', 'waiting'), coalesce(e.reason, '')
+from planned_delivery p left join ended e on e.id = p.delivery
+where p.rebinds is null and p.skip is null and not coalesce(e.over, false)
+"""
+"""What waited at an earlier moment: what was planned by then and had not ended."""
+
+COUNTED_THEN = """
+insert into sent
+select destination, conversion, 'planned', '', count(*) from delivery group by all
+union all
+select destination, conversion, what, reason, count(*) from delivery
+where what in ('accepted', 'dead', 'skipped', 'cancelled') group by all
+"""
+"""The sender's counts at an earlier moment, counted delivery by delivery."""
+
+
+def key_of_type() -> str:
+    """SQL of the business key that an event is about, as `model.key_of` gives it."""
+    fields: dict[str, list[str]] = {"user_id": ["registered"]}
+    for kind, field in KEY_FIELD.items():
+        fields.setdefault(field, []).append(kind)
+    cases = " ".join(f"when type in ({words(kinds)}) then {field}" for field, kinds in fields.items())
+    return f"case {cases} end"
+
+
+def once() -> str:
+    """SQL of the types that happen once for their key."""
+    return words(sorted(ONCE_PER_KEY))
+
+
+def chosen(of: str, given: Mapping[str, str], otherwise: str) -> str:
+    """SQL that gives for the value of `of` what is given for it."""
+    cases = "".join(f" when {word(one)} then {word(said)}" for one, said in sorted(given.items()))
+    return f"case {of}{cases} else {otherwise} end" if cases else otherwise
+
+
+def words(of: Sequence[str]) -> str:
+    """Texts as an SQL list."""
+    return ", ".join(map(word, of))
+
+
+def word(text: str) -> str:
+    """A text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def binds(zone: str) -> str:
+    """SQL of the moment whose device counts, as in `derive.binds_at`; `zone` is that of the event's app."""
+    next_day = f"date_trunc('day', occurred_at at time zone {zone}) + interval 1 day"
+    end = f"epoch_us(({next_day}) at time zone {zone}) - 1"
+    return (
+        f"case when time_precision = 'day' then least({end}, epoch_us(received_at))"
+        " else epoch_us(occurred_at) end"
+    )
+
+
+def day(moment: str, zone: str) -> str:
+    """SQL of the app's own day; empty where the moment is not told."""
+    return f"case when {moment} is null then '' else ({moment} at time zone {zone})::date::varchar end"
+
+
+def ids(kinds: Iterable[str]) -> str:
+    """The columns of these ids, of a touch `t`."""
+    return ", ".join(f"t.{kind}" for kind in kinds)
+
+
+def named(kinds: Sequence[str]) -> str:
+    """A query of the ids that installations are known by: a hash of app and id, the kind's place, the
+    installation."""
+    if not kinds:
+        return "select null::ubigint as name, 0::bigint as place, 0 as installation where false"
+    return " union all ".join(
+        f"select hash(l.app, l.{kind}) as name, {place}::bigint as place, n.installation"
+        f" from touch_look l join look_number n using (shown) where l.{kind} is not null"
+        for place, kind in enumerate(kinds)
+    )
+
+
+def known(kinds: Sequence[str]) -> str:
+    """A query of every id that an installation was seen with: installation, kind, value."""
+    if not kinds:
+        return "select null::integer as installation, '' as kind, '' as value where false"
+    return " union all ".join(
+        f"select n.installation, {word(kind)} as kind, l.{kind} as value"
+        f" from touch_look l join look_number n using (shown) where l.{kind} is not null"
+        for kind in kinds
+    )
+
+
+def name(kinds: Sequence[str]) -> str:
+    """SQL of the first of these ids that any look of a group has."""
+    shown = ", ".join(f"min(l.{kind})" for kind in kinds)
+    return f"coalesce({shown or 'null'}, null)"
+
+
+def phone(kinds: Sequence[str]) -> str:
+    """SQL of the first of these ids that a look has, with its kind."""
+    shown = ", ".join(f"{word(kind + ':')} || l.{kind}" for kind in kinds)
+    return f"coalesce({shown or 'null'}, null)"
+
+
+def same_phone(kinds: Sequence[str]) -> str:
+    """SQL of whether the looks `lp` and `lu` are of one app and share one of these ids."""
+    shared = " or ".join(f"lp.{kind} = lu.{kind}" for kind in kinds) or "false"
+    return f"coalesce(lp.app = lu.app and ({shared}), false)"

@@ -1,0 +1,139 @@
+"""From users and their loans to a model: which method their history allows, and what it makes of them.
+
+- `buckets` where at least `MATURE` users are followed for the whole horizon: results by when loans fall due,
+  each span learned from everybody who is followed for long enough (`users.buckets`).
+- `loans` before that: loan after loan (`recursion`); look-up and trees then learn what that expects.
+- `prior` before there are loans: the look-up draws what there is to what finance expects (`bayes.Prior`).
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from msgspec import Struct
+
+from lendsignal.errors import LendsignalError
+from lendsignal.value.bayes import LEVELS, Prior, looked_up, lookup
+from lendsignal.value.boosting import boosted, columns_of, kept_apart, predicted
+from lendsignal.value.recursion import TooFewLoans, expected
+from lendsignal.value.users import Floats, Part, Truths, Users, buckets
+from lendsignal.value.worth import ScopeModel
+
+MATURE = 2_500
+"""Users followed for the whole horizon from which on the last span can be learned."""
+
+SPANS = (20 / 90, 35 / 90, 60 / 90, 1.0)
+"""Where the horizon is split."""
+
+LEAST_FOR_TREES = 1_000
+"""Users below which there are no trees."""
+
+LEAST_FOR_KNOTS = 2_000
+"""Mature users kept apart below which an isotonic calibration would follow their chance."""
+
+Kind = Literal["lookup", "trees"]
+Learned = Literal["buckets", "loans", "prior"]
+
+
+class TooFewUsers(LendsignalError):
+    """History that no value can be learned from, and nobody said what to expect instead."""
+
+
+class Learning(Struct, frozen=True, kw_only=True):
+    """How a model is to be learned: value within `horizon_days`, the levels of the look-up, what finance
+    expects where there is no history, and whether trees are calibrated along steps as well."""
+
+    horizon_days: float
+    levels: tuple[str, ...] = LEVELS
+    prior: Prior | None = None
+    isotonic: bool = False
+
+
+class Candidates(Struct, frozen=True):
+    """Both models of one scope: the look-up, and trees where there are enough users."""
+
+    lookup: ScopeModel
+    trees: ScopeModel | None
+
+    def of(self, kind: Kind) -> ScopeModel:
+        """The model of a kind; the look-up where there are no trees."""
+        return self.trees if kind == "trees" and self.trees is not None else self.lookup
+
+
+def learned(
+    users: Users, learning: Learning, chance: np.random.Generator, *, trees: bool = True
+) -> Candidates:
+    """The models of users of one currency, by everything that is known of them.
+
+    Raises `TooFewUsers` where there are neither loans nor a prior, `LibraryMissing` where LightGBM is.
+    """
+    apart = kept_apart(users, chance)
+    how, parts = parts_of(users, learning, apart)
+    prior = learning.prior if how == "prior" else None
+    table = lookup(users, parts, learning.levels, prior)
+    plain = ScopeModel(kind="lookup", learned=how, lookup=table, users=len(users))
+    if not trees or how == "prior" or len(users) < LEAST_FOR_TREES:
+        return Candidates(plain, None)
+    columns = columns_of(users)
+    if not columns.matrix.shape[1]:
+        return Candidates(plain, None)
+    found = boosted(columns, parts, apart)
+    strong = ScopeModel(
+        kind="trees", learned=how, lookup=table, trees=found.trees, shift=found.shift, users=len(users)
+    )
+    if learning.isotonic:
+        strong = _stepped(strong, users, learning.horizon_days, apart)
+    return Candidates(plain, strong)
+
+
+def parts_of(users: Users, learning: Learning, apart: Truths) -> tuple[Learned, Sequence[Part]]:
+    """What is learned from, and how it came about."""
+    horizon = learning.horizon_days
+    if int((users.followed >= horizon).sum()) >= MATURE:
+        return "buckets", buckets(users, [part * horizon for part in SPANS])
+    try:
+        return "loans", [expected(users, horizon, apart)]
+    except TooFewLoans as error:
+        if learning.prior is None:
+            raise TooFewUsers(f"{len(users):,} users: {error}, or a prior value") from None
+    value = users.value(horizon)
+    known = ~np.isnan(value)
+    return "prior", [Part(known, value[known], horizon)]
+
+
+def values_of(model: ScopeModel, users: Users) -> Floats:
+    """What the model says of every user: as `worth.score_of`, for many at once."""
+    if model.kind == "trees" and model.trees is not None:
+        said = model.shift + predicted(model.trees, users)
+    else:
+        said = model.shift + looked_up(model.lookup, users)
+    if not model.knots:
+        return said
+    told, meant = np.array(model.knots).T
+    found: Floats = np.interp(said, told, meant)
+    return found
+
+
+def _stepped(model: ScopeModel, users: Users, horizon_days: float, apart: Truths) -> ScopeModel:
+    """The model with what is meant by what it says: the best rising steps over mature users kept apart.
+
+    R. Barlow and others, "Statistical Inference under Order Restrictions", 1972: pool adjacent violators.
+    """
+    from msgspec.structs import replace
+    from sklearn.isotonic import isotonic_regression
+
+    value = users.value(horizon_days)
+    mine = apart & ~np.isnan(value)
+    if int(mine.sum()) < LEAST_FOR_KNOTS:
+        return model
+    said = values_of(model, users.chosen(mine))
+    order = np.argsort(said, kind="stable")
+    steps = isotonic_regression(value[mine][order])
+    # A knot in the middle of each step, so that users on it keep their order.
+    _, place = np.unique(steps, return_inverse=True)
+    knots = zip(
+        np.bincount(place, weights=said[order]) / np.bincount(place),
+        np.bincount(place, weights=steps) / np.bincount(place),
+        strict=True,
+    )
+    return replace(model, knots=tuple((float(x), float(y)) for x, y in knots))
