@@ -49,6 +49,7 @@ SECTIONS = {
     "people": "Who is no customer.",
     "proxy": "The early, predicted conversion `likely_credit`.",
     "value": "What new users are worth: what value models learn from.",
+    "holdout": "Users who are kept out on purpose, so that what ads bring can be measured.",
     "consent": "What counts where a user was never asked.",
     "deliver": "Sending as a whole.",
     "pull": "What the service reads by itself: a database, files, a topic. These keys are the same for every "
@@ -225,7 +226,19 @@ def of_a_map(field: Field) -> bool:
 
 def header(name: str) -> str:
     match name:
-        case "alert" | "pull" | "feed" | "spend" | "conversion" | "brand" | "app" | "source" | "destination":
+        case (
+            "alert"
+            | "pull"
+            | "feed"
+            | "spend"
+            | "holdout"
+            | "audience"
+            | "conversion"
+            | "brand"
+            | "app"
+            | "source"
+            | "destination"
+        ):
             return f"[{name}.<name>]"
         case "route":
             return "[[route]]"

@@ -136,11 +136,14 @@ def call(
 class Stand:
     """The sandboxes, as a process."""
 
-    def __init__(self, folder: Path, *, latency_ms: int = 0) -> None:
+    def __init__(
+        self, folder: Path, *, latency_ms: int = 0, more: Mapping[str, Any] | None = None
+    ) -> None:
         settings = {
             "latency_ms": latency_ms,
             "appsflyer": {"com.acme.loans": S2S_TOKEN},
             "webhooks": {"hooks.acme.example": WEBHOOK_SECRET},
+            **(more or {}),
         }
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "accounts.json").write_text(json.dumps(settings))

@@ -28,6 +28,7 @@ from lendsignal.deliver import (
 )
 from lendsignal.deliver.alerts import AlertSettings, HealthSettings
 from lendsignal.deliver.alerts.settings import problem_with_address
+from lendsignal.deliver.audiences import AccountPlan, AccountSettings, problem_with_account
 from lendsignal.derive import (
     BUILT_IN,
     LIKELY_CREDIT,
@@ -44,6 +45,7 @@ from lendsignal.derive import (
     is_tier,
 )
 from lendsignal.destination import registry
+from lendsignal.destination.audiences import audience_platforms
 from lendsignal.destination.spec import Corrections, Destination, WebhookAuth, hosts_of, sensitive_word
 from lendsignal.errors import ConfigError, InputError, Problem
 from lendsignal.model import App, Secret, reveal, to_us
@@ -188,6 +190,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fx: FxSettings = FxSettings()
     archive: ArchiveSettings = ArchiveSettings()
     audience: dict[str, AudienceSettings] = {}
+    audience_account: dict[str, dict[str, Any]] = {}
     audiences: AudiencesSettings = AudiencesSettings()
     health: HealthSettings = HealthSettings()
     alert: dict[str, AlertSettings] = {}
@@ -234,6 +237,19 @@ class Config(Struct, frozen=True, kw_only=True):
     audiences: AudiencesSettings = AudiencesSettings()
     list_holdouts: Mapping[str, tuple[Holdout, ...]] = {}
     list_accounts: Mapping[str, str] = {}
+    audience_accounts: Mapping[str, AccountPlan] = {}
+
+    @property
+    def one_currency(self) -> str | None:
+        """What money is told in: the currency of [fx], else that of the apps where they agree."""
+        told = {app.currency for app in self.apps.values()}
+        return self.currency or (next(iter(told)) if len(told) == 1 else None)
+
+    @property
+    def reached(self) -> frozenset[tuple[str, str]]:
+        """Each app with every kind of destination, and every word of `forwards`, that it is sent to."""
+        every = [outlet.common for outlet in self.outlets.values()]
+        return frozenset((one.app, kind) for one in every if one.app for kind in (one.kind, *one.forwards))
 
 
 def is_this_host(host: str) -> bool:
@@ -307,7 +323,11 @@ def config_schema() -> dict[str, Any]:
     }
     pulls = [_pull_schema(kind, module) for kind, module in feed_kinds().items()]
     body["properties"]["pull"] = {"type": "object", "additionalProperties": {"oneOf": pulls}}
-    for kind in (*kinds, *pulls):
+    accounts = [
+        _both_schemas(kind, AccountSettings, module.Settings) for kind, module in audience_platforms().items()
+    ]
+    body["properties"]["audience_account"] = {"type": "object", "additionalProperties": {"oneOf": accounts}}
+    for kind in (*kinds, *pulls, *accounts):
         definitions.update(kind.pop("$defs", {}))
     return whole
 
@@ -344,7 +364,7 @@ def _both_schemas(kind: str, ours: type[Struct], theirs: type[Struct]) -> dict[s
 
 def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config | None:
     origin = path.name
-    raw = {**table, "destination": {}, "pull": {}}
+    raw = {**table, "destination": {}, "pull": {}, "audience_account": {}}
     given = table.get("destination", {})
     settings, problems = read(Settings, raw, path="", origin=origin)
     found += problems
@@ -408,6 +428,7 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
     costs = _spend(settings.spend, origin, found)
     rates = _rates(settings.fx, folder, origin, found)
     alerts = _alerts(settings.alert, folder, origin, found, secrets)
+    told = _audience_accounts(table.get("audience_account", {}), folder, origin, found, secrets)
     if not settings.source and not pulls:
         warnings.append("no [source.NAME]: nobody can send events over HTTP")
     for name in outlets.keys() - {route.to for route in settings.route}:
@@ -466,6 +487,7 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
         alerts=alerts,
         lists=settings.audience,
         audiences=settings.audiences,
+        audience_accounts=told,
         list_accounts={name: str(one.get("kind")) for name, one in accounts.items() if isinstance(one, dict)},
         list_holdouts={
             name: tuple(
@@ -1090,6 +1112,49 @@ def _alerts(
                 )
         alerts[name] = made
     return alerts
+
+
+def _audience_accounts(
+    given: object, folder: Path, origin: str, found: list[Problem], secrets: dict[str, bool]
+) -> dict[str, AccountPlan]:
+    """Every account that lists are told to: its table is read twice, our keys and the platform's own."""
+    if not isinstance(given, dict):
+        found.append(Problem("audience_account", "no table", "[audience_account.NAME] tables", origin))
+        return {}
+    accounts: dict[str, AccountPlan] = {}
+    kinds = audience_platforms()
+    for name, table in given.items():
+        path = key_path("audience_account", name)
+        _check_name(path, name, origin, found)
+        if not isinstance(table, dict):
+            found.append(Problem(path, "no table", "[audience_account.NAME]", origin))
+            continue
+        module = kinds.get(str(table.get("kind")))
+        also = set(module.Settings.__struct_fields__) if module else set(table)
+        common, problems = read(AccountSettings, table, path=path, origin=origin, also=also)
+        found += problems
+        if module is None:
+            if common is not None:
+                near, allowed = _near(common.kind, kinds), f"one of {', '.join(kinds)}"
+                found.append(Problem(f"{path}.kind", repr(common.kind), allowed, origin, near))
+            continue
+        ours = set(AccountSettings.__struct_fields__)
+        own, problems = read(module.Settings, table, path=path, origin=origin, also=ours)
+        found += problems
+        if own is None or common is None:
+            continue
+        own = _with_secret_files(own, folder)
+        for field, secret in _secrets(own):
+            key = f"{path}.{field}"
+            secrets[key] = _is_set(secret, key, origin, found)
+        plan = AccountPlan(name=name, module=module, common=common, own=own, folder=folder)
+        wrong = problem_with_account(plan)
+        if wrong is not None:
+            found.append(
+                Problem(f"{path}.{wrong[0]}", wrong[1], "the secret as the platform shows it", origin)
+            )
+        accounts[name] = plan
+    return accounts
 
 
 def _revealed(secret: Secret | None) -> str | None:

@@ -4,7 +4,7 @@ Pure: takes installs as arrays with their ad sets' names, and gives tables.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -19,14 +19,19 @@ from lendsignal.advise.choice import (
     Installs,
     Learned,
     Rules,
+    Signal,
     choose,
     learned,
 )
 from lendsignal.advise.platforms import learning_of
 from lendsignal.report.chart import Bars, Chart, Series
+from lendsignal.report.comings import Comings, Grants, Objective
 from lendsignal.report.layout import SHARE, Cell, Report, Table, columns, table
 
 By: TypeAlias = Literal["app", "channel", "campaign", "ad_set"]
+
+SEED = 20_261_122
+"""Of the draws behind intervals and P(best): the same data give the same advice."""
 
 FREQUENT = 50
 """A word that fewer installs have stands under the others of its fact."""
@@ -93,6 +98,83 @@ class EventAdvice(Report, frozen=True, kw_only=True):
                 axis=money if has_interval else "score: rho × learned",
             ),
         )
+
+
+class Wished(Struct, frozen=True, kw_only=True):
+    """What advice on events is asked with. `current` has the present event by ad set, or under "" for all;
+    `window` is the ad accounts' own, else each platform's usual one; ad sets of fewer than `least` installs
+    are left out."""
+
+    objective: Objective = "acquisition"
+    by: By = "campaign"
+    rules: Rules = Rules()
+    current: Mapping[str, str] = {}
+    window: timedelta | None = None
+    horizon: timedelta = timedelta(days=60)
+    least: int = 200
+
+
+def advice_on(
+    found: Sequence[Comings],
+    counts: Grants,
+    wished: Wished,
+    rng: np.random.Generator,
+    *,
+    as_of: datetime | None,
+) -> EventAdvice:
+    """The advice on those who came, who were gathered for the objective and the horizon that are wished."""
+    has_value = any(event.name == "value" for one in found for event in one.events)
+    return event_advice(
+        [_market(one) for one in found],
+        objective=wished.objective,
+        by=wished.by,
+        rules=wished.rules,
+        as_of=as_of,
+        rng=rng,
+        current=wished.current,
+        window_days=None if wished.window is None else wished.window / timedelta(days=1),
+        notes=_counted(counts, has_value=has_value),
+        least=wished.least,
+    )
+
+
+def _market(one: Comings) -> Market:
+    signals = tuple(
+        Signal(
+            name=event.name,
+            hours=event.hours,
+            told_hours=event.told_hours,
+            asked_hours=event.asked_hours,
+            sent=event.sent,
+        )
+        for event in one.events
+    )
+    return Market(
+        app=one.app or "(no app)",
+        currency=one.currency,
+        channel=one.channel,
+        campaign=one.campaign,
+        ad_set=one.ad_set,
+        installs=Installs(
+            age_days=one.age_days, features=features_of(one.facts), profit=one.margin, signals=signals
+        ),
+    )
+
+
+def _counted(counts: Grants, *, has_value: bool) -> list[str]:
+    """What the counts of grants and loans say, whatever the ad set."""
+    notes = []
+    if counts.grants:
+        share = counts.first / counts.grants
+        notes.append(f"{counts.first:,} of {counts.grants:,} grants are a user's first ({share:.0%}).")
+    if 0 < counts.grants < counts.loans:
+        notes.append(
+            f"Grants fall behind loans ({counts.grants:,} against {counts.loans:,}): repeat loans need no new"
+            " grant. Count first_credit and first_loan for new users, repeat_loan for those who come back."
+        )
+    if not has_value:
+        notes.append("No conversion was sent with a value: bidding by value is not judged.")
+    return notes
 
 
 def features_of(facts: Mapping[str, Sequence[str]]) -> Floats:

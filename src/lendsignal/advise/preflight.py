@@ -4,10 +4,11 @@ Pure. A rule is a row of `RULES` with its source and the day it was read; rules 
 what is found here is a warning to look, and never the last word.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lendsignal.model import App
 
@@ -287,6 +288,31 @@ def preflight(app: App, terms: Terms, platforms: Collection[str]) -> Iterator[Fi
                 because=because,
                 missing=missing,
             )
+
+
+def findings(
+    apps: Iterable[App], terms: Mapping[str, Terms], reached: Collection[tuple[str, str]]
+) -> list[Finding]:
+    """What the rules say of each app that anything is sent for.
+
+    `terms` are known by the app's name; `reached` has an app with each kind of destination, and each word of
+    `forwards`, that its conversions go to.
+    """
+    found: list[Finding] = []
+    for app in apps:
+        kinds = {kind for name, kind in reached if name == app.name}
+        if kinds:
+            found += preflight(app, terms.get(app.name) or Terms(), platforms_of(app, kinds))
+    return found
+
+
+def alike(found: Iterable[Finding], verdict: Verdict) -> Iterator[tuple[Finding, list[str]]]:
+    """Findings of a verdict that differ in nothing but their apps, with the names of these."""
+    apps: dict[Finding, list[str]] = {}
+    for one in found:
+        if one.verdict == verdict:
+            apps.setdefault(replace(one, app=""), []).append(one.app)
+    yield from apps.items()
 
 
 def _judged(rule: Rule, terms: Terms) -> Iterator[tuple[Verdict, str, str]]:

@@ -17,9 +17,9 @@ from lendsignal.report.tables import Tables
 LOANS = """
 create or replace temp table list_loan as
 select any_value(user_key) as user_key, max(at_us) filter (type = 'disbursed') as disbursed_us,
-    max(amount) filter (type = 'disbursed')::double as amount,
+    max(amount::double) filter (type = 'disbursed') as amount,
     any_value(currency) filter (type = 'disbursed') as currency,
-    sum(amount) filter (type in ('repaid', 'recovered'))::double as paid,
+    sum(amount::double) filter (type in ('repaid', 'recovered')) as paid,
     max(at_us) filter (type = 'repaid' and coalesce(closes_loan, outstanding = 0)) as closed_us,
     coalesce(max(coalesce(dpd, 1)) filter (type = 'overdue'), 0) as max_dpd,
     arg_max(coalesce(dpd, 1), at_us) filter (type = 'overdue') as last_dpd,

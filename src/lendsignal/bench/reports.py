@@ -147,7 +147,7 @@ MADE = """
 create table made as
 select row_number() over (order by at_us) + 1 as seq, * from (
     select i // {each} as u, (i % {each})::utinyint as p,
-        ({start_us} + ((i // {each}) * 7919 % {users}) * {span_us} // {users} + (i % {each}) * 86400000000
+        ({start_us} + ((i // {each}) * 7919 % {users})::hugeint * {span_us} // {users} + (i % {each}) * 86400000000
             + hash(i) % 43200000000)::bigint as at_us
     from range({events}) r(i)
 )
@@ -322,8 +322,10 @@ START_US = 1_767_225_600_000_000
 """2026-01-01 UTC."""
 
 
-def made(folder: Path, events: int) -> dict[str, int]:
-    """A data folder whose archive has so many events; the rows of each table."""
+def made(
+    folder: Path, events: int, *, each: int = EVENTS_A_USER, only: Sequence[str] = tuple(COLUMNS)
+) -> dict[str, int]:
+    """A data folder whose archive has so many events, `each` of a user; the rows of each table of `only`."""
     import duckdb
 
     kept = DataFolder(folder)
@@ -333,14 +335,14 @@ def made(folder: Path, events: int) -> dict[str, int]:
     parts: list[Part] = []
     with duckdb.connect(":memory:", config={"temp_directory": str(folder / "spill")}) as db:
         db.execute("set TimeZone = 'UTC'")
-        users = events // EVENTS_A_USER
-        span_us = (DAYS - EVENTS_A_USER) * 86_400_000_000
+        users = events // each
+        span_us = (DAYS - each) * 86_400_000_000
         db.execute(
-            MADE.format(each=EVENTS_A_USER, start_us=START_US, users=users, span_us=span_us, events=events)
+            MADE.format(each=each, start_us=START_US, users=users, span_us=span_us, events=events)
         )
         db.execute(DERIVED)
         for table in TABLES:
-            if table.name in COLUMNS:
+            if table.name in only:
                 for part in _files_of(db, table, folder / "archive"):
                     parts.append(part)
                     rows[table.name] += part.rows

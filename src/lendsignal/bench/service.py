@@ -47,6 +47,7 @@ key = { env = "LENDSIGNAL_BENCH_KEY" }
 [door]
 port = 0
 [web]
+open = true
 port = 0
 [resolve]
 settle = "0s"

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SEED = 20_260_101
-"""Of the draws: the same loans give the same advice."""
-
 DAY_US = 86_400_000_000
 _share = click.FloatRange(0, 1)
 _money = click.FloatRange(0)
@@ -117,7 +114,7 @@ def bids(
 def _advice(config: Config, as_of: datetime | None, given: dict[str, Any]) -> "Advice":
     import numpy as np  # here: it and the reports' library are for this alone
 
-    from lendsignal.advise.bids.advice import advise
+    from lendsignal.advise.bids.advice import SEED, advise
     from lendsignal.report.bid_rows import loan_book
     from lendsignal.report.tables import load
 
@@ -150,19 +147,19 @@ def _asked(given: dict[str, Any]) -> "Asked":
 
 
 def _currency(config: Config, given: str | None) -> str:
-    told = sorted({app.currency for app in config.apps.values()})
-    if given is None and config.currency is None and len(told) != 1:
-        raise click.UsageError(f"--currency is needed: the apps have {', '.join(told) or 'none'}")
-    return (given or config.currency or told[0]).upper()
+    found = given or config.one_currency
+    if found is None:
+        told = ", ".join(sorted({app.currency for app in config.apps.values()}))
+        raise click.UsageError(f"--currency is needed: the apps have {told or 'none'}")
+    return found.upper()
 
 
 def _stepped(config: Config, folder: DataFolder) -> dict[Campaign, int]:
     """Days since the last accepted step of each campaign."""
     if not folder.proposals.exists():
         return {}
-    now_us = clock_of(config).now_us()
     with closing(open_proposals(folder.proposals, read_only=True)) as store:
-        return {one: (now_us - at_us) // DAY_US for one, at_us in store.last_step_us().items()}
+        return store.rested_days(clock_of(config).now_us())
 
 
 @bids.command("list")
@@ -260,8 +257,7 @@ def upload(editor: str, out: Path, since: int, targets: bool, config_path: Path)
     config = configuration.load(config_path)
     after_us = clock_of(config).now_us() - since * DAY_US
     with closing(_store(config_path)) as store:
-        accepted = [one for one in store.all("accepted") if (one.decided_us or 0) >= after_us]
-    mine = [one.body for one in reversed(accepted) if one.channel == editor]
+        mine = [one.body for one in store.accepted_since(after_us) if one.channel == editor]
     out.write_text(editor_csv(editor, mine, targets=targets), encoding="utf-8")  # type: ignore[arg-type]
     click.echo(f"wrote {len(mine)} campaigns to {out}", err=True)
 

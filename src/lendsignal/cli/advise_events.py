@@ -3,7 +3,6 @@
 import csv
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -13,12 +12,6 @@ from lendsignal.cli.words import as_json, configured
 from lendsignal.errors import InputError
 from lendsignal.log import DataFolder
 from lendsignal.settings import duration
-
-if TYPE_CHECKING:  # numpy and the reports' library are for who asks
-    from lendsignal.report.choice_rows import Grants
-
-SEED = 20_261_122
-"""Of the draws behind intervals and P(best): the same data give the same advice."""
 
 
 def _span(context: click.Context, option: click.Parameter, given: str | None) -> timedelta | None:
@@ -119,8 +112,8 @@ def events(
     """
     import numpy as np  # here, as below: these libraries are for this alone
 
-    from lendsignal.advise.choice import Installs, Rules, Signal
-    from lendsignal.advise.choosing import Market, event_advice, features_of
+    from lendsignal.advise.choice import Rules
+    from lendsignal.advise.choosing import SEED, Wished, advice_on
     from lendsignal.report import load
     from lendsignal.report.choice_rows import comings, grants_and_loans
 
@@ -135,43 +128,16 @@ def events(
     for event in current.values():
         if found and event not in known:
             raise click.UsageError(f"--current: {event!r} is none of {', '.join(sorted(known))}")
-    markets = [
-        Market(
-            app=one.app or "(no app)",
-            currency=one.currency,
-            channel=one.channel,
-            campaign=one.campaign,
-            ad_set=one.ad_set,
-            installs=Installs(
-                age_days=one.age_days,
-                features=features_of(one.facts),
-                profit=one.margin,
-                signals=tuple(
-                    Signal(
-                        name=event.name,
-                        hours=event.hours,
-                        told_hours=event.told_hours,
-                        asked_hours=event.asked_hours,
-                        sent=event.sent,
-                    )
-                    for event in one.events
-                ),
-            ),
-        )
-        for one in found
-    ]
-    advice = event_advice(
-        markets,
-        objective=objective,
+    wished = Wished(
+        objective=objective,  # type: ignore[arg-type]
         by=by,  # type: ignore[arg-type]
         rules=Rules(form=form, half_learned=half_learned),  # type: ignore[arg-type]
-        as_of=as_of,
-        rng=np.random.default_rng(SEED),
         current=current,
-        window_days=None if window is None else window / timedelta(days=1),
-        notes=_notes(counts, any(one.name == "value" for each in found for one in each.events)),
+        window=window,
+        horizon=horizon,
         least=least,
     )
+    advice = advice_on(found, counts, wished, np.random.default_rng(SEED), as_of=as_of)
     show(advice, json_=json_, csv_=csv_)
 
 
@@ -192,19 +158,3 @@ def _worth(path: Path) -> dict[str, float]:
     except (KeyError, ValueError) as error:
         raise InputError(str(path.name), "must be what `lendsignal value score` writes") from error
     return {user: value for user, (_, value) in found.items()}
-
-
-def _notes(counts: "Grants", has_value: bool) -> list[str]:
-    """What the counts of grants and loans say, whatever the ad set."""
-    notes = []
-    if counts.grants:
-        share = counts.first / counts.grants
-        notes.append(f"{counts.first:,} of {counts.grants:,} grants are a user's first ({share:.0%}).")
-    if 0 < counts.grants < counts.loans:
-        notes.append(
-            f"Grants fall behind loans ({counts.grants:,} against {counts.loans:,}): repeat loans need no new"
-            " grant. Count first_credit and first_loan for new users, repeat_loan for those who come back."
-        )
-    if not has_value:
-        notes.append("No conversion was sent with a value: bidding by value is not judged.")
-    return notes

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,26 +11,21 @@ from lendsignal import config as configuration
 from lendsignal.advise.holdout import (
     Design,
     MatchParity,
-    Sight,
     match_parity,
     rate_design,
     sights,
-    users_for,
 )
 from lendsignal.cli.showing import as_tables, show
 from lendsignal.cli.words import as_json, configured
-from lendsignal.clock import from_us
 from lendsignal.config import Config
 from lendsignal.errors import LendsignalError
 from lendsignal.log import DataFolder
-from lendsignal.plan import ALWAYS, Holdout, is_held_out
+from lendsignal.plan import Holdout, is_held_out
 from lendsignal.settings import duration
 
 if TYPE_CHECKING:  # the reports' library is for who asks the ledger
     from lendsignal.report.holdout_rows import Eligible, Entered
 
-SHARES = (0.05, 0.1, 0.2, 0.5)
-WEEKS = (0, 4, 12)
 HORIZON = timedelta(days=28)
 
 
@@ -121,7 +115,7 @@ def plan(
 
     Example: lendsignal advise holdout plan --rate 0.10 --eligible 50000 --lift 0.2
     """
-    from lendsignal.advise.holdout.reading import plan_of
+    from lendsignal.advise.holdout.reading import POOLED, SHARES, plan_of, promise
 
     if (rate is None) != (users is None):
         raise click.UsageError("say both --rate and --eligible, or none of them to go by the ledger")
@@ -132,25 +126,9 @@ def plan(
     if any(not 0 < share < 1 for share in shares):
         raise click.BadParameter("must be below 1", param_hint="--share")
     asked = None if lift is None else lift * design.mean
-    found = sights(design, shares or SHARES, weeks or WEEKS, asked=asked)
-    promise = "" if asked is None else _promise(design, asked, found)
-    show(plan_of(design, found, promise), json_=json_, csv_=csv_)
-
-
-def _promise(design: Design, asked: float, found: Sequence[Sight]) -> str:
-    """Whether the effect hoped for is seen by every design, and what it would take where it is not."""
-    blind = [one for one in found if not one.promised]
-    if not blind:
-        return f"Promised: an effect of {asked:.2%} on a reached user is seen by each of these."
-    users, share = min(
-        (users_for(asked, design.sd, one.share, reach=design.reach, explained=design.explained), one.share)
-        for one in found
-    )
-    return (
-        f"Not promised by {len(blind)} of {len(found)} designs: an effect of {asked:.2%} on a reached user is"
-        f" smaller than what they see. With {share:.0%} held out it takes {users:,} users; pool weeks,"
-        " hold out more, or reach more of the treated."
-    )
+    found = sights(design, shares or SHARES, weeks or POOLED, asked=asked)
+    said = "" if asked is None else promise(design, asked, found)
+    show(plan_of(design, found, said), json_=json_, csv_=csv_)
 
 
 def _own_design(config: Config, horizon: timedelta, reach: float) -> Design:
@@ -200,7 +178,7 @@ def read(
 
     Example: lendsignal advise holdout read lapsed --reach 0.4 --spend 12000
     """
-    from lendsignal.advise.holdout.reading import Asked, read_holdout
+    from lendsignal.advise.holdout.reading import Asked, reading_of
 
     if (matched_treated is None) != (matched_held_out is None):
         raise click.UsageError("say both --matched-treated and --matched-held-out")
@@ -209,13 +187,9 @@ def read(
     config = configuration.load(config_path)
     one = _holdout(config, name)
     rows = _rows(config, one, begin, horizon, eligible)
-    until_us = one.live.until_us
     parity: MatchParity | None = None
     if matched_treated is not None and matched_held_out is not None:
         parity = match_parity(matched_treated, matched_held_out)
-    over = (
-        until_us != ALWAYS.until_us and rows.as_of is not None and from_us(until_us) + horizon <= rows.as_of
-    )
     asked = Asked(
         name=one.name,
         share=one.share,
@@ -224,10 +198,8 @@ def read(
         reach_control=reach_held_out or 0.0,
         spend=spend,
         matched=parity,
-        is_over=over,
     )
-    found = read_holdout(rows, partial(is_held_out, one.salt, one.share), asked)
-    show(found, json_=json_, csv_=csv_)
+    show(reading_of(rows, one, asked), json_=json_, csv_=csv_)
 
 
 @holdout.command()
@@ -266,15 +238,11 @@ def _holdout(config: Config, name: str) -> Holdout:
 def _rows(
     config: Config, one: Holdout, begin: datetime | None, horizon: timedelta, eligible: "Eligible"
 ) -> "Entered":
-    from lendsignal.report.holdout_ledger import entered
+    from lendsignal.report.holdout_ledger import began, entered_by
     from lendsignal.report.tables import load
 
-    if begin is not None:
-        since = begin.replace(tzinfo=UTC)
-    elif one.live.from_us != ALWAYS.from_us:
-        since = from_us(one.live.from_us)
-    else:
+    since = began(one) if begin is None else begin.replace(tzinfo=UTC)
+    if since is None:
         raise click.UsageError(f"holdout {one.name} has no `from`: say --from, the day on which it began")
-    until = None if one.live.until_us == ALWAYS.until_us else from_us(one.live.until_us)
     with load(DataFolder(config.data)) as tables:
-        return entered(tables, since, until, horizon=horizon, eligible=eligible)
+        return entered_by(tables, one, since, horizon=horizon, eligible=eligible)

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator
 
-import msgspec
-
-from lendsignal.advise.preflight import LABELS, Finding, Terms, platforms_of, preflight
+from lendsignal.advise.preflight import LABELS, Finding, Verdict, alike, findings
 from lendsignal.cli import giving
 from lendsignal.clock import from_us
 from lendsignal.config import Config
@@ -34,13 +32,7 @@ def refresh_tokens(config: Config) -> list[str]:
 
 def policy(config: Config) -> list[Finding]:
     """What the platforms' rules say of each app that something is sent for."""
-    found: list[Finding] = []
-    for app in config.apps.values():
-        outlets = [outlet for outlet in config.outlets.values() if outlet.common.app == app.name]
-        kinds = {kind for outlet in outlets for kind in (outlet.common.kind, *outlet.common.forwards)}
-        if outlets:
-            found += preflight(app, config.terms.get(app.name) or Terms(), platforms_of(app, kinds))
-    return found
+    return findings(config.apps.values(), config.terms, config.reached)
 
 
 def token_lines(config: Config) -> Iterator[str]:
@@ -65,13 +57,9 @@ def policy_lines(found: list[Finding]) -> Iterator[str]:
         yield f"policy   {LABELS[one.platform]}: {one.says}; for {apps} ({_source(one)})"
 
 
-def _alike(found: list[Finding], verdict: str) -> Iterator[tuple[Finding, str]]:
+def _alike(found: list[Finding], verdict: Verdict) -> Iterator[tuple[Finding, str]]:
     """Findings that differ in nothing but their apps, with the apps in words."""
-    apps: dict[Finding, list[str]] = {}
-    for one in found:
-        if one.verdict == verdict:
-            apps.setdefault(msgspec.structs.replace(one, app=""), []).append(one.app)
-    for one, names in apps.items():
+    for one, names in alike(found, verdict):
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         yield one, f"{', '.join(names[:SHOWN])}{more}"
 

@@ -15,10 +15,10 @@ from lendsignal import config as configuration
 from lendsignal.cli.words import as_json, configured, print_json
 from lendsignal.clock import clock_at, from_us
 from lendsignal.config import Config
-from lendsignal.decide.promoting import put_in_force
+from lendsignal.decide.promoting import promoted
 from lendsignal.errors import LendsignalError, NotYet
 from lendsignal.log import DataFolder, Log, open_log
-from lendsignal.value import Moment, Promotion
+from lendsignal.value import Promotion
 
 if TYPE_CHECKING:
     from lendsignal.report.training import Training
@@ -144,7 +144,7 @@ def promote(version: str, dry_run: bool, unproven: bool, config_path: Path, json
     Example: lendsignal value promote --dry-run
     """
     from lendsignal.report.value_models import kept, versions
-    from lendsignal.value.making import promotion_of
+    from lendsignal.value.making import why_not
 
     config = configuration.load(config_path)
     folder = DataFolder(config.data)
@@ -152,14 +152,10 @@ def promote(version: str, dry_run: bool, unproven: bool, config_path: Path, json
     if not version and not youngest:
         raise LendsignalError("there is no value model yet: lendsignal value train")
     one = kept(folder.value_models, version or youngest[0])
-    allowed = _allowed(one.evidence, unproven=unproven)
+    training = _training(config, None)
     with closing(_log(folder, read_only=dry_run)) as log:
-        promotions = log.promotions()
         now_us = clock_at(config.replay_clock).now_us()
-        before = promotions[-1] if promotions else None
-        made = promotion_of(one.model, allowed, _training(config, None).users, now_us, before)
-        if not dry_run:
-            put_in_force(log, made)
+        made = promoted(log, one, training, now_us, unproven=unproven, dry_run=dry_run)
     if json_:
         print_json(
             {"version": made.version, "model": one.manifest.version, "dry_run": dry_run, "told": made.shipped}
@@ -170,7 +166,7 @@ def promote(version: str, dry_run: bool, unproven: bool, config_path: Path, json
             _show_shipped(f"{moment} in {currency}", shipped.shipping, shipped.factor)
     for evidence in one.evidence:
         if evidence.currency not in made.shipped.get(evidence.moment, {}):
-            click.echo(f"{evidence.moment} in {evidence.currency} is not told of: {_why_not(evidence)}")
+            click.echo(f"{evidence.moment} in {evidence.currency} is not told of: {why_not(evidence)}")
     click.echo(f"{'would be' if dry_run else 'is'} in force as version {made.version}")
 
 
@@ -310,23 +306,6 @@ def _latest(folder: DataFolder) -> str:
     return known[-1]
 
 
-def _allowed(evidence: "Sequence[Evidence]", *, unproven: bool) -> dict[Moment, frozenset[str]]:
-    """The scopes that may be told of, by moment."""
-    found: dict[Moment, frozenset[str]] = {}
-    for one in evidence:
-        if one.passed or (unproven and not one.trials):
-            found[one.moment] = found.get(one.moment, frozenset()) | {one.currency}
-    return found
-
-
-def _why_not(evidence: "Evidence") -> str:
-    trial = evidence.trial
-    if trial is None:
-        return evidence.note or "it was never tried"
-    failed = [gate.name for gate in trial.gates if not gate.holds]
-    return f"its trial failed ({', '.join(failed)})" if failed else "too few users are worth something"
-
-
 def _show_evidence(one: "Evidence") -> None:
     mean = "" if one.value is None else f", worth {one.value:,.2f} on average"
     click.echo(
@@ -408,21 +387,10 @@ def _show_shipped(scope: str, shipping: Any, factor: float) -> None:
 
 def _chart(evidence: "Sequence[Evidence]") -> str:
     """What was said and what came, tenth by tenth, of the first scope that was tried."""
-    from lendsignal.report.chart import Lines, Series, svg
+    from lendsignal.report.chart import svg
+    from lendsignal.report.value_models import calibration
 
-    one = next((one for one in evidence if one.trial is not None), None)
-    if one is None or one.trial is None:
-        raise LendsignalError("no scope of the model was tried: there is nothing to draw")
-    tenths = one.trial.judgement.deciles
-    return svg(
-        Lines(
-            title=f"Value said and value that came, {one.moment} in {one.currency}",
-            at=tuple(float(place) for place in range(1, len(tenths) + 1)),
-            series=(
-                Series(name="said", values=tuple(each.said for each in tenths)),
-                Series(name="came", values=tuple(each.came for each in tenths)),
-            ),
-            across="tenths of the users by what was said, the lowest first",
-            axis=f"mean value, {one.currency}",
-        )
-    )
+    for one in evidence:
+        if (chart := calibration(one)) is not None:
+            return svg(chart)
+    raise LendsignalError("no scope of the model was tried: there is nothing to draw")

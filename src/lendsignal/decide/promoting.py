@@ -1,9 +1,15 @@
 """Puts a value model into force: an event in the log, from whose place on users are valued by it."""
 
+from typing import TYPE_CHECKING
+
 from lendsignal.clock import from_us
 from lendsignal.log import Log
 from lendsignal.model import Event, EventType
 from lendsignal.value import Promotion
+
+if TYPE_CHECKING:  # the reports' library is for who promotes
+    from lendsignal.report.training import Training
+    from lendsignal.report.value_models import Kept
 
 
 def put_in_force(log: Log, promotion: Promotion) -> None:
@@ -20,3 +26,22 @@ def put_in_force(log: Log, promotion: Promotion) -> None:
         properties={"version": promotion.version},
     )
     log.keep_promotion(promotion, [event])
+
+
+def promoted(
+    log: Log, one: "Kept", training: "Training", now_us: int, *, unproven: bool = False, dry_run: bool = False
+) -> Promotion:
+    """The model as it is told of from now on: its scopes that passed, laid over what was told before.
+
+    With `unproven` scopes too that could not be tried yet; with `dry_run` it is not put into force. Raises
+    `NothingToPromote` where no scope is left.
+    """
+    from lendsignal.value.making import allowed_of, promotion_of
+
+    promotions = log.promotions()
+    before = promotions[-1] if promotions else None
+    allowed = allowed_of(one.evidence, unproven=unproven)
+    made = promotion_of(one.model, allowed, training.users, now_us, before)
+    if not dry_run:
+        put_in_force(log, made)
+    return made

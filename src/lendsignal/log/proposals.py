@@ -31,6 +31,8 @@ create index if not exists proposal_state on proposal (state, id);
 create table if not exists cursor (name text primary key, position integer not null) without rowid;
 """
 
+DAY_US = 86_400_000_000
+
 State: TypeAlias = Literal["open", "accepted", "declined", "replaced"]
 Campaign: TypeAlias = tuple[str, str, str]
 """Channel, campaign id and campaign name."""
@@ -114,6 +116,14 @@ class Proposals:
                 " where state = 'accepted' group by channel, campaign_id, campaign",
             )
         return {(channel, id_, name): at_us for channel, id_, name, at_us in found}
+
+    def rested_days(self, now_us: int) -> dict[Campaign, int]:
+        """Whole days since each campaign's last accepted step."""
+        return {one: (now_us - at_us) // DAY_US for one, at_us in self.last_step_us().items()}
+
+    def accepted_since(self, after_us: int) -> list[Kept]:
+        """What was accepted from that moment on, oldest proposal first."""
+        return [one for one in reversed(self.all("accepted")) if (one.decided_us or 0) >= after_us]
 
     def close(self) -> None:
         """Lets the file go."""

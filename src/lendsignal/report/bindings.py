@@ -36,7 +36,7 @@ Label = Callable[[str, str], str]
 
 LAID = """
 create or replace temp table laid as
-select c.seq, c.user, c.type, c.key, c.loan_id, c.at_us, c.amount, c.currency, c.part,
+select c.seq, c.type, c.key, c.at_us, c.amount, c.currency, c.part,
     v.event_id is not null as is_first, b.last_login, b.first_install, b.held, b.is_late,
     b.is_late and b.as_arrived is distinct from b.last_login as is_misled,
     {last} as last_source, {first} as first_source, {last_channel} as last_channel,
@@ -48,7 +48,10 @@ select c.seq, c.user, c.type, c.key, c.loan_id, c.at_us, c.amount, c.currency, c
         -- the same phone before its app showed an installation is not another installation
         and not (l.device is not distinct from f.device and l.device is not null
             and not (l.shown and f.shown)) as moved
-from (select c.*, t.part from counted c join binding_fact t using (seq)) c join bound b using (seq)
+from (
+    select c.seq, c.user_key, c.event_id, c.type, c.key, c.at_us, c.amount, c.currency, t.part
+    from counted c join binding_fact t using (seq)
+) c join bound b using (seq)
 left join installation l on l.number = coalesce(b.last_login, b.held)
 left join installation f on f.number = coalesce(b.first_install, b.held)
 left join first_seen ls on ls.installation = l.number
@@ -56,8 +59,8 @@ left join first_seen fs on fs.installation = f.number
 asof left join origin_named lo on lo.installation = l.number and c.at_us >= lo.from_us
 asof left join origin_named fo on fo.installation = f.number and c.at_us >= fo.from_us
 left join (
-    select distinct user, event_id from conversion where name = 'first_loan' and certain
-) v on v.user = c.user and v.event_id = c.event_id
+    select distinct user_key, event_id from conversion where name = 'first_loan' and certain
+) v on v.user_key = c.user_key and v.event_id = c.event_id
 """
 
 KIND = """

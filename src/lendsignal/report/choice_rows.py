@@ -7,16 +7,13 @@ return that an MMP credits to an ad. Hours are from the coming; money is in the 
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
-from msgspec import Struct
 
 from lendsignal.clock import MICROSECOND, to_us
+from lendsignal.report.comings import Comings, EventRows, Floats, Grants, Objective
 from lendsignal.report.tables import Tables
-
-Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
-Objective: TypeAlias = Literal["acquisition", "re-engagement"]
 
 HOUR_US = 3_600_000_000
 
@@ -156,43 +153,6 @@ group by row order by row
 
 SLACK_US = HOUR_US
 """A registration may be a little before the coming as the MMP dates it."""
-
-
-class EventRows(Struct, frozen=True, kw_only=True):
-    """One event of each coming; `inf` hours where there was none. `sent`: 1, a value, or 0."""
-
-    name: str
-    hours: Floats
-    told_hours: Floats
-    asked_hours: Floats
-    sent: Floats
-
-
-class Comings(Struct, frozen=True, kw_only=True):
-    """Comings of one app, in the order of time. `age_days` is by the moment of the tables.
-
-    `facts` has a column of words for each of `FACTS`; `labels` the campaign as reports call it. `margin`:
-    what came back less what was paid out, of loans that ended within the horizon; `nan` where the horizon is
-    not over. `sets`: the ad set, empty where nobody tells it.
-    """
-
-    app: str
-    currency: str
-    age_days: Floats
-    margin: Floats
-    channel: tuple[str, ...]
-    campaign: tuple[str, ...]
-    ad_set: tuple[str, ...]
-    facts: Mapping[str, tuple[str, ...]]
-    events: tuple[EventRows, ...]
-
-
-class Grants(Struct, frozen=True, kw_only=True):
-    """Counts that say whether grants are still a goal: `first` of `grants` were a user's first."""
-
-    grants: int
-    first: int
-    loans: int
 
 
 def comings(

@@ -53,7 +53,8 @@ with happened as (
         and not test and not superseded and not reversed
     qualify row_number() over (partition by coalesce(loan, hash(user_key, event_id)) order by at_us, seq) = 1
 )
-select c.user_key as user, c.loan, c.step, c.at_us, c.by_day, c.amount, c.currency, c.fee, f.part, f.loans
+select c.user_key as user, c.loan, c.step, c.at_us, c.by_day, c.amount, c.currency, c.fee, f.part, f.loans,
+    hash(f.part) as place
 from happened c join fact f using (seq)
 """
 
@@ -64,15 +65,21 @@ with owner as (
     where own is not null group by own
 )
 select coalesce(o.user, (hash('installation', f.app, f.id) >> 1)::bigint), null, 'installed', f.moment_us,
-    false, null, null, null, f.part, if(f.kind = 'install', 'first', 'repeat')
+    false, null, null, null, f.part, if(f.kind = 'install', 'first', 'repeat'), hash(f.part)
 from came_fact f left join owner o on o.installation = f.installation
 """
 
 TAKEN = """
 create or replace temp table taken as
-select part, if(grouping(loans) = 1, 'all', loans) as kind, step, user, count(*) as events,
+select place, if(grouping(loans) = 1, 'all', loans) as kind, step, user, count(*) as events,
     count(distinct loan) as loans_n, min(at_us) filter (not by_day and at_us > 0) as first_us
-from step_taken group by grouping sets ((part, step, user, loans), (part, step, user))
+from step_taken group by grouping sets ((place, step, user, loans), (place, step, user))
+"""
+"""By user, so that whatever is asked next looks at few rows; `place` is a part's number."""
+
+PLACES = """
+create or replace temp table place_of as
+select place, any_value(part) as part from step_taken group by place
 """
 
 
@@ -109,6 +116,7 @@ def funnel(
     tables.db.execute(STEPS, {"default_dpd": tables.default_dpd})
     has_installs = _install(tables, one, cohort)
     tables.db.execute(TAKEN)
+    tables.db.execute(PLACES)
     brought = earnings(tables, one, purse, cohort)
     of_cohort = "" if cohort is None else f"by cohort of {cohort}"
     words = ", ".join(filter(None, (of_cohort, one.words)))
@@ -172,16 +180,17 @@ def _steps(tables: Tables, one: Slice, has_installs: bool) -> Table:
     counts = {
         (tuple(part), kind, step): (users, events, loans)
         for part, kind, step, users, events, loans in tables.rows(
-            "select part, kind, step, count(*), sum(events)::bigint, sum(loans_n)::bigint"
-            " from taken group by all"
+            "select any_value(p.part), kind, step, count(*), sum(events)::bigint, sum(loans_n)::bigint"
+            " from taken join place_of p using (place) group by place, kind, step"
         )
     }
     both = {
         (tuple(part), kind, step): users
         for part, kind, step, users in tables.rows(
-            f"select d.part, d.kind, d.step, count(*) from taken d join {_before()} on v.step = d.step"
-            " join taken e on e.part = d.part and e.kind = d.kind and e.user = d.user and e.step = v.base"
-            " group by all"
+            "select any_value(p.part), d.kind, d.step, count(*)"
+            f" from taken d join {_before()} on v.step = d.step"
+            " join taken e on e.place = d.place and e.kind = d.kind and e.user = d.user and e.step = v.base"
+            " join place_of p on p.place = d.place group by d.place, d.kind, d.step"
         )
     }
     steps = [step for step in BEFORE if has_installs or step != "installed"]
@@ -240,11 +249,12 @@ def _times(tables: Tables, one: Slice) -> Table:
     found = {
         (tuple(part), kind, step): (base, users, quantiles)
         for part, kind, step, base, users, quantiles in tables.rows(
-            "select d.part, d.kind, d.step, v.base, count(*),"
+            "select any_value(p.part), d.kind, d.step, v.base, count(*),"
             " quantile_cont((d.first_us - e.first_us) / 1e6, [0.5, 0.9])"
             f" from taken d join {_before()} on v.step = d.step"
-            " join taken e on e.part = d.part and e.kind = d.kind and e.user = d.user and e.step = v.base"
-            " where d.first_us >= e.first_us group by all"
+            " join taken e on e.place = d.place and e.kind = d.kind and e.user = d.user and e.step = v.base"
+            " join place_of p on p.place = d.place"
+            " where d.first_us >= e.first_us group by d.place, d.kind, d.step, v.base"
         )
     }
     rows: list[tuple[Cell, ...]] = []
@@ -288,7 +298,8 @@ def _costs(tables: Tables, one: Slice) -> Table:
     users = {
         (tuple(part), kind, step): n
         for part, kind, step, n in tables.rows(
-            "select part, kind, step, count(*) from taken where kind in ('all', 'first') group by all"
+            "select any_value(p.part), kind, step, count(*) from taken join place_of p using (place)"
+            " where kind in ('all', 'first') group by place, kind, step"
         )
     }
     rows: list[tuple[Cell, ...]] = []

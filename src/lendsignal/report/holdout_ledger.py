@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
-from lendsignal.clock import MICROSECOND, to_us
+from lendsignal.clock import MICROSECOND, from_us, to_us
+from lendsignal.plan import ALWAYS, Holdout
 from lendsignal.report.holdout_rows import Eligible, Entered, Floats
 from lendsignal.report.tables import Tables
 
@@ -111,6 +112,24 @@ def entered(
         currency=currency,
         as_of=tables.as_of,
     )
+
+
+def began(one: Holdout) -> datetime | None:
+    """When a holdout began by its settings; `None` where they do not say."""
+    return None if one.live.from_us == ALWAYS.from_us else from_us(one.live.from_us)
+
+
+def entered_by(
+    tables: Tables,
+    one: Holdout,
+    begin: datetime,
+    *,
+    horizon: timedelta = timedelta(days=28),
+    eligible: Eligible = "borrowers",
+) -> Entered:
+    """Who entered that holdout from `begin` until the end that its settings name."""
+    end = None if one.live.until_us == ALWAYS.until_us else from_us(one.live.until_us)
+    return entered(tables, begin, end, horizon=horizon, eligible=eligible)
 
 
 def _floats(values: npt.ArrayLike) -> Floats:

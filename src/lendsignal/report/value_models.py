@@ -14,6 +14,7 @@ import numpy as np
 from msgspec import Struct
 
 from lendsignal.errors import DataError, LendsignalError
+from lendsignal.report.chart import Lines, Series
 from lendsignal.value.making import Everybody, Evidence, Made
 from lendsignal.value.users import Loans, Users
 from lendsignal.value.worth import ValueModel
@@ -103,6 +104,23 @@ def versions(folder: Path) -> list[str]:
         for path in found
     }
     return sorted(made, key=lambda name: (made[name], name))
+
+
+def calibration(one: Evidence) -> Lines | None:
+    """What was said and what came, tenth by tenth of the users; `None` where the scope was never tried."""
+    if one.trial is None:
+        return None
+    tenths = one.trial.judgement.deciles
+    return Lines(
+        title=f"Value said and value that came, {one.moment} in {one.currency}",
+        at=tuple(float(place) for place in range(1, len(tenths) + 1)),
+        series=(
+            Series(name="said", values=tuple(each.said for each in tenths)),
+            Series(name="came", values=tuple(each.came for each in tenths)),
+        ),
+        across="tenths of the users by what was said, the lowest first",
+        axis=f"mean value, {one.currency}",
+    )
 
 
 def _snapshot(users: Users, place: Path, name: str) -> None:

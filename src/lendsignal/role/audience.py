@@ -16,7 +16,7 @@ from lendsignal.log import DataFolder, open_audiences
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 60.0
-"""A platform that wants to be asked again sooner than that is waited for; the others are for the next round."""
+"""A platform that wants to be asked again sooner is waited for; the others are for the next round."""
 
 MOST_ROUNDS = 20
 """Askings of one round of the job: then new loans have waited long enough for their lists."""

@@ -26,7 +26,6 @@ from lendsignal.report.arrivals import BY_WEEK
 from lendsignal.report.catalog import REPORTS, SLICED, words_of
 from lendsignal.report.earnings import Purse
 from lendsignal.report.slices import Slice, nearest, slice_of
-from lendsignal.report.tiers import TiersReport, tiers
 from lendsignal.source import Keyring
 from lendsignal.source.answers import Problem, Refusal, headers_of
 
@@ -38,9 +37,10 @@ Asked: TypeAlias = Mapping[str, str]
 Maker: TypeAlias = Callable[[Config, Tables, Slice, Asked], Report]
 
 
-def tiers_of(config: Config, tables: Tables, one: Slice, what_if: Sequence[int] = ()) -> TiersReport:
+def tiers_of(config: Config, tables: Tables, one: Slice, what_if: Sequence[int] = ()) -> Report:
     """The report of tiers, with how today's cuts do and every table of cuts in the log."""
-    from lendsignal.decide.cuts import look
+    from lendsignal.decide.cuts import look  # here: they reckon with numpy
+    from lendsignal.report.tiers import tiers
 
     per_grant = config.policy.derive.tiers.per_grant
     try:

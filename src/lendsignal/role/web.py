@@ -1,5 +1,6 @@
 """Pages and reports, so that none of them ever delays a delivery."""
 
+import sys
 import time
 from contextlib import ExitStack, closing
 
@@ -54,4 +55,8 @@ def _invite_the_first(people: People, config: Config, now_us: int) -> None:
         where = (
             f"http://{config.web.host}:{config.web.port}" if config.web.port else "the address of the pages"
         )
-        print(f"first admin  {where}/welcome?code={code}  (good once, within a day)", flush=True)
+        print(
+            f"first admin  {where}/welcome?code={code}  (good once, within a day)",
+            file=sys.stderr,
+            flush=True,
+        )

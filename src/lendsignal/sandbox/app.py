@@ -40,6 +40,13 @@ from lendsignal.sandbox import (
     webhook,
 )
 from lendsignal.sandbox.allowance import Allowance
+from lendsignal.sandbox.audiences import Lists
+from lendsignal.sandbox.audiences import appsflyer as appsflyer_audiences
+from lendsignal.sandbox.audiences import google as google_audiences
+from lendsignal.sandbox.audiences import meta as meta_audiences
+from lendsignal.sandbox.audiences import snap as snap_audiences
+from lendsignal.sandbox.audiences import tiktok as tiktok_audiences
+from lendsignal.sandbox.audiences.lists import PLATFORMS as LIST_PLATFORMS
 from lendsignal.sandbox.chaos import chaos
 from lendsignal.sandbox.fault import Fault, Faults, from_header
 from lendsignal.sandbox.memory import Memory
@@ -68,24 +75,35 @@ class Sandbox:
         self.faults = faults
         self.latest = Latest()
         self.allowance = Allowance()
+        self.lists = Lists()
+        for platform in sorted(LIST_PLATFORMS):
+            for taken in memory.taken(platform):
+                self.lists.apply(taken)
         self.stand_ins: dict[str, tuple[Judge, Broken]] = {
             adjust.HOST: (partial(adjust.judge, self.latest), adjust.broken),
             **dict.fromkeys(appsflyer.HOSTS, (appsflyer.judge, appsflyer.broken)),
             branch.HOST: (branch.judge, branch.broken),
             kochava.HOST: (kochava.judge, kochava.broken),
             singular.HOST: (partial(singular.judge, self.latest), singular.broken),
-            meta.HOST: (meta.judge, meta.broken),
+            meta.HOST: (partial(meta_audiences.beside, self.lists, meta.judge), meta.broken),
             **dict.fromkeys(ga4.HOSTS, (ga4.judge, ga4.broken)),
-            tiktok.HOST: (tiktok.judge, tiktok.broken),
+            tiktok.HOST: (partial(tiktok_audiences.beside, self.lists, tiktok.judge), tiktok.broken),
             snap.HOST: (snap.judge, snap.broken),
             kwai.HOST: (kwai.judge, kwai.broken),
             google.HOST: (google.judge, google.broken),
             google_ads.HOST: (partial(google_ads.judge, memory.has, last=memory.last), google_ads.broken),
             google_app.HOST: (google_app.judge, google_app.broken),
             google_data_manager.HOST: (
-                partial(google_data_manager.paced, self.allowance, memory.has, last=memory.last),
+                partial(
+                    google_audiences.beside,
+                    self.lists,
+                    partial(google_data_manager.paced, self.allowance, memory.has, last=memory.last),
+                ),
                 google_data_manager.broken,
             ),
+            snap_audiences.HOST: (partial(snap_audiences.judge, self.lists), snap_audiences.broken),
+            snap_audiences.TOKEN_HOST: (snap_audiences.token, snap_audiences.broken),
+            appsflyer_audiences.HOST: (appsflyer_audiences.judge, appsflyer_audiences.broken),
             **dict.fromkeys(settings.webhooks, (webhook.judge, webhook.broken)),
         }
         if settings.chaos is not None:
@@ -152,6 +170,7 @@ class Sandbox:
             case "accept" | "slow" | "truncate" | "close_after_accept":
                 answer = judge(asked, self.settings, self.clock.now_us())
                 self.memory.keep(answer)
+                self.lists.keep(answer)
                 await self.deliver(answer, fault, scope, receive, send)
 
     async def deliver(self, answer: Answer, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
@@ -255,7 +274,7 @@ async def gone(receive: Receive) -> None:
 
 
 def inspection(sandbox: Sandbox) -> Starlette:
-    """The pages for looking in: summary, received, refused, ids, faults, chaos, reset."""
+    """The pages for looking in: summary, received, refused, ids, audiences, faults, chaos, reset."""
     memory, faults = sandbox.memory, sandbox.faults
 
     async def summary(_: Request) -> Response:
@@ -292,6 +311,9 @@ def inspection(sandbox: Sandbox) -> Starlette:
             return PlainTextResponse("".join(f"{each}\t{count}\n" for each, count in found.items()))
         return as_json(found)
 
+    async def audiences(_: Request) -> Response:
+        return as_json(sandbox.lists.shown())
+
     async def show_faults(_: Request) -> Response:
         return as_json(faults.counts())
 
@@ -315,6 +337,7 @@ def inspection(sandbox: Sandbox) -> Starlette:
         memory.reset()
         sandbox.latest.forget()
         sandbox.allowance.forget()
+        sandbox.lists.forget()
         faults.play(())
         return as_json({"reset": True})
 
@@ -324,6 +347,7 @@ def inspection(sandbox: Sandbox) -> Starlette:
             Route("/_sandbox/received", received),
             Route("/_sandbox/refused", refused),
             Route("/_sandbox/ids", ids),
+            Route("/_sandbox/audiences", audiences),
             Route("/_sandbox/faults", show_faults),
             Route("/_sandbox/faults", play_faults, methods=["POST"]),
             Route("/_sandbox/chaos", play_chaos, methods=["POST"]),

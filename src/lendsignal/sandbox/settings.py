@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from lendsignal.errors import ConfigError, Problem
+from lendsignal.sandbox.audience_settings import AudienceSettings
 from lendsignal.sandbox.chaos import LATE_MS
 
 
@@ -58,6 +59,7 @@ class SandboxSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, for
     service account → the access token it gets. `google_verdict_seconds`: how long a Data Manager request is
     processed. `google_per_minute`: how many Data Manager requests a minute a project has; 300 by Google's
     page. `google_app`: link id → developer token.
+    `audiences`: the accounts with lists of people (`AudienceSettings`).
     `latency_ms`: added to every answer. `chaos`: the seed of a mix of every fault, played from the start;
     `chaos_late_ms`: after how long its late answers come.
     """
@@ -90,6 +92,7 @@ class SandboxSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, for
     google_verdict_seconds: float = 0
     google_per_minute: int | None = None
     google_app: dict[str, str] = {}
+    audiences: AudienceSettings = AudienceSettings()
     latency_ms: float = 0
     chaos: int | None = None
     chaos_late_ms: int = LATE_MS

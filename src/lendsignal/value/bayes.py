@@ -9,7 +9,7 @@ and its Applications", 2005, chapter 4 and 6):
     sd(μ_g) = √(Z_g s² / n_g)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -22,6 +22,9 @@ LEVELS = (SCORE, "term_days", "country", "channel", "campaign")
 
 CLIPPED = (0.005, 0.995)
 """Points of the values beyond which they count as these: one whale is no cell."""
+
+OF_A_CAMPAIGN = 0.3
+"""How far a campaign may be from the users like its own."""
 
 LEAST = 5
 """Users of a cell below which the wider one speaks."""
@@ -55,7 +58,22 @@ def lookup(
         for path, known in paths.items():
             if len(known) == number:
                 known.append(_wider(paths, path, number))
-    return Lookup(levels=tuple(used), edges=edges, cells={path: _sum(cells) for path, cells in paths.items()})
+    cells = {path: _sum(known) for path, known in paths.items()}
+    if used and used[-1] == "campaign":
+        cells = {path: _capped(cell, path, cells, len(used)) for path, cell in cells.items()}
+    return Lookup(levels=tuple(used), edges=edges, cells=cells)
+
+
+def _capped(cell: Cell, path: str, cells: Mapping[str, Cell], depth: int) -> Cell:
+    """A campaign's cell no farther from the wider one than `OF_A_CAMPAIGN` of it; other cells as they are.
+
+    What is told of a campaign is what its platform learns from: it must not run away with itself.
+    """
+    if path.count(SEPARATOR) < depth:
+        return cell
+    wider = cells[path.rpartition(SEPARATOR)[0]].mean
+    most = OF_A_CAMPAIGN * abs(wider)
+    return Cell(min(max(cell.mean, wider - most), wider + most), cell.sd, cell.n)
 
 
 def score_edges(users: Users) -> dict[str, tuple[float, ...]]:

@@ -29,7 +29,7 @@ LEAST_TO_CALIBRATE, SLOPES = 1_000, (0.5, 1.25)
 """Users kept apart below which no slope is fitted, and how far one may go."""
 
 NOT_LEARNED = frozenset(("campaign",))
-"""Words that trees do not go by: a platform would be fed its own choices. The look-up draws them to the rest."""
+"""What trees do not go by: a platform would be fed its own choices. The look-up draws it to the rest."""
 
 FINEST = 63
 """Intervals of a number that trees tell apart."""
@@ -62,7 +62,7 @@ def columns_of(users: Users, like: Trees | Columns | None = None) -> Columns:
         numbers = tuple(
             name
             for name, one in users.numbers.items()
-            if len(np.unique(one.values[~np.isnan(one.values)])) > 1
+            if name not in NOT_LEARNED and len(np.unique(one.values[~np.isnan(one.values)])) > 1
         )
         asked = (name for name in users.words if name not in NOT_LEARNED)
         words = tuple((name, kinds) for name in asked if len(kinds := _common(users, name)) > 1)

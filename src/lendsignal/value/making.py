@@ -1,6 +1,6 @@
 """From the users of every moment and currency to one model, with the evidence for each part of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from hashlib import blake2b
 
@@ -191,6 +191,24 @@ def _forward(
         factor=overall,
         campaigns={week.campaign: one for week, one in zip(weeks, factors, strict=True) if week.campaign},
     )
+
+
+def allowed_of(evidence: Sequence[Evidence], *, unproven: bool = False) -> dict[Moment, frozenset[str]]:
+    """The scopes that may be told of, by moment; with `unproven` those too that could not be tried."""
+    found: dict[Moment, frozenset[str]] = {}
+    for one in evidence:
+        if one.passed or (unproven and not one.trials):
+            found[one.moment] = found.get(one.moment, frozenset()) | {one.currency}
+    return found
+
+
+def why_not(evidence: Evidence) -> str:
+    """Why a scope is not told of."""
+    trial = evidence.trial
+    if trial is None:
+        return evidence.note or "it was never tried"
+    failed = [gate.name for gate in trial.gates if not gate.holds]
+    return f"its trial failed ({', '.join(failed)})" if failed else "too few users are worth something"
 
 
 class NothingToPromote(TooFewUsers):

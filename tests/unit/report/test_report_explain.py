@@ -12,7 +12,7 @@ from tests.unit.report.kept import Fate, Kept
 from lendsignal.destination.spec import Request
 from lendsignal.log import DataFolder
 from lendsignal.model import Contact, Device, Skip, SkipReason
-from lendsignal.plan import Entry, Planned, Rebound
+from lendsignal.plan import Entry, Placed, Planned
 from lendsignal.report import Explanation, explain
 from lendsignal.resolve import Binding
 
@@ -179,7 +179,7 @@ def test_an_answer_cannot_move_the_cursor_of_a_terminal(kept: Kept) -> None:
 
 
 def render(
-    delivery: int, record: Planned | Rebound, entry: Entry, binding: Binding | None, stamp_us: int
+    delivery: int, record: Placed, entry: Entry, binding: Binding | None, stamp_us: int
 ) -> Request | Skip:
     """A destination that sends the hashed e-mail and the device."""
     if entry.name == "ev_f":

@@ -80,5 +80,5 @@ def test_every_table_is_listed_with_its_columns(tmp_path: Path) -> None:
 def test_reports_are_typed_tables() -> None:
     fields = {name for name, kind in DeliveryReport.__annotations__.items() if kind is Table}
 
-    assert fields == {"destinations", "conversions", "reasons", "delays", "paused"}
+    assert fields == {"destinations", "conversions", "reasons", "delays", "paused", "undone"}
     assert set(lendsignal.report.__all__) >= {"all_reports", "explain", "load"}

@@ -80,6 +80,16 @@ def test_cells_add_up_what_the_parts_say_and_the_wider_one_answers_where_a_part_
     assert table.cells[SEPARATOR + "b"].mean == pytest.approx(9.0)
 
 
+def test_a_campaign_is_told_as_three_tenths_more_than_its_channel_at_most() -> None:
+    channel, campaign = ["meta"] * 4_000, ["cold"] * 2_000 + ["hot"] * 2_000
+    value = [0.0, 2.0] * 1_000 + [18.0, 20.0] * 1_000
+
+    table = lookup(users(channel=channel, campaign=campaign), [whole(value)], ("channel", "campaign"))
+
+    of = {path.split(SEPARATOR)[-1]: cell.mean for path, cell in table.cells.items()}
+    assert [of["cold"], of["meta"], of["hot"]] == pytest.approx([7.0, 10.0, 13.0])
+
+
 def test_the_table_says_of_many_what_it_says_of_each() -> None:
     chance = np.random.default_rng(5)
     score = chance.normal(600, 50, 2_000)

@@ -20,6 +20,9 @@ from lendsignal.report.loan_book import LoanBook, Place
 
 Method = Literal["roll rates", "development curve", "none"]
 
+SEED = 20_260_101
+"""Of the draws: the same loans give the same advice."""
+
 LOST_OF_A_LOSS = 0.9
 """What is not paid back of a lost loan, where fewer than 30 of them are old enough to tell."""
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lendsignal.advise.holdout.arms import MatchParity, SampleRatio, sample_ratio
 from lendsignal.advise.holdout.effect import (
@@ -16,9 +18,17 @@ from lendsignal.advise.holdout.effect import (
     incremental_cost,
     per_reached,
 )
-from lendsignal.advise.holdout.power import FEWEST, Design, Sight, rate_design, smallest_effect
+from lendsignal.advise.holdout.power import (
+    FEWEST,
+    Design,
+    Sight,
+    rate_design,
+    smallest_effect,
+    users_for,
+)
 from lendsignal.errors import LendsignalError
 from lendsignal.model import from_us, to_us
+from lendsignal.plan import ALWAYS, Holdout, is_held_out
 from lendsignal.report.holdout_rows import OUTCOMES, Entered
 from lendsignal.report.layout import SHARE, Cell, Reckoned, Report, Table, columns, table
 from lendsignal.report.rates import THIN
@@ -27,6 +37,12 @@ LOOKS = 28
 """So many looks back are told at most."""
 
 FOLDS = 2
+
+SHARES = (0.05, 0.1, 0.2, 0.5)
+"""Shares that a plan compares."""
+
+POOLED = (0, 4, 12)
+"""Weeks of further entries that a plan compares."""
 
 AHEAD = (0, 2, 4, 8)
 """Weeks ahead for which it is told what could be seen then."""
@@ -66,6 +82,13 @@ class HoldoutReading(Report, frozen=True, kw_only=True):
     reached: Table
     looks: Table
     outlook: Table
+
+
+def reading_of(rows: Entered, one: Holdout, asked: Asked) -> HoldoutReading:
+    """What that holdout says by now: drawn as its settings draw it, over when its end and the horizon are."""
+    end = one.live.until_us
+    over = end != ALWAYS.until_us and rows.as_of is not None and from_us(end) + asked.horizon <= rows.as_of
+    return read_holdout(rows, partial(is_held_out, one.salt, one.share), replace(asked, is_over=over))
 
 
 def read_holdout(rows: Entered, held: Callable[[str], bool], asked: Asked) -> HoldoutReading:
@@ -333,6 +356,22 @@ def _notes(effects: dict[str, Effect], rows: Entered, asked: Asked) -> tuple[str
     if "loss" in effects and not rows.outcomes["loss"].any():
         notes.append("Nothing was lost within the horizon: margin is before losses that come later.")
     return tuple(notes)
+
+
+def promise(design: Design, asked: float, found: Sequence[Sight]) -> str:
+    """Whether the effect hoped for is seen by every design, and what it would take where it is not."""
+    blind = [one for one in found if not one.promised]
+    if not blind:
+        return f"Promised: an effect of {asked:.2%} on a reached user is seen by each of these."
+    users, share = min(
+        (users_for(asked, design.sd, one.share, reach=design.reach, explained=design.explained), one.share)
+        for one in found
+    )
+    return (
+        f"Not promised by {len(blind)} of {len(found)} designs: an effect of {asked:.2%} on a reached user is"
+        f" smaller than what they see. With {share:.0%} held out it takes {users:,} users; pool weeks,"
+        " hold out more, or reach more of the treated."
+    )
 
 
 def own_design(rows: Entered, reach: float) -> Design:

@@ -7,7 +7,6 @@ crash is sent again; lists are sets, so that twice is as once.
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
 
@@ -40,6 +39,9 @@ AT_ONCE = 8
 
 SLOWEST_ASKING_US = 6 * 3_600_000_000
 """The longest time between two questions for a verdict."""
+
+MOST_REQUESTS = 300
+"""Requests that one chunk may take in halves: a platform that refuses everything is no row's fault."""
 
 NO_IDENTIFIER = "no_identifier"
 
@@ -81,7 +83,10 @@ class _Waiting(Struct, kw_only=True):
 
 
 class _Replace(Struct, kw_only=True):
-    """How far a list that is sent anew has come: durable after each part."""
+    """How far a list that is sent anew has come: durable after each part.
+
+    `done`: every part was sent. `finished`: the platform has the list, and the ledger may not know yet.
+    """
 
     session: int
     began_us: int
@@ -89,6 +94,7 @@ class _Replace(Struct, kw_only=True):
     number: int = 0
     after: int | None = None
     done: bool = False
+    finished: bool = False
     parts: list[_Part] = []
     places: list[str] = []
     next_us: int = 0
@@ -120,6 +126,9 @@ def sync(
 
     def work(each: tuple[AccountPlan, list[Sync]]) -> list[Synced]:
         return _account(ledger, *each, clock, sandbox, told, network)
+
+    # Imported here: whoever only reads the configuration starts no threads.
+    from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(known))) as threads:
         return [one for found in threads.map(work, known) for one in found]
@@ -334,11 +343,12 @@ class _List:
         # Nobody can be removed who could never be added.
         refused = unknown if chunk.action == "add" else {}
         parts: list[_Part] = []
-        todo = [rows]
+        todo = [rows] if rows else []
+        requests = 0
         while todo:
-            part = todo.pop()
-            if not part:
-                continue
+            part, requests = todo.pop(), requests + 1
+            if requests > MOST_REQUESTS:
+                raise MustAct("too_many_refused")
             outcomes = self._tell(chunk.action, part)
             if isinstance(outcomes[0], Pending):
                 keys = [key for key, _ in part]
@@ -495,6 +505,8 @@ class _List:
             raise MustAct("no_replace")
         if progress is None:
             progress = self._fresh()
+        if progress.finished:
+            return self._is_replaced()
         self._ledger.freeze(self._sync)  # again after a crash between the note and this
         within = self._module.SPEC.session_within
         old_us = self._clock.now_us() - progress.began_us
@@ -515,14 +527,18 @@ class _List:
                 progress.places, self._batch(progress, last=True), self._sync, self._plan.own
             ):
                 self._decided(request)
+        # A later build must not count as told: what follows is the same however often it is done.
+        progress.finished = True
+        self._keep(progress)
+        return self._is_replaced()
+
+    def _is_replaced(self) -> bool:
         refused = self._unknown_of_all()
         self._ledger.replaced(self._sync, refused)
         self._ledger.note(self._sync, "replace", None)
+        did = replace(self._did, outcome="in_step", reason="", again_in=None, replaced=True)
         taken = self._sync.intended - len(refused)
-        self._did = replace(
-            self._did, outcome="in_step", reason="", again_in=None, replaced=True, added=taken,
-            refused=len(refused),
-        )  # fmt: skip
+        self._did = replace(did, added=taken, refused=len(refused))
         return True
 
     def _send_everyone(self, progress: _Replace) -> None:
