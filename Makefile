@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup servers run test lint types unit scenario bench crash faults chaos whole clean
+.PHONY: setup servers run test lint types unit coverage bench crash faults chaos whole clean
 
 setup: .venv/done
 
@@ -34,15 +34,24 @@ types: setup
 
 # What is measured in seconds runs alone; what only reckons, beside each other.
 unit: setup
-	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report= tests/unit tests/property tests/contract tests/docs \
+	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/property tests/contract tests/docs \
 		tests/scenario/test_superlender*.py
-	$(BIN)/pytest --cov --cov-append --cov-report= --ignore-glob='*/test_superlender*' tests/scenario
+	$(BIN)/pytest --ignore-glob='*/test_superlender*' tests/scenario
+	$(BIN)/pytest --cov --cov-append --cov-report= -m "not long" tests/e2e
+
+# The lines that no test has reached, by the processes that pytest itself runs.
+coverage: setup
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report= tests/unit tests/property tests/contract
 	$(BIN)/coverage report --skip-covered --sort=cover
 
 # Slow suites, each with its own command.
 
 whole: setup
 	$(BIN)/python examples/superlender/run.py --data ../shared/data/superlender --world-tool ../shared/tools/superlender_world.py
+
+# The console in a real browser; screenshots are kept in build/e2e.
+e2e: setup servers
+	$(BIN)/pytest tests/e2e
 
 bench: setup
 	$(BIN)/lendsignal bench

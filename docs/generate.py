@@ -22,7 +22,9 @@ from lendsignal.clock import SystemClock
 from lendsignal.config import Settings
 from lendsignal.decide import DecideMeters
 from lendsignal.deliver import DeliverMeters, DestinationSettings
+from lendsignal.deliver.audiences import AccountSettings
 from lendsignal.destination import registry
+from lendsignal.destination.audiences import audience_platforms
 from lendsignal.log import Log
 from lendsignal.metrics import FolderMeters, Meters, ProcessMeters, UpMeters
 from lendsignal.settings import Field, Template, describe
@@ -50,6 +52,10 @@ SECTIONS = {
     "proxy": "The early, predicted conversion `likely_credit`.",
     "value": "What new users are worth: what value models learn from.",
     "holdout": "Users who are kept out on purpose, so that what ads bring can be measured.",
+    "audience": "Lists of people for ad platforms: seeds of look-alikes, retargeting, exclusion.",
+    "audiences": "How lists are built and kept in step while the service runs.",
+    "audience_account": "Where lists go: ad accounts and files. These keys are the same for every kind; its "
+    "own follow below. Secrets are given by reference.",
     "consent": "What counts where a user was never asked.",
     "deliver": "Sending as a whole.",
     "pull": "What the service reads by itself: a database, files, a topic. These keys are the same for every "
@@ -65,6 +71,8 @@ SECTIONS = {
 }
 """What stands above each table; a new table of the file needs a line here."""
 
+KINDS = ("destination", "pull", "audience_account")
+"""Tables whose keys depend on their `kind`."""
 
 CREDENTIALS = {
     "Bearer": "bearer token",
@@ -182,7 +190,7 @@ def default_of(one: click.Option) -> str:
 
 def tables() -> Iterator[str]:
     """One section a table of the file, in the file's order; destinations with each platform's own keys."""
-    rows = [field for field in describe(Settings) if field.key.split(".")[0] not in ("destination", "pull")]
+    rows = [field for field in describe(Settings) if field.key.split(".")[0] not in KINDS]
     by_section: dict[str, list[Field]] = {}
     for field in rows:
         by_section.setdefault(re.split(r"[.\[]", field.key)[0], []).append(field)
@@ -198,6 +206,9 @@ def tables() -> Iterator[str]:
         elif name == "pull":
             yield keys(describe(PullSettings, "pull.<name>"))
             yield from pulls()
+        elif name == "audience_account":
+            yield keys(describe(AccountSettings, "audience_account.<name>"))
+            yield from accounts()
         else:
             # The table itself is the heading.
             yield keys([field for field in by_section[name] if field.key != name])
@@ -207,6 +218,12 @@ def platforms() -> Iterator[str]:
     for kind, module in registry().items():
         yield f'### `kind = "{kind}"`: {module.SPEC.label}\n'
         yield keys(describe(module.Settings, "destination.<name>"))
+
+
+def accounts() -> Iterator[str]:
+    for kind, module in audience_platforms().items():
+        yield f'### `[audience_account]` `kind = "{kind}"`: {module.SPEC.label}\n'
+        yield keys(describe(module.Settings, "audience_account.<name>"))
 
 
 def pulls() -> Iterator[str]:
@@ -233,6 +250,7 @@ def header(name: str) -> str:
             | "spend"
             | "holdout"
             | "audience"
+            | "audience_account"
             | "conversion"
             | "brand"
             | "app"

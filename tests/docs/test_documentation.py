@@ -8,6 +8,7 @@ import textwrap
 import tomllib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from lendsignal.deliver import DestinationSettings
 from lendsignal.destination import registry
 from lendsignal.log import (
     open_alerts,
+    open_audiences,
     open_deliveries,
     open_feeds,
     open_keys,
@@ -33,6 +35,8 @@ from lendsignal.log import (
     open_pulls,
     open_shelf,
 )
+from lendsignal.log.people import open_people
+from lendsignal.log.proposals import open_proposals
 from lendsignal.model import App, Consent, Device, EventType, IdKind, Instalment, SkipReason
 from lendsignal.plan import Verdict
 from lendsignal.settings import describe
@@ -132,6 +136,12 @@ def commands_of(block: Block) -> Iterator[list[str]]:
                 yield [Path(words[0]).name, *words[1:]]
 
 
+def takes_a_value(verb: click.Command, option: str) -> bool:
+    """Whether the word behind this one is the option's, and no verb."""
+    found = [one for one in verb.params if isinstance(one, click.Option) and option in one.opts]
+    return bool(found) and not found[0].is_flag
+
+
 CALLS = [(block, call) for block in in_language("sh", "bash") for call in commands_of(block)]
 
 
@@ -143,9 +153,11 @@ def test_every_call_in_an_example_exists(block: Block, call: list[str]) -> None:
         return
     verb: click.Command = command
     allowed = {word for one in verb.params for word in one.opts} | {"-h", "--help"}
-    for word in call[1:]:
+    for before, word in pairwise(call):
         if word.startswith("-"):
             assert word.partition("=")[0] in allowed, f"{call[0]} takes no {word}"
+        elif takes_a_value(verb, before):
+            continue
         elif isinstance(verb, click.Group):
             default = getattr(verb, "default", "")
             assert {word, default} & verb.commands.keys(), f"no verb {word!r}"
@@ -379,7 +391,10 @@ def test_every_table_of_the_data_folder_is_documented(tmp_path: Path) -> None:
     open_keys(tmp_path / "keys.sqlite").close()
     open_feeds(tmp_path / "feeds.sqlite").close()
     open_alerts(tmp_path / "alerts.sqlite").close()
-    names = "log deliveries orders relay pulls keys feeds alerts".split()
+    open_proposals(tmp_path / "proposals.sqlite").close()
+    open_people(tmp_path / "people.sqlite").close()
+    open_audiences(tmp_path / "audiences.sqlite").close()
+    names = "log deliveries orders relay pulls keys feeds alerts proposals people audiences".split()
     for name in (f"{word}.sqlite" for word in names):
         found = apsw.Connection(str(tmp_path / name)).execute(
             "select name from sqlite_master where type = 'table'"

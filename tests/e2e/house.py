@@ -6,19 +6,20 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.request import ProxyHandler, Request, build_opener
 
-from tests.running import Service, until
+from tests.running import Service, call, until
 
 from lendsignal.demo import Show, lender_of
 
 PAUSED = "webhook-android"
 """The destination of the demo that refuses some events and is then paused."""
 
-SPOILT_SECONDS = 8.0
-"""How long the demo's webhook refuses what it is sent: about a day of the lender's."""
+SPOILT = 150
+"""How many of history's last events come while the demo's webhook refuses what it is sent."""
 
 MADE_UP_SEED = 1
 
@@ -30,17 +31,21 @@ class Lender:
         self.folder = folder
         world = lender_of(folder, MADE_UP_SEED, datetime.now(UTC).date())
         self._show = Show(folder, world, headless=True, port=0, web_port=0)
+        self._spoilt = False
 
     def start(self) -> "Lender":
-        """Plays history, then a day on which a destination refuses what it is sent, and pauses it."""
+        """Plays history, at whose end a destination refuses what it is sent, and pauses that destination."""
         self._show.start()
-        self._show.play_history(lambda played: None)
-        self.faults({"kind": "status", "status": 422, "host": "android.hooks.acme.example"})
-        self._show.play_live(SPOILT_SECONDS, lambda played, now_us: None)
+        self._show.play_history(self._spoil)
         self._show.result()
         self.faults()
         self.asked("pause", PAUSED, "--reason", "their_maintenance")
         return self
+
+    def _spoil(self, played: int) -> None:
+        if not self._spoilt and played >= self._show.history - SPOILT:
+            self._spoilt = True
+            self.faults({"kind": "status", "status": 422, "host": "android.hooks.acme.example"})
 
     @property
     def pages(self) -> str:
@@ -144,3 +149,14 @@ class Beginning(Service):
         """The link in the terminal that makes the first visitor an admin."""
         found = until(lambda: re.findall(r"http://\S+/welcome\?code=\S+", self.said), "the link is printed")
         return str(found[-1])
+
+    def ready(self) -> None:
+        """Returns when events can be sent and the pages answer."""
+        super().ready()
+        until(self._has_pages, "the pages answer")
+
+    def _has_pages(self) -> bool:
+        try:
+            return call(self.pages, "GET", "/sign-in")[0] == 200
+        except (OSError, HTTPException):
+            return False

@@ -1,5 +1,6 @@
 """Windows of a browser, and what is true of every page that is shown in one."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,12 @@ class Looker:
     def shot(self, page: Page, name: str) -> None:
         """Keeps a picture of the whole page."""
         page.screenshot(path=self._shots / f"{name}.png", full_page=True)
+
+    def expected(self, pattern: str) -> None:
+        """Forgets the complaints that a test meant to hear; there must be some."""
+        meant = [said for said in self.complaints if re.search(pattern, said)]
+        assert meant, f"nothing complained of {pattern}: {self.complaints}"
+        self.complaints = [said for said in self.complaints if said not in meant]
 
     def close(self) -> None:
         """Closes every window."""

@@ -9,9 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.e2e.house import DESTINATION, SOURCE, Beginning
 from tests.e2e.looking import Looker, opened
-from tests.running import Stand, borrowing, call, until
-
-PASSWORD = "correct horse battery"
+from tests.e2e.signing import signed_in_as_first_admin
+from tests.running import Stand, borrowing, call
 
 
 @pytest.fixture
@@ -48,22 +47,10 @@ def test_a_new_lender_comes_from_an_empty_install_to_the_first_accepted_delivery
     next_is(page, "The first accepted delivery")
 
     sent(beginning, disbursed)
-    until(lambda: call(beginning.address, "GET", "/v1/status")[0] == 200)
-    beginning.idle()
     opened(page, "/first-steps")
     expect(page.get_by_text("All done: 1 deliveries were accepted so far.")).to_be_visible()
     expect(page.get_by_text("next", exact=True)).to_have_count(0)
     looker.shot(page, "first-steps-2-done")
-
-
-def signed_in_as_first_admin(page: Page, link: str) -> None:
-    """Follows the link from the terminal, and makes a name and a password."""
-    page.goto(link)
-    page.get_by_label("Name to sign in with").fill("ada")
-    page.get_by_label("Password, 12 letters or more").fill(PASSWORD)
-    page.get_by_label("The same once more").fill(PASSWORD)
-    page.get_by_role("button", name="Come in").click()
-    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
 
 
 def next_is(page: Page, title: str) -> None:

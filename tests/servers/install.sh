@@ -14,6 +14,7 @@ need initdb postgresql
 need mariadbd mariadb-server
 need node nodejs # Segment's SDK for Node
 need npm npm
+need chromium chromium # shows the console to the end-to-end tests
 # further programs, one a line
 
 ldconfig -p | grep -q 'libgomp\.so\.1' || missing+=(libgomp1) # LightGBM's threads

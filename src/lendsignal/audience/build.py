@@ -5,7 +5,7 @@ with the users of whom something came in; and whoever withdrew consent, or turne
 leaves every list. Test users are on none, nor is anybody without consent or without an id.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,12 +15,15 @@ from msgspec import Struct
 from lendsignal.audience.customers import NEW_IDS, Asked, known_ids, make_chosen, make_customers
 from lendsignal.audience.definitions import Definition
 from lendsignal.audience.files import Files, quoted
-from lendsignal.audience.told import take
+from lendsignal.audience.told import read, take
 from lendsignal.audience.worth import PREDICTED, Predict
 from lendsignal.clock import Clock
 from lendsignal.log import Audiences, Build, DataFolder, open_audiences, open_log
 from lendsignal.plan import Holdout, is_held_out
 from lendsignal.report.tables import Tables, load
+
+MOST_ID_FILES = 12
+"""So many files of ids are made one: each asks for a look."""
 
 KEPT_BUILDS = 400
 """Builds of each list that are remembered: a year of days, and some of a busy day."""
@@ -93,6 +96,8 @@ class Builder:
         if names is None:
             self._book.move("listed", position)
             self._book.move("whole_us", self._clock.now_us())
+        self._book.forget_unused(KEPT_BUILDS)
+        self._thin_out()
         self._swept()
         return built
 
@@ -121,6 +126,22 @@ class Builder:
         self._book.move("listed", position)
         self._swept()
         return built
+
+    def forget(self, users: Collection[str]) -> None:
+        """Lets go of what was told of users (`brand:user_id`) who are erased.
+
+        They leave every list with the next build, for the archive has them no more; the ids that a platform
+        must be told to remove them by go with the first whole build after it said yes.
+        """
+        names = self._book.files("told")
+        if names:
+            listed = ", ".join(quoted(one) for one in sorted(users)) or "''"
+            query = f'select * from {read(self._files, names)} where "user" not in ({listed})'
+            name = f"told/{0:015d}-{self._book.position('told'):015d}-{self._book.next_build()}.parquet"
+            rows = self._files.write(self._files.db, f"{query} order by user_key, seq", name, dense=True)
+            self._book.keep_file(name, "told", rows, instead_of=names)
+        self._book.move("forgetting", 1)
+        self._swept()
 
     def due_whole(self, every_us: int) -> bool:
         """Whether the last whole build is longer ago."""
@@ -250,7 +271,7 @@ class Builder:
         tables.db.execute(f"insert into list_needed select key from {new}")
         before = self._book.build(one.name)
         joined, gone = rows, 0
-        if before is not None:
+        if before is not None and (self._files.root / before.file).exists():
             old = f"read_parquet({quoted(self._files.root / before.file)})"
             ((joined, gone, _),) = tables.rows(CHANGED.format(new=new, old=old))
         return _Made(one, number, name, rows, joined, gone, out)
@@ -270,6 +291,22 @@ class Builder:
         for build in builds:
             self._book.keep_build(build)
         return builds
+
+    def _thin_out(self) -> None:
+        """Lets go of ids that no list needs any more, where there are many files of them or somebody was
+        erased."""
+        names = self._book.files("ids")
+        lists = [*self._book.files("members"), *self._book.files("confirmed")]
+        if not names or not lists or (len(names) < MOST_ID_FILES and not self._book.position("forgetting")):
+            return
+        needed = ", ".join(quoted(self._files.root / one) for one in lists)
+        query = (
+            f"select * from {known_ids(self._files, names)}"
+            f" where key in (select key from read_parquet([{needed}])) order by key"
+        )
+        name = f"ids/{self._book.next_build():012d}.parquet"
+        rows = self._files.write(self._files.db, query, name, dense=True)
+        self._book.keep_file(name, "ids", rows, instead_of=names)
 
     def _swept(self) -> None:
         self._book.forget_unused(KEPT_BUILDS)

@@ -63,18 +63,27 @@ group by user_key
 
 LOGINS = """
 create or replace temp table list_login as
-with last as (  -- of two logins in one instant the larger event id counts
-    select user_key, arg_max(seq, (occurred_at, event_id)) as seq, max(occurred_at) as at
+with last as (
+    select user_key, max(occurred_at) as occurred_at
     from raw_touches where shown is not null and not test and {chosen} group by user_key
 )
-select t.user_key, t.seq, t.brand || ':' || t.user_id as user, epoch_us(t.occurred_at) as login_us, t.app,
+select t.user_key, t.seq, t.event_id, t.brand || ':' || t.user_id as user,
+    epoch_us(t.occurred_at) as login_us, t.app,
     lower(coalesce(t.os, '')) as os, t.os_version, t.model, t.locale, t.timezone, t.carrier, t.app_version,
     t.att_status, t.limit_ad_tracking, t.emulator, t.appsflyer_id, t.firebase_app_instance_id, t.adjust_adid,
     case when not coalesce(t.limit_ad_tracking, false) then t.gaid end as gaid,
     case when not coalesce(t.limit_ad_tracking, false) and coalesce(t.att_status, 3) in (0, 3)
         then t.idfa end as idfa,
     case when not coalesce(t.limit_ad_tracking, false) then t.oaid end as oaid
-from raw_touches t semi join last on last.seq = t.seq
+from raw_touches t semi join last on last.user_key = t.user_key and last.occurred_at = t.occurred_at
+where t.shown is not null and not t.test
+"""
+
+LAST_LOGINS = """
+delete from list_login where seq in (  -- of two logins in one instant the larger event id counts
+    with tied as (select user_key from list_login group by 1 having count(*) > 1)
+    select seq from list_login semi join tied using (user_key)
+    qualify row_number() over (partition by user_key order by event_id desc, seq desc) > 1)
 """
 
 COMPLETED = """
@@ -180,7 +189,7 @@ def _make(tables: Tables, files: Files, told: Sequence[str], asked: Asked, chose
     db = tables.db
     found = ", ".join(quoted(files.root / name) for name in told)
     read = f"read_parquet([{found}])" if told else _empty(TOLD)
-    for statement in (LOANS, BORROWERS, STEPS, LOGINS, COMPLETED, CONTACTS):
+    for statement in (LOANS, BORROWERS, STEPS, LOGINS, LAST_LOGINS, COMPLETED, CONTACTS):
         given = {"default_dpd": tables.default_dpd} if "$default_dpd" in statement else None
         db.execute(statement.format(chosen=chosen, told=read), given)
     db.execute(

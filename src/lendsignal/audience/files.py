@@ -25,6 +25,8 @@ from lendsignal.model.audience import AudienceMember
 if TYPE_CHECKING:
     import duckdb
 
+NO_IDS = "the ids of some members of a list are in no file: build it anew"
+
 PAGE_ROWS = 65_536
 """Members that are looked at together."""
 
@@ -59,7 +61,8 @@ class Files:
 
             self._opened = duckdb.connect(":memory:", config={"threads": 1, "memory_limit": "512MB"})
             self._opened.execute(f"set temp_directory = {quoted(self.root / '.spill')}")
-            self._opened.execute("set enable_object_cache = true")
+            # Every page is read once: what is kept of it would be all of the list in the end.
+            self._opened.execute("set enable_external_file_cache = false")
         return self._opened
 
     def pages(self, name: str, after: int = -1) -> Iterator[Page]:
@@ -87,6 +90,8 @@ class Files:
         """
         if not keys:
             return []
+        if not ids:
+            raise DataError(NO_IDS)
         self.db.register("asked", {"key": np.array(keys, dtype=np.int64)})
         try:
             rows = self.db.execute(
@@ -98,7 +103,7 @@ class Files:
             self.db.unregister("asked")
         known = {row[0]: row for row in rows}
         if len(known) != len(set(keys)):
-            raise DataError("the ids of some members of a list are in no file: build it anew")
+            raise DataError(NO_IDS)
         return [member_of(known[key], value) for key, value in zip(keys, values, strict=True)]
 
     def path(self, name: str) -> Path:

@@ -326,14 +326,9 @@ class Membership:
             replace(row, adds_after=AFTER_ALL) if action == "add" else replace(row, removes_after=AFTER_ALL)
         )
         if (done.adds_after, done.removes_after) == (AFTER_ALL, AFTER_ALL):
-            refused = self._book.refusals(row.audience, row.account)
-            if not refused:
-                done = replace(
-                    done,
-                    base=row.target,
-                    confirmed=self._rows(row.target),
-                    synced_us=self._clock.now_us(),
-                )
+            done = replace(done, synced_us=self._clock.now_us())
+            if not self._book.refusals(row.audience, row.account):
+                done = replace(done, base=row.target, confirmed=self._rows(row.target))
         self._book.keep_sync(done)
 
     def _left(self, sync: Sync, row: SyncRow, action: Action) -> int:

@@ -147,8 +147,8 @@ MADE = """
 create table made as
 select row_number() over (order by at_us) + 1 as seq, * from (
     select i // {each} as u, (i % {each})::utinyint as p,
-        ({start_us} + ((i // {each}) * 7919 % {users})::hugeint * {span_us} // {users} + (i % {each}) * 86400000000
-            + hash(i) % 43200000000)::bigint as at_us
+        ({start_us} + ((i // {each}) * 7919 % {users})::hugeint * {span_us} // {users}
+            + (i % {each}) * 86400000000 + hash(i) % 43200000000)::bigint as at_us
     from range({events}) r(i)
 )
 """

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from markupsafe import Markup, escape
 
 from lendsignal.console.words import Words
@@ -14,12 +15,19 @@ if TYPE_CHECKING:  # the report room brings its database with it: only pages tha
 SHOWN = 200
 """Rows of a table that a page shows; the rest is in its CSV."""
 
+OUR_WORDS = frozenset(
+    "basis binding change conversion event first_repayment kind loans measure objective reason remark severity"
+    " stage step term verdict what".split()
+)
+"""Columns whose cells hold words of ours; all others may hold a campaign's name, say."""
+
 
 def filters(words: Words) -> Mapping[str, Callable[..., Any]]:
     """Every filter, by the name that templates call it."""
 
-    def cell(value: object, unit: str = "") -> str:
-        """A value as people read it; – where there is nothing to say."""
+    def cell(value: object, unit: str = "", column: str = "") -> str:
+        """A value as people read it; – where there is nothing to say. Names that people gave stay as they
+        are: only cells of `OUR_WORDS` are translated."""
         match value:
             case None:
                 return "–"
@@ -31,6 +39,8 @@ def filters(words: Words) -> Mapping[str, Callable[..., Any]]:
                 return words.span(float(value))
             case int() | float() | Decimal():
                 return words.number(value)
+            case str() if column in OUR_WORDS:
+                return words.named(value)
             case _:
                 return str(value)
 
@@ -55,11 +65,18 @@ def filters(words: Words) -> Mapping[str, Callable[..., Any]]:
         "moment": words.moment,
         "day": words.day,
         "span": words.span,
+        "told": words.told,
         "ago": words.ago,
-        "plain": lambda text: words(str(text).replace("_", " ")),
+        "plain": lambda text: words.told(str(text).replace("_", " ")),
         "is_text": lambda table, place: not table.is_numeric(place),
         "bar": bar,
+        "indented": indented,
     }
+
+
+def indented(data: object) -> str:
+    """Data as JSON that is read line by line."""
+    return msgspec.json.format(msgspec.json.encode(data), indent=2).decode()
 
 
 def bar(value: float | None, longest: float, kind: str = "") -> Markup:

@@ -7,6 +7,7 @@ program are told the same figures.
 import re
 from collections.abc import Mapping
 from datetime import date, timedelta
+from operator import eq
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -17,13 +18,18 @@ from lendsignal.console.room import Room
 from lendsignal.errors import InputError
 
 if TYPE_CHECKING:  # reports bring their database with them: loaded when the first page shows one
+    from lendsignal.console.words import Words
     from lendsignal.report import Report, Table
+    from lendsignal.report.chart import Chart
     from lendsignal.report.slices import Slice
 
 SLICED = ("channel", "media_source", "campaign", "ad_set", "app", "country", "os", "product", "loans")
 """What a page offers to slice by, in the order of drilling down."""
 
 FILTERED = ("channel", "media_source", "campaign", "ad_set", "app", "country", "os", "product")
+
+ADDED = re.compile(r"\([\d,]+ loans\)$|best \d+ %.*$")
+"""What a report adds to a name in a chart's label."""
 
 
 class Reporting(Struct, frozen=True, kw_only=True):
@@ -107,7 +113,7 @@ def page_of(reporting: Reporting) -> Page:
         return {
             "reporting": reporting,
             "report": found,
-            "charts": drawn(found),
+            "charts": drawn(found, asked.words),
             "tables": _ordered(found, reporting.order),
             "drill": Drill(reporting.path, asked, by),
             **more,
@@ -124,11 +130,12 @@ def page_of(reporting: Reporting) -> Page:
         from lendsignal.report.chart import WIDE, svg
         from lendsignal.report.charts import charts_of
 
-        charts = charts_of(made(reporting, room, asked))
+        charts = [spoken(chart, asked.words) for chart in charts_of(made(reporting, room, asked))]
         number = asked.number("chart", 0)
         if number >= len(charts):
             raise InputError("chart", "there is no such chart")
-        return f"{reporting.name}.svg", "image/svg+xml", svg(charts[number], WIDE).encode()
+        drawing = svg(charts[number], WIDE, words=asked.words)
+        return f"{reporting.name}.svg", "image/svg+xml", drawing.encode()
 
     return Page(
         path=reporting.path,
@@ -143,12 +150,34 @@ def page_of(reporting: Reporting) -> Page:
     )
 
 
-def drawn(report: "Report") -> list[tuple[str, str]]:
+def drawn(report: "Report", words: "Words") -> list[tuple[str, str]]:
     """The report's charts as SVG, for a wide page and for a phone."""
     from lendsignal.report.chart import NARROW, WIDE, svg
     from lendsignal.report.charts import charts_of
 
-    return [(svg(chart, WIDE, alone=False), svg(chart, NARROW, alone=False)) for chart in charts_of(report)]
+    charts = [spoken(chart, words) for chart in charts_of(report)]
+    return [
+        (svg(chart, WIDE, alone=False, words=words), svg(chart, NARROW, alone=False, words=words))
+        for chart in charts
+    ]
+
+
+def spoken(chart: "Chart", words: "Words") -> "Chart":
+    """The chart with its texts in the visitor's language. Labels are translated where all of them are words
+    of ours, such as steps; elsewhere only what a report adds to a name, such as (120 loans)."""
+    from lendsignal.report.chart import Lines
+
+    texts: dict[str, Any] = {
+        "title": words.told(chart.title),
+        "axis": words.told(chart.axis),
+        "series": tuple(replace(one, name=words.told(one.name)) for one in chart.series),
+    }
+    if isinstance(chart, Lines):
+        return replace(chart, across=words.told(chart.across), **texts)
+    named = tuple(map(words.named, chart.labels))
+    if any(map(eq, named, chart.labels)):
+        named = tuple(ADDED.sub(lambda found: words.told(found[0]), label) for label in chart.labels)
+    return replace(chart, labels=named, **texts)
 
 
 def _ordered(report: "Report", first: tuple[str, ...]) -> "list[tuple[str, Table]]":

@@ -5,6 +5,7 @@ and is read as it is, so that nothing has to be compiled. A text without a trans
 """
 
 import io
+import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from functools import cache
@@ -23,6 +24,12 @@ DOMAIN = "lendsignal"
 
 LANGUAGES = {"en": "English", "zh": "简体中文"}
 """Language tag → its own name."""
+
+NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
+SENTENCES = re.compile(r"(?<=\.)\s+")
+PARTS = re.compile(r"(, |: | · |(?<= )(?=\())")
+PUNCTUATION = {", ": "，", ": ": "："}
+"""How Chinese writes what stands between the parts of a text."""
 
 _LOCALE = {"en": "en", "zh": "zh_Hans_CN"}
 
@@ -48,8 +55,56 @@ class Words:
 
     def __call__(self, text: str, /, **named: object) -> str:
         """The text in this language, with `%(name)s` filled in."""
-        found: str = self._catalogue.gettext(text)
+        found: str = self._catalogue.gettext(text) if text else ""  # under "" a catalogue keeps its header
         return found % named if named else found
+
+    def named(self, word: str) -> str:
+        """A word that stands for itself in data (`first_loan`), as people call it; any other as it is.
+
+        English keeps the word as reports for programs have it.
+        """
+        plain = word.replace("_", " ")
+        found = self._known(plain)
+        return word if found is None else found
+
+    def told(self, text: str) -> str:
+        """A text that a report wrote, in this language.
+
+        It is looked up whole, with its numbers left open (`%(n)s` the first, `%(n2)s` the next), sentence by
+        sentence, and last by what stands between commas and colons; the rest stays English.
+        """
+        if self.language == "en":
+            return text
+        text = " ".join(text.split())
+        found = self._known(text)
+        if found is not None:
+            return found
+        sentences = SENTENCES.split(text)
+        if len(sentences) > 1:
+            return "".join(map(self.told, sentences))
+        parts = PARTS.split(text)
+        known = [self._known(part) for part in parts]
+        if not any(known):
+            return text
+        return "".join(other or PUNCTUATION.get(part, part) for part, other in zip(parts, known, strict=True))
+
+    def _known(self, text: str) -> str | None:
+        """The translation of a text, as it is or with its numbers left open; `None`: there is none."""
+        if not text:
+            return None
+        found: str = self._catalogue.gettext(text)
+        if found != text:
+            return found
+        numbers = NUMBER.findall(text)
+        names = ["%(n)s", *(f"%(n{place})s" for place in range(2, len(numbers) + 1))][: len(numbers)]
+        places = iter(names)
+        template = NUMBER.sub(lambda _: next(places), text)
+        found = self._catalogue.gettext(template)
+        if not numbers or found == template:
+            return None
+        for name, number in zip(names, numbers, strict=True):
+            found = found.replace(name, number)
+        return found
 
     def meaning(self, word: str) -> str:
         """What a word of the glossary means."""

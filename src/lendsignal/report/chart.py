@@ -12,6 +12,7 @@ from math import ceil, floor, log10
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lendsignal.errors import LendsignalError
 from lendsignal.report.layout import MONEY, SECONDS, SHARE
@@ -113,9 +114,12 @@ class Drawing(Struct, frozen=True):
     shapes: tuple[Shape, ...]
 
 
-def svg(chart: Chart, width: int = WIDE, *, alone: bool = True) -> str:
-    """The chart as one SVG element; `alone` makes it a file of its own, on white."""
-    drawing = drawn(chart, width)
+def svg(
+    chart: Chart, width: int = WIDE, *, alone: bool = True, words: Callable[[str], str] = str
+) -> str:
+    """The chart as one SVG element; `alone` makes it a file of its own, on white. `words` translates the
+    few words that are not the chart's own: its units."""
+    drawing = drawn(chart, width, words)
     name = escape(drawing.title, quote=True)
     across, down = drawing.width + 2 * MARGIN, drawing.height + 2 * MARGIN
     head = (
@@ -175,9 +179,10 @@ def png(chart: Chart, width: int = WIDE) -> bytes:
     return out.getvalue()
 
 
-def drawn(chart: Chart, width: int = WIDE) -> Drawing:
+def drawn(chart: Chart, width: int = WIDE, words: Callable[[str], str] = str) -> Drawing:
     """The chart's shapes for a surface of that width; its height follows from what there is to show."""
     scale = _scale(chart.unit, _values(chart))
+    scale = replace(scale, word=words(scale.word))
     shapes: list[Shape] = []
     y = 0.0
     for line in _wrapped(chart.title, width, SIZE * 1.3):  # bold letters are wider
@@ -186,7 +191,7 @@ def drawn(chart: Chart, width: int = WIDE) -> Drawing:
     legend, y = _legend(chart, width, y + 8)
     shapes += legend
     if not any(value is not None for series in chart.series for value in series.values):
-        shapes.append(Words(0, y + 24, "nothing yet"))
+        shapes.append(Words(0, y + 24, words("nothing yet")))
         return Drawing(chart.title, width, y + 40, tuple(shapes))
     match chart:
         case Bars():

@@ -278,3 +278,25 @@ def test_what_lies_too_far_back_puts_nobody_on_a_list(lender: Kept, days: int, e
     (build,) = builder(lender, it=AudienceSettings(kind="good_repayers", within=timedelta(days=days))).whole()
 
     assert members(lender, build) == expected
+
+
+def test_who_is_erased_is_forgotten_once_no_list_needs_the_ids_any_more(tmp_path: Path) -> None:
+    lender = Kept(tmp_path, now=NOW).tell(
+        *of("gone", login(0, "gone", contact=Contact(email="a" * 64)), loan(1, "L1")),
+        *of("stays", login(2, "stays", contact=Contact(email="b" * 64)), loan(3, "L2")),
+    )
+    found = builder(lender, it=AudienceSettings(kind="open_loan"))
+    found.whole()
+    found.forget(["acme:gone"])
+    root = lender.folder.audience_files
+
+    def users(kind: str) -> list[object]:
+        with duckdb.connect(":memory:") as db:
+            rows = db.execute(f"select count(*), count(distinct user_key) from '{root}/{kind}/*.parquet'")
+            return list(rows.fetchone() or ())
+
+    assert users("told") == [1, 1]
+    lender.tell(*of("gone", paid(4, "L1")))
+    for _ in range(3):  # the last two builds are kept: the ids go with them
+        found.whole()
+    assert users("ids") == [1, 1]

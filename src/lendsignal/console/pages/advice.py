@@ -100,7 +100,7 @@ def events(room: Room, asked: Asked) -> Mapping[str, Any]:
         "report": found,
         "rows": rows[:SHOWN],
         "further": max(0, len(rows) - SHOWN),
-        "charts": drawn(found),
+        "charts": drawn(found, asked.words),
         "tables": [("events", found.events), ("changes", found.changes)],
     }
 
@@ -124,7 +124,7 @@ def bid_advice(room: Room, asked: Asked, fields: Mapping[str, str]) -> "Advice":
             tables,
             currency=currency,
             rates=room.config.rates,
-            binding=binding if binding in BINDINGS else BINDINGS[0],  # type: ignore[arg-type]
+            binding=binding if binding in BINDINGS else BINDINGS[0],
         )
         as_of = tables.as_of
     rng = np.random.default_rng(SEED)
@@ -136,7 +136,7 @@ def bids(room: Room, asked: Asked) -> Mapping[str, Any]:
     found = bid_advice(room, asked, asked.query)
     return {
         "report": found,
-        "charts": drawn(found),
+        "charts": drawn(found, asked.words),
         "tables": [(name, table) for name, table in found.tables().items() if table.rows],
         "may": asked.member.may(May.DECIDE),
         "wished": {name: asked.get(name) for name in ("target", "cost", "binding") if asked.get(name)},
@@ -239,7 +239,7 @@ def _decided(room: Room, asked: Asked, fields: Mapping[str, str], *, accepts: bo
             )
     if found is None:
         raise InputError("proposal", "it is not open any more: somebody decided it, or it was replaced")
-    said = "Accepted: %(campaign)s." if accepts else "Declined: %(campaign)s."
+    said = _("Accepted: %(campaign)s.") if accepts else _("Declined: %(campaign)s.")
     return asked.words(said, campaign=found.campaign or found.campaign_id)
 
 
@@ -263,8 +263,6 @@ def _number(fields: Mapping[str, str], name: str, otherwise: float) -> float:
         raise InputError(name, "a number above 0, such as 1.2")
     return found
 
-
-SAID = (_("Accepted: %(campaign)s."), _("Declined: %(campaign)s."))
 
 PAGE = Page(
     path="/advice",

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from msgspec.structs import replace
-
 from lendsignal.clock import MICROSECOND, from_us
 from lendsignal.console.page import Act, Asked, Group, Page, Panel
 from lendsignal.console.room import Room
@@ -83,12 +81,13 @@ def dead(room: Room, asked: Asked) -> Mapping[str, Any]:
             chosen = _chosen(room, stores, name, span, ("dead", "held"))
             shown = _some_dead(stores, name)
     except NotYet:
-        return {"name": name, "span": span, "spans": list(SPANS), "counts": [], "left_out": {}, "shown": []}
+        return {"name": name, "span": span, "spans": list(SPANS), "counts": [], "again": 0, "left_out": {}, "shown": []}
     return {
         "name": name,
         "span": span,
         "spans": list(SPANS),
         "counts": chosen.counts(),
+        "again": sum(one.n for one in chosen.counts() if one.state == "dead"),
         "left_out": chosen.left_out(),
         "shown": shown,
     }
@@ -119,7 +118,8 @@ def replay(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
         raise InputError("state", "dead or held, of 24h, 3d or 14d")
     _named(room, {"name": name})
     with Stores(room.folder) as stores:
-        chosen = _chosen(room, stores, name, span, (state,), reason=fields.get("reason", ""))
+        conversion, reason = fields.get("conversion", ""), fields.get("reason", "")
+        chosen = _chosen(room, stores, name, span, (state,), conversion, reason)
     if not len(chosen):
         raise InputError("name", "none is as the filter says")
     came = give(room.folder, chosen.again(), room.clock, asked.member.login)
@@ -152,16 +152,23 @@ def _outlet(room: Room, fields: Mapping[str, str]) -> Outlet:
 
 
 def _chosen(
-    room: Room, stores: Stores, name: str, span: str, states: tuple[str, ...], reason: str = ""
+    room: Room,
+    stores: Stores,
+    name: str,
+    span: str,
+    states: tuple[str, ...],
+    conversion: str = "",
+    reason: str = "",
 ) -> Chosen:
+    """Those of a destination and a span in these states; of one conversion or for one reason where given."""
     now = room.now_us()
     choice = Choice(
         states=frozenset(states),
         destinations=frozenset({name}) if name else frozenset(),
+        conversions=frozenset({conversion} if conversion else ()),
+        reasons=frozenset({reason} if reason else ()),
         since_us=now - SPANS[span] // MICROSECOND,
     )
-    if reason:
-        choice = replace(choice, reasons=frozenset({reason}))
     return Chooser(stores.log, stores.deliveries, room.config.outlets, now).to_send_again(choice)
 
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 from lendsignal.console.page import Asked, Group, Page
 from lendsignal.console.room import Room
 from lendsignal.console.words import marked as _
+from lendsignal.decide.rehearsal import OURS
 from lendsignal.log import open_deliveries, open_log
 
 
@@ -67,7 +68,9 @@ def _log(room: Room) -> tuple[int, bool]:
     if not room.folder.log.exists():
         return 0, False
     with closing(open_log(room.folder.log, read_only=True)) as log:
-        return log.end(), log.has_parts()
+        tally = log.tally()
+        events = sum(n for (what, kind), n in tally.items() if what == "event" and not kind.startswith(OURS))
+        return events, log.has_parts()
 
 
 def _accepted(room: Room) -> int:

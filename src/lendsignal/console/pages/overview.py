@@ -8,6 +8,7 @@ from lendsignal.console.page import Asked, Group, Page, Panel
 from lendsignal.console.plot import Line, Plot
 from lendsignal.console.room import Room
 from lendsignal.console.words import marked as _
+from lendsignal.deliver.giving import standing
 from lendsignal.log import open_alerts
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ NUMBERS = {"registered": _("registrations"), "credit_granted": _("grants"), "dis
 
 
 def look(room: Room, asked: Asked) -> Mapping[str, Any]:
-    """Alarms are known without reckoning; the rest comes as panels."""
-    return {"alarms": _alarms(room)}
+    """Alarms and what is paused are known without reckoning; the rest comes as panels."""
+    paused = [one.destination for one in standing(room.folder, room.config.outlets) if one.stopped]
+    return {"alarms": _alarms(room), "paused": paused}
 
 
 def numbers(room: Room, asked: Asked) -> Mapping[str, Any]:

@@ -318,6 +318,8 @@ class _List:
         """Sends again what was claimed, and asks for verdicts; whether nothing is open any more."""
         ended = True
         for chunk in self._ledger.open(self._sync):
+            if chunk.action == "remove" and not chunk.handle and self._too_small():
+                return self._replace(None)
             ended &= self._verdict(chunk) if chunk.handle else self._send(chunk)
         return ended
 
@@ -366,7 +368,7 @@ class _List:
             if len(again) == len(part):
                 half = len(part) // 2
                 todo += [part[half:], part[:half]]
-            else:
+            elif again:
                 todo.append(again)
         if not parts:
             self._ended(chunk, refused)

@@ -76,7 +76,8 @@ SPEC = AudienceSpec(
 FIELDS = frozenset(
     "payload.data[][] payload.schema[] session.batch_seq session.estimated_num_total session.last_batch_flag "
     "session.session_id name subtype customer_file_source is_value_based is_sac_cfca_terms_certified "
-    "lookalike_spec origin_audience_id ?fields ?limit ?filtering".split()
+    "lookalike_spec.type lookalike_spec.ratio lookalike_spec.country origin_audience_id ?fields ?limit "
+    "?filtering".split()
 )
 """All that may leave for this platform, as `fields_of` names it; the secret joins last."""
 

@@ -1,0 +1,150 @@
+"""Lists for look-alikes, retargeting and exclusion: whom each holds, where it goes, why it does not, and who
+answers for those that are made of people who did not pay.
+
+The same functions answer `lendsignal audience list`, `status` and `preview`.
+"""
+
+from collections.abc import Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from lendsignal.console.page import Act, Asked, Group, Page, Panel
+from lendsignal.console.room import Room
+from lendsignal.console.words import marked as _
+from lendsignal.errors import InputError
+from lendsignal.model.member import May
+
+if TYPE_CHECKING:  # the reports' library is loaded when the first page shows a list
+    from lendsignal.audience.preview import Preview
+    from lendsignal.audience.standing import Standing
+
+SHORTEST_REASON, LONGEST_REASON = 10, 500
+"""Characters: less is no reason."""
+
+
+def look(room: Room, asked: Asked) -> Mapping[str, Any]:
+    """The lists of the configuration; how they stand comes after."""
+    name = asked.get("list")
+    return {"names": list(room.config.lists), "chosen": name if name in room.config.lists else ""}
+
+
+def lists(room: Room, asked: Asked) -> Mapping[str, Any]:
+    """Every list: its use, what it is made of, where it goes, and why it does not."""
+    from lendsignal.audience.definitions import READY
+    from lendsignal.audience.planning import definitions, is_confirmed, plan_of
+    from lendsignal.audience.policy import code_of
+    from lendsignal.log import open_audiences
+
+    config = room.config
+    ready = {kind: (one.use, one.says) for kind, one in READY.items()}
+    if not config.lists:
+        return {"found": [], "ready": ready, "may": False}
+    with closing(open_audiences(room.folder.audiences)) as book:
+        plan = plan_of(config, book)
+        found = [
+            {
+                "name": name,
+                "use": one.use,
+                "made_of": ready[kind][1] if (kind := config.lists[name].kind) else "",
+                "own": config.lists[name].sql or config.lists[name].rule or "",
+                "code": config.lists[name].code or code_of(config.portfolio, name),
+                "sensitive": one.sensitive,
+                "follows": one.follows,
+                "confirmed": is_confirmed(one, book),
+                "allowed": book.allowed(name),
+                "build": book.build(name),
+                "to": [each.account for each in plan.lists if each.audience == name],
+                "hidden": {account: why for (other, account), why in plan.hidden.items() if other == name},
+            }
+            for name, one in definitions(config).items()
+        ]
+    return {"found": found, "ready": ready, "may": asked.member.may(May.DECIDE)}
+
+
+def stand(room: Room) -> "Standing":
+    """What `lendsignal audience status` says."""
+    from lendsignal.audience.files import Files
+    from lendsignal.audience.membership import Membership
+    from lendsignal.audience.planning import plan_of
+    from lendsignal.audience.standing import standing
+    from lendsignal.log import open_audiences
+
+    with closing(open_audiences(room.folder.audiences)) as book:
+        plan = plan_of(room.config, book)
+        with (
+            closing(Membership(room.folder, plan.lists, room.clock)) as membership,
+            closing(Files(room.folder)) as files,
+        ):
+            return standing(book, membership, files, plan.hidden, room.now_us())
+
+
+def status(room: Room, asked: Asked) -> Mapping[str, Any]:
+    """Sizes, intended against confirmed by account, drift and overlap."""
+    if not room.config.lists:
+        return {"report": None, "tables": []}
+    found = stand(room)
+    return {"report": found, "tables": list(found.tables().items())}
+
+
+def previewed(room: Room, name: str) -> "Preview":
+    """What `lendsignal audience preview` says of a list."""
+    from lendsignal.audience.planning import builder, definitions
+    from lendsignal.audience.preview import preview
+
+    config = room.config
+    if not room.folder.log.exists():
+        raise InputError("list", "no events yet: there is nobody to list")
+    kinds = {account: config.list_accounts.get(account, "") for account in config.lists[name].to}
+    # Building and previewing share files: one after the other.
+    with room.folder.lock("audience"), closing(builder(config, room.clock)) as found, room.tables() as tables:
+        found.ready(tables)
+        return preview(found, tables, name, config.lists[name], definitions(config), kinds)
+
+
+def look_ahead(room: Room, asked: Asked) -> Mapping[str, Any]:
+    """The list that the address names as it would be built now."""
+    name = asked.get("list")
+    if name not in room.config.lists:
+        return {"report": None, "tables": []}
+    found = previewed(room, name)
+    return {"report": found, "tables": [each for each in found.tables().items() if each[1].rows]}
+
+
+def confirm(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
+    """Answers for a list, or no longer: it goes nowhere until somebody does."""
+    from lendsignal.audience.definitions import definition_of
+    from lendsignal.log import Allowed, open_audiences
+
+    name, reason = fields.get("list", ""), fields.get("reason", "").strip()
+    if name not in room.config.lists:
+        raise InputError("list", "there is no such list")
+    if not SHORTEST_REASON <= len(reason) <= LONGEST_REASON or not reason.isprintable():
+        raise InputError("reason", "say in a sentence why: it is kept")
+    withdraws = fields.get("withdraw") == "yes"
+    definition = "" if withdraws else definition_of(name, room.config.lists[name]).checksum()
+    allowed = Allowed(
+        audience=name, definition=definition, reason=reason, by=asked.member.login, at_us=asked.now_us
+    )
+    with closing(open_audiences(room.folder.audiences)) as book:
+        book.allow(allowed)
+    if withdraws:
+        return asked.words(
+            "%(name)s is sent no more; what was sent stays until it is emptied there.", name=name
+        )
+    return asked.words("%(name)s is confirmed.", name=name)
+
+
+PAGE = Page(
+    path="/audiences",
+    title=_("Audiences"),
+    template="pages/audiences.html",
+    look=look,
+    group=Group.DECIDING,
+    place=20,
+    panels={
+        "lists": Panel(template="pages/audiences_lists.html", look=lists),
+        "status": Panel(template="pages/audiences_status.html", look=status),
+        "preview": Panel(template="pages/audiences_preview.html", look=look_ahead),
+    },
+    acts={"confirm": Act(do=confirm, may=May.DECIDE)},
+)
