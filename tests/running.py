@@ -136,9 +136,7 @@ def call(
 class Stand:
     """The sandboxes, as a process."""
 
-    def __init__(
-        self, folder: Path, *, latency_ms: int = 0, more: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, *, latency_ms: int = 0, more: Mapping[str, Any] | None = None) -> None:
         settings = {
             "latency_ms": latency_ms,
             "appsflyer": {"com.acme.loans": S2S_TOKEN},

@@ -27,6 +27,7 @@ from lendsignal.report import (
     Report,
     attribution,
     bindings,
+    coverage,
     delay,
     delivery,
     devices,
@@ -123,6 +124,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
         }
     with graded(tmp_path_factory.mktemp("tiers")).tables() as tables:
         found["tiers"] = tiers(tables)
+    found["coverage"] = coverage(kept.log)
     return {
         f"{name}-{number}.svg": svg(chart)
         for name, report in found.items()

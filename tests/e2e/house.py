@@ -1,4 +1,4 @@
-"""What the browser looks at: the made-up lender with four weeks behind it, or a service begun from nothing."""
+"""What the browser looks at: the made-up lender after four weeks, or a service begun from nothing."""
 
 import json
 import re
@@ -125,6 +125,7 @@ secret = {{ env = "ACME_HOOK" }}
 to   = "warehouse"
 send = {{ registration = "ev_r", disbursement = "ev_ln" }}
 """
+
 
 class Beginning(Service):
     """`lendsignal run` over a folder whose configuration grows."""

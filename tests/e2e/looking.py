@@ -86,7 +86,8 @@ def overflow(page: Page) -> int:
     session = page.context.new_cdp_session(page)
     size = session.send("Page.getLayoutMetrics")
     session.detach()
-    return round(size["cssContentSize"]["width"] - size["cssLayoutViewport"]["clientWidth"])
+    wider: float = size["cssContentSize"]["width"] - size["cssLayoutViewport"]["clientWidth"]
+    return round(wider)
 
 
 def barriers(page: Page) -> Sequence[str]:

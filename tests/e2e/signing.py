@@ -29,7 +29,7 @@ def invited(admin: Page, role: str) -> str:
     card = admin.locator(".card", has=admin.get_by_role("heading", name="Ask somebody in"))
     card.get_by_label("Role").select_option(role)
     card.get_by_role("button", name="Make a link").click()
-    said = admin.get_by_role("status").filter(has_text="Hand this over").inner_text()
+    said = admin.locator("p[role=status]").filter(has_text="Hand this over").inner_text()
     found = re.search(r"/welcome\?code=\S+", said)
     assert found is not None
     return found[0]

@@ -143,11 +143,13 @@ def test_an_operator_clears_a_paused_destination_and_replays_its_dead(
     walk.click(walk.page.locator(".said").get_by_role("link", name=PAUSED))
     looker.shot(walk.page, "walk-5-destination-paused")
     walk.click(walk.page.get_by_role("button", name="Resume"))
-    expect(walk.page.get_by_role("status")).to_contain_text(f"let go: {PAUSED}")
+    expect(walk.page.locator("p[role=status]")).to_contain_text(f"let go: {PAUSED}")
     walk.page.once("dialog", lambda question: question.accept())
     walk.click(walk.page.get_by_role("button", name=re.compile("again")).last)
 
-    expect(walk.page.get_by_role("status")).to_contain_text(f"{before['dead']} deliveries of {PAUSED} wait")
+    expect(walk.page.locator("p[role=status]")).to_contain_text(
+        f"{before['dead']} deliveries of {PAUSED} wait"
+    )
     lender.settle()
     after = fates(lender)
     assert (after["dead"], after["planned"]) == (0, before["planned"])

@@ -13,6 +13,7 @@ from msgspec import Struct
 from lendsignal.audience.definitions import Definition
 from lendsignal.audience.rule import rule_sql
 from lendsignal.audience.settings import AudienceSettings
+from lendsignal.destination.audiences import audience_platforms
 from lendsignal.destination.spec import sensitive_word
 from lendsignal.errors import InputError
 from lendsignal.model.audience import Use
@@ -24,23 +25,6 @@ EUROPE = frozenset(
 
 MATCHES_AT_BEST = 0.6
 """Platforms rarely find more of a list than this part: a list just at a floor will not be enough."""
-
-
-class Floor(Struct, frozen=True, kw_only=True):
-    """How many members a platform wants. `seed`: to make look-alikes of them, all from one country."""
-
-    use: int
-    seed: int
-    source: str
-
-
-FLOORS: Mapping[str, Floor] = {
-    "meta": Floor(use=100, seed=100, source="https://www.facebook.com/business/help/465262276878947"),
-    "google": Floor(use=100, seed=100, source="https://support.google.com/google-ads/answer/7474166"),
-    "tiktok": Floor(use=1_000, seed=1_000, source="https://ads.tiktok.com/help/article/custom-audiences"),
-    "snap": Floor(use=1_000, seed=1_000, source="https://businesshelp.snapchat.com/s/article/sam-audience"),
-}
-"""By the kind of the account; others have none that we know of."""
 
 
 class Special(Struct, frozen=True, kw_only=True):
@@ -102,18 +86,19 @@ def hidden(
 
 def below_floor(use: Use, kind: str, by_country: Mapping[str, int]) -> str | None:
     """What a list is too small for, by members a country; `None`: it is large enough, or nobody knows."""
-    floor = FLOORS.get(kind)
-    if floor is None:
+    platform = audience_platforms().get(kind)
+    if platform is None:
         return None
+    spec = platform.SPEC
     members = max(by_country.values(), default=0) if use == "seed" else sum(by_country.values())
-    wanted = floor.seed if use == "seed" else floor.use
+    wanted = spec.seed_floor if use == "seed" else spec.floor
     where = " of one country" if use == "seed" else ""
     if members < wanted:
-        return f"{members:,} members{where}: {kind} wants {wanted:,} ({floor.source})"
+        return f"{members:,} members{where}: {kind} wants {wanted:,} ({spec.docs})"
     if members * MATCHES_AT_BEST < wanted:
         return (
             f"{members:,} members{where}: {kind} wants {wanted:,} that it finds, and rarely finds more than"
-            f" {MATCHES_AT_BEST:.0%} ({floor.source})"
+            f" {MATCHES_AT_BEST:.0%} ({spec.docs})"
         )
     return None
 

@@ -1,14 +1,11 @@
 """Verbs for API keys: new, list, rotate, revoke. What they do counts within a second, without a restart."""
 
-import secrets
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 
 import click
-from msgspec import Struct
 from msgspec.structs import asdict
 
 from lendsignal import config as configuration
@@ -16,13 +13,10 @@ from lendsignal.cli.giving import known
 from lendsignal.cli.words import as_json, configured, print_json
 from lendsignal.clock import SystemClock, from_us, to_us
 from lendsignal.config import Config
-from lendsignal.errors import InputError
-from lendsignal.log import ID_LENGTH, ApiKey, DataFolder, Keys, KeyUse, open_keys
+from lendsignal.log import ID_LENGTH, ApiKey, DataFolder, open_keys
 from lendsignal.settings import duration
-from lendsignal.source import EVERY_SCOPE, Access, access_of
-
-SHORTEST_ID = 4
-"""Digits of an id by which a key may be named, where they are one key's alone."""
+from lendsignal.source import EVERY_SCOPE, Access
+from lendsignal.source.keychain import Keychain, fresh
 
 
 class Until(click.ParamType[timedelta | datetime]):
@@ -45,20 +39,6 @@ class Until(click.ParamType[timedelta | datetime]):
         if found.tzinfo is None:
             self.fail(f"{text!r}: add an offset, such as Z or +01:00", param, context)
         return found.astimezone(UTC)
-
-
-class Shown(Struct, frozen=True, kw_only=True):
-    """One key as it is listed: what it is good for, and when it was used. The key itself is nowhere."""
-
-    id: str
-    source: str
-    kept: str
-    good: bool
-    scopes: tuple[str, ...]
-    made: datetime | None
-    ends: datetime | None
-    last_used: datetime | None
-    requests: int
 
 
 @click.group()
@@ -98,9 +78,9 @@ def new(
     config = configuration.load(config_path)
     known("source", [source], config.sources)
     now_us = SystemClock().now_us()
-    key, made = _made(source, now_us, None if expires is None else _moment(expires, now_us), scopes)
-    with closing(_keys(config)) as store:
-        store.add(made)
+    ends_us = None if expires is None else _moment(expires, now_us)
+    with _keys(config) as chain:
+        key, made = chain.add(source, now_us, ends_us, scopes)
     _told(key, made, (), json_)
 
 
@@ -110,8 +90,8 @@ def new(
 def list_(config_path: Path, json_: bool) -> None:
     """Every key with its source, scopes, end and last use; the keys themselves are kept nowhere."""
     config = configuration.load(config_path)
-    with closing(_keys(config)) as store:
-        found = listed(config, store, SystemClock().now_us())
+    with _keys(config) as chain:
+        found = chain.listed(SystemClock().now_us())
     if json_:
         print_json([asdict(one) for one in found])
         return
@@ -146,14 +126,9 @@ def rotate(
     config = configuration.load(config_path)
     known("source", [source], config.sources)
     now_us = SystemClock().now_us()
-    key, made = _made(source, now_us, None if expires is None else _moment(expires, now_us), ())
-    until_us = _moment(overlap, now_us)
-    with closing(_keys(config)) as store:
-        old = [one for one in _every(config, store) if one.source == source and _is_good(one, now_us)]
-        store.add(made)
-        for one in old:
-            store.end(one.sha256, until_us)
-        ended = [one for one in _every(config, store) if one.sha256 in {other.sha256 for other in old}]
+    ends_us = None if expires is None else _moment(expires, now_us)
+    with _keys(config) as chain:
+        key, made, ended = chain.rotate(source, now_us, _moment(overlap, now_us), ends_us)
     _told(key, made, ended, json_)
 
 
@@ -165,10 +140,8 @@ def revoke(ids: tuple[str, ...], config_path: Path, json_: bool) -> None:
     """End keys at once, by the ids that `lendsignal keys list` shows; also keys in the configuration."""
     config = configuration.load(config_path)
     now_us = SystemClock().now_us()
-    with closing(_keys(config)) as store:
-        chosen = [_named(word, _every(config, store)) for word in ids]
-        for one in chosen:
-            store.end(one.sha256, now_us)
+    with _keys(config) as chain:
+        chosen = chain.revoke(ids, now_us)
     if json_:
         print_json([{"id": one.sha256[:ID_LENGTH], "source": one.source} for one in chosen])
         return
@@ -178,72 +151,14 @@ def revoke(ids: tuple[str, ...], config_path: Path, json_: bool) -> None:
             click.echo("  it still stands in the configuration: take it out, it is good for nothing")
 
 
-def listed(config: Config, store: Keys, now_us: int) -> list[Shown]:
-    """Every key of the configuration and of the file, by source."""
-    uses, made = store.uses(), {key.sha256: key for key in store.all()}
-    found = []
-    for one in _every(config, store):
-        use = uses.get(one.sha256, KeyUse(0, 0))
-        key = made.get(one.sha256)
-        found.append(
-            Shown(
-                id=one.sha256[:ID_LENGTH],
-                source=one.source,
-                kept="configuration" if key is None else "data folder",
-                good=_is_good(one, now_us) and one.source in config.sources,
-                scopes=tuple(sorted(one.scopes)),
-                made=None if key is None else from_us(key.made_us),
-                ends=None if one.until_us is None else from_us(one.until_us),
-                last_used=from_us(use.last_us) if use.requests else None,
-                requests=use.requests,
-            )
-        )
-    return sorted(found, key=lambda one: (one.source, one.made or datetime.min.replace(tzinfo=UTC)))
-
-
-def _every(config: Config, store: Keys) -> list[Access]:
-    """Every key there is, with the end that counts."""
-    found = [*config.keys.values()]
-    for key in store.all():
-        if key.sha256 in config.keys:
-            continue
-        settings = config.sources.get(key.source)
-        if settings is None:
-            access = Access(source=key.source, sha256=key.sha256, scopes=frozenset(), until_us=key.expires_us)
-        else:
-            access = access_of(key.source, settings, key.sha256, until_us=key.expires_us, scopes=key.scopes)
-        found.append(access)
-    ends = store.ends()
-    return [one.ending(ends.get(one.sha256)) for one in found]
-
-
-def _is_good(access: Access, now_us: int) -> bool:
-    return access.until_us is None or now_us < access.until_us
-
-
-def _named(word: str, many: Sequence[Access]) -> Access:
-    """The key whose id begins so. Raises `InputError` where none does, or several do."""
-    found = [one for one in many if len(word) >= SHORTEST_ID and one.sha256.startswith(word.lower())]
-    if len(found) != 1:
-        why = "several keys begin so" if found else f"no key begins so with {SHORTEST_ID} digits or more"
-        raise InputError(word, f"is no key's id: {why}; lendsignal keys list shows them")
-    return found[0]
-
-
-def _made(source: str, now_us: int, expires_us: int | None, scopes: tuple[str, ...]) -> tuple[str, ApiKey]:
-    """A key that nobody can guess, and what is kept of it."""
-    key = f"ls_{secrets.token_urlsafe(32)}"
-    digest = sha256(key.encode()).hexdigest()
-    kept = ApiKey(sha256=digest, source=source, made_us=now_us, expires_us=expires_us, scopes=scopes or None)
-    return key, kept
-
-
 def _moment(until: timedelta | datetime, now_us: int) -> int:
     return to_us(until) if isinstance(until, datetime) else now_us + until // timedelta(microseconds=1)
 
 
-def _keys(config: Config) -> Keys:
-    return open_keys(DataFolder(config.data).keys)
+@contextmanager
+def _keys(config: Config) -> Iterator[Keychain]:
+    with closing(open_keys(DataFolder(config.data).keys)) as store:
+        yield Keychain(config.keys, config.sources, store)
 
 
 def _told_moment(moment: datetime) -> str:
@@ -251,7 +166,7 @@ def _told_moment(moment: datetime) -> str:
 
 
 def _printed(source: str, json_: bool) -> None:
-    key, made = _made(source, 0, None, ())
+    key, made = fresh(source, 0, None, ())
     if json_:
         print_json({"source": source, "key": key, "key_sha256": made.sha256})
         return

@@ -304,7 +304,7 @@ class Console:
             "theme": _theme(request),
             "themes": THEMES,
             "member": member,
-            "form": session.form,
+            "form_secret": session.form,
             "is_open": self._gate.people is None,
             "here": request.url.path,
             "query": request.url.query,

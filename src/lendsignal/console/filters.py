@@ -16,8 +16,8 @@ SHOWN = 200
 """Rows of a table that a page shows; the rest is in its CSV."""
 
 OUR_WORDS = frozenset(
-    "basis binding change conversion event first_repayment kind loans measure objective reason remark severity"
-    " stage step term verdict what".split()
+    "basis binding change conversion event first_repayment kind loans measure objective of reason remark"
+    " severity stage step term verdict what".split()
 )
 """Columns whose cells hold words of ours; all others may hold a campaign's name, say."""
 
@@ -39,7 +39,7 @@ def filters(words: Words) -> Mapping[str, Callable[..., Any]]:
                 return words.span(float(value))
             case int() | float() | Decimal():
                 return words.number(value)
-            case str() if column in OUR_WORDS:
+            case str() if column in OUR_WORDS or value.startswith("("):  # (not attributed)
                 return words.named(value)
             case _:
                 return str(value)

@@ -5,7 +5,7 @@ program are told the same figures.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from operator import eq
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ SLICED = ("channel", "media_source", "campaign", "ad_set", "app", "country", "os
 
 FILTERED = ("channel", "media_source", "campaign", "ad_set", "app", "country", "os", "product")
 
-ADDED = re.compile(r"\([\d,]+ loans\)$|best \d+ %.*$")
+ADDED = re.compile(r" \([\d,]+ loans\)$|(?:\w+ · )?best \d+ %.*$")
 """What a report adds to a name in a chart's label."""
 
 
@@ -163,21 +163,28 @@ def drawn(report: "Report", words: "Words") -> list[tuple[str, str]]:
 
 
 def spoken(chart: "Chart", words: "Words") -> "Chart":
-    """The chart with its texts in the visitor's language. Labels are translated where all of them are words
-    of ours, such as steps; elsewhere only what a report adds to a name, such as (120 loans)."""
+    """The chart with its texts in the visitor's language."""
     from lendsignal.report.chart import Lines
 
+    series = [one.name for one in chart.series]
+    names = _ours(series, list(map(words.told, series)), words)
     texts: dict[str, Any] = {
         "title": words.told(chart.title),
         "axis": words.told(chart.axis),
-        "series": tuple(replace(one, name=words.told(one.name)) for one in chart.series),
+        "series": tuple(replace(one, name=name) for one, name in zip(chart.series, names, strict=True)),
     }
     if isinstance(chart, Lines):
         return replace(chart, across=words.told(chart.across), **texts)
-    named = tuple(map(words.named, chart.labels))
-    if any(map(eq, named, chart.labels)):
-        named = tuple(ADDED.sub(lambda found: words.told(found[0]), label) for label in chart.labels)
-    return replace(chart, labels=named, **texts)
+    labels = _ours(chart.labels, list(map(words.named, chart.labels)), words)
+    return replace(chart, labels=tuple(labels), **texts)
+
+
+def _ours(names: Sequence[str], told: Sequence[str], words: "Words") -> Sequence[str]:
+    """Names as they are `told` where all of them are words of ours, such as steps. Among names that people
+    gave, only what a report adds to them is translated, such as (120 loans)."""
+    if not any(map(eq, names, told)):
+        return told
+    return [ADDED.sub(lambda found: words.told(found[0]), name) for name in names]
 
 
 def _ordered(report: "Report", first: tuple[str, ...]) -> "list[tuple[str, Table]]":

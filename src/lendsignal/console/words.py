@@ -27,9 +27,9 @@ LANGUAGES = {"en": "English", "zh": "简体中文"}
 
 NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
 SENTENCES = re.compile(r"(?<=\.)\s+")
-PARTS = re.compile(r"(, |: | · |(?<= )(?=\())")
-PUNCTUATION = {", ": "，", ": ": "："}
-"""How Chinese writes what stands between the parts of a text."""
+PARTS = re.compile(r"(, |: | · | by | and )")
+BETWEEN = {", ": "，", ": ": "：", " by ": "，按", " and ": "与"}
+"""How Chinese writes what stands between the parts of a title."""
 
 _LOCALE = {"en": "en", "zh": "zh_Hans_CN"}
 
@@ -71,7 +71,7 @@ class Words:
         """A text that a report wrote, in this language.
 
         It is looked up whole, with its numbers left open (`%(n)s` the first, `%(n2)s` the next), sentence by
-        sentence, and last by what stands between commas and colons; the rest stays English.
+        sentence, and last part by part, as titles are put together; the rest stays English.
         """
         if self.language == "en":
             return text
@@ -86,7 +86,7 @@ class Words:
         known = [self._known(part) for part in parts]
         if not any(known):
             return text
-        return "".join(other or PUNCTUATION.get(part, part) for part, other in zip(parts, known, strict=True))
+        return "".join(other or BETWEEN.get(part, part) for part, other in zip(parts, known, strict=True))
 
     def _known(self, text: str) -> str | None:
         """The translation of a text, as it is or with its numbers left open; `None`: there is none."""

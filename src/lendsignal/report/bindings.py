@@ -56,8 +56,8 @@ left join installation l on l.number = coalesce(b.last_login, b.held)
 left join installation f on f.number = coalesce(b.first_install, b.held)
 left join first_seen ls on ls.installation = l.number
 left join first_seen fs on fs.installation = f.number
-asof left join origin_named lo on lo.installation = l.number and c.at_us >= lo.from_us
-asof left join origin_named fo on fo.installation = f.number and c.at_us >= fo.from_us
+left join origin_named lo on lo.installation = l.number and c.at_us >= lo.from_us and c.at_us < lo.until_us
+left join origin_named fo on fo.installation = f.number and c.at_us >= fo.from_us and c.at_us < fo.until_us
 left join (
     select distinct user_key, event_id from conversion where name = 'first_loan' and certain
 ) v on v.user_key = c.user_key and v.event_id = c.event_id

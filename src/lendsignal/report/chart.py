@@ -114,9 +114,7 @@ class Drawing(Struct, frozen=True):
     shapes: tuple[Shape, ...]
 
 
-def svg(
-    chart: Chart, width: int = WIDE, *, alone: bool = True, words: Callable[[str], str] = str
-) -> str:
+def svg(chart: Chart, width: int = WIDE, *, alone: bool = True, words: Callable[[str], str] = str) -> str:
     """The chart as one SVG element; `alone` makes it a file of its own, on white. `words` translates the
     few words that are not the chart's own: its units."""
     drawing = drawn(chart, width, words)

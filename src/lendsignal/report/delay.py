@@ -27,28 +27,28 @@ LATE = ("window_closed", "too_old")
 DECIDED = """
 create or replace temp table decided as
 with granted as (
-    select user, grant_id, any_value(application_id) as application_id from counted
+    select user_key, grant_id, any_value(application_id) as application_id from counted
     where type = 'credit_granted' and application_id is not null and not superseded group by all
 ), asked as (
-    select user, application_id, at_us from counted
+    select user_key, application_id, at_us from counted
     where type = 'applied' and not test and not superseded and not by_day
 ), answered as (
-    select c.seq, c.user, c.event_id, c.type, c.at_us, c.app,
+    select c.seq, c.user_key, c.event_id, c.type, c.at_us, c.app,
         coalesce(c.application_id, g.application_id) as application_id
-    from counted c left join granted g on g.user = c.user and g.grant_id = c.grant_id
+    from counted c left join granted g on g.user_key = c.user_key and g.grant_id = c.grant_id
     where c.type in ('credit_granted', 'disbursed') and not c.test and not c.superseded and not c.by_day
 ), named as (
     select a.*, k.at_us as applied_us from answered a
-    join asked k on k.user = a.user and k.application_id = a.application_id
+    join asked k on k.user_key = a.user_key and k.application_id = a.application_id
 ), latest as (  -- the event names no application: the user's latest one by then
     select a.* exclude (application_id), k.application_id, k.at_us as applied_us
     from (select * from answered where application_id is null) a
-    asof join asked k on k.user = a.user and a.at_us >= k.at_us
+    asof join asked k on k.user_key = a.user_key and a.at_us >= k.at_us
 )
 select * from (select * from named union all by name select * from latest)
 where applied_us <= at_us
 -- what a credit line pays out later was not asked for again
-qualify row_number() over (partition by user, application_id, type order by at_us, seq) = 1
+qualify row_number() over (partition by user_key, application_id, type order by at_us, seq) = 1
 """
 
 SPANS = """
@@ -57,7 +57,7 @@ with point as (
     select seq, -1 as place, applied_us as at_us, 'applied' as type from decided
     union all
     select d.seq, c.seq, c.at_us, c.type
-    from decided d join counted c on c.user = d.user and c.application_id = d.application_id
+    from decided d join counted c on c.user_key = d.user_key and c.application_id = d.application_id
         and c.at_us between d.applied_us and d.at_us
     where c.type in ('review_started', 'review_ended', 'phone_check_started', 'phone_check_ended')
         and not c.superseded
@@ -91,7 +91,7 @@ with point as (
 select v.record, v.name as conversion, coalesce(nullif(v.app, ''), d.app) as app, d.applied_us, d.at_us,
     v.installation, a.waiting, a.review, a.phone_check, a.other, d.at_us - d.applied_us as whole
 from decided d join added a using (seq)
-join conversion v on v.user = d.user and v.event_id = d.event_id and not v.test
+join conversion v on v.user_key = d.user_key and v.event_id = d.event_id and not v.test
 """
 
 POSTED = """

@@ -51,9 +51,14 @@ DELAY = """
 select part, destination, conversion, count(*),
     quantile_cont((answered_us - at_us) / 1e6, [0.5, 0.9, 0.99]),
     quantile_cont((answered_us - received_us) / 1e6, [0.5, 0.9, 0.99])
-from delivery join delivery_in_slice using (id)
-where what = 'accepted' and at_us is not null group by all order by all
+from {told} where what = 'accepted' and at_us is not null group by all order by all
 """
+
+TOLD = "(select d.*, s.part from delivery d join delivery_in_slice s using (id))"
+"""SQL of the deliveries in the slice whose conversion the log still holds, each with its part."""
+
+ALL_TOLD = "(select *, []::varchar[] as part from delivery where at_us is not null)"
+"""The same without a slice: where a conversion came from need not be found out."""
 
 FATES = "planned accepted confirmed unconfirmed dead waiting held skipped cancelled balanced"
 
@@ -78,16 +83,18 @@ def delivery(tables: Tables, one: Slice = EVERYTHING) -> DeliveryReport:
     are rows counted one by one, of conversions that the log still holds, by when they occurred. Raises
     `InputError` where the slice names what there is not.
     """
-    sent_facts(tables, one.beside("the report", "conversion"))
-    tables.db.execute(IN_SLICE)
     is_whole = not one.names and not one.where and one.since is None and one.until is None
+    if not is_whole:
+        sent_facts(tables, one.beside("the report", "conversion"))
+        tables.db.execute(IN_SLICE)
     tables.db.execute(COUNTS if is_whole else COUNTS_IN_SLICE)
+    told = ALL_TOLD if is_whole else TOLD
     per_conversion = _waterfall(tables, "conversion,")
     retries = {
         (tuple(part), destination, conversion): (retries, again)
         for part, destination, conversion, retries, again in tables.rows(
             "select part, destination, conversion, sum(retries)::bigint, count(*) filter (retries > 0)"
-            " from delivery join delivery_in_slice using (id) group by all"
+            f" from {told} group by all"
         )
     }
     conversions: list[tuple[Cell, ...]] = [
@@ -130,7 +137,7 @@ def delivery(tables: Tables, one: Slice = EVERYTHING) -> DeliveryReport:
             "retries: tries that ended in another try; retried: deliveries that had one.",
         ),
         reasons=_reasons(tables, names),
-        delays=_delays(tables, names),
+        delays=_delays(tables, names, told),
         undone=sent_before_reversal(tables),
         paused=table(
             "Paused destinations",
@@ -174,9 +181,9 @@ def _reasons(tables: Tables, names: str) -> Table:
     )
 
 
-def _delays(tables: Tables, names: str) -> Table:
+def _delays(tables: Tables, names: str, told: str) -> Table:
     rows: list[tuple[Cell, ...]] = []
-    for part, destination, conversion, n, posting, queue in tables.rows(DELAY):
+    for part, destination, conversion, n, posting, queue in tables.rows(DELAY.format(told=told)):
         rows.append((*part, destination, conversion, n, *posting, *queue, "thin" if n < THIN else ""))
     quantiles = {
         f"{part}_{quantile}": SECONDS for part in ("posting", "queue") for quantile in ("p50", "p90", "p99")

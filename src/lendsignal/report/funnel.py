@@ -44,13 +44,15 @@ COUNTED_STEPS = "'registered', 'applied', 'credit_granted', 'disbursed', 'repaid
 STEPS = """
 create or replace temp table step_taken as
 with happened as (
-    select c.*, if(c.type = 'credit_granted', 'granted', c.type) as step from counted c
+    select seq, user_key, loan, if(type = 'credit_granted', 'granted', type) as step, at_us, by_day, amount,
+        currency, fee from counted
     where type in ('registered', 'applied', 'credit_granted', 'disbursed', 'repaid')
         and not test and not superseded and not reversed
     union all
-    select c.*, 'lost' from counted c  -- a loan is lost once
+    select seq, user_key, loan, 'lost', at_us, by_day, amount, currency, fee from counted
     where (type = 'defaulted' or (type = 'overdue' and dpd >= $default_dpd))
         and not test and not superseded and not reversed
+    -- a loan is lost once
     qualify row_number() over (partition by coalesce(loan, hash(user_key, event_id)) order by at_us, seq) = 1
 )
 select c.user_key as user, c.loan, c.step, c.at_us, c.by_day, c.amount, c.currency, c.fee, f.part, f.loans,
@@ -71,11 +73,19 @@ from came_fact f left join owner o on o.installation = f.installation
 
 TAKEN = """
 create or replace temp table taken as
-select place, if(grouping(loans) = 1, 'all', loans) as kind, step, user, count(*) as events,
-    count(distinct loan) as loans_n, min(at_us) filter (not by_day and at_us > 0) as first_us
-from step_taken group by grouping sets ((place, step, user, loans), (place, step, user))
+select place, if(grouping(loans) = 1, 'all', loans) as kind, user, {steps}
+from step_taken group by grouping sets ((place, user, loans), (place, user))
 """
-"""By user, so that whatever is asked next looks at few rows; `place` is a part's number."""
+"""A row for each user, so that whatever is asked next looks at few rows; `place` is a part's number. Each
+step has its events (`n_…`) and the first of them (`us_…`)."""
+
+LOANS_OF_STEPS = """
+select any_value(p.part), kind, step, count(*) from (
+    select distinct place, loans as kind, step, user, loan from step_taken where loan is not null
+    union all
+    select distinct place, 'all', step, user, loan from step_taken where loan is not null
+) join place_of p using (place) group by place, kind, step
+"""
 
 PLACES = """
 create or replace temp table place_of as
@@ -115,7 +125,12 @@ def funnel(
     facts(tables, one, only=only, cohort=cohort, loans=True)
     tables.db.execute(STEPS, {"default_dpd": tables.default_dpd})
     has_installs = _install(tables, one, cohort)
-    tables.db.execute(TAKEN)
+    steps = (
+        f"count(*) filter (step = '{step}') as n_{step},"
+        f" min(at_us) filter (step = '{step}' and not by_day and at_us > 0) as us_{step}"
+        for step in BEFORE
+    )
+    tables.db.execute(TAKEN.format(steps=", ".join(steps)))
     tables.db.execute(PLACES)
     brought = earnings(tables, one, purse, cohort)
     of_cohort = "" if cohort is None else f"by cohort of {cohort}"
@@ -177,22 +192,23 @@ def left_out(tables: Tables) -> tuple[str, ...]:
 
 
 def _steps(tables: Tables, one: Slice, has_installs: bool) -> Table:
-    counts = {
-        (tuple(part), kind, step): (users, events, loans)
-        for part, kind, step, users, events, loans in tables.rows(
-            "select any_value(p.part), kind, step, count(*), sum(events)::bigint, sum(loans_n)::bigint"
-            " from taken join place_of p using (place) group by place, kind, step"
-        )
-    }
-    both = {
-        (tuple(part), kind, step): users
-        for part, kind, step, users in tables.rows(
-            "select any_value(p.part), d.kind, d.step, count(*)"
-            f" from taken d join {_before()} on v.step = d.step"
-            " join taken e on e.place = d.place and e.kind = d.kind and e.user = d.user and e.step = v.base"
-            " join place_of p on p.place = d.place group by d.place, d.kind, d.step"
-        )
-    }
+    loans_of = {(tuple(part), kind, step): loans for part, kind, step, loans in tables.rows(LOANS_OF_STEPS)}
+    counts: dict[tuple[Part, str, str], tuple[int, int, int]] = {}
+    both: dict[tuple[Part, str, str], int] = {}
+    each = ", ".join(
+        f"count(*) filter (n_{step} > 0), sum(n_{step})::bigint,"
+        f" count(*) filter (n_{step} > 0 and {'true' if base is None else f'n_{base} > 0'})"
+        for step, base in BEFORE.items()
+    )
+    for part, kind, *found in tables.rows(
+        f"select any_value(p.part), kind, {each} from taken join place_of p using (place)"
+        " group by place, kind"
+    ):
+        for step, users, events, with_base in zip(BEFORE, found[::3], found[1::3], found[2::3], strict=True):
+            key = tuple(part), kind, step
+            if users:
+                counts[key] = users, events, loans_of.get(key, 0)
+                both[key] = with_base
     steps = [step for step in BEFORE if has_installs or step != "installed"]
     rows: list[tuple[Cell, ...]] = []
     for part in _parts(tables, one):
@@ -239,24 +255,21 @@ def _steps(tables: Tables, one: Slice, has_installs: bool) -> Table:
     )
 
 
-def _before() -> str:
-    """SQL of the table v(step, base)."""
-    pairs = ", ".join(f"('{step}', '{base}')" for step, base in BEFORE.items() if base is not None)
-    return f"(values {pairs}) v(step, base)"
-
-
 def _times(tables: Tables, one: Slice) -> Table:
-    found = {
-        (tuple(part), kind, step): (base, users, quantiles)
-        for part, kind, step, base, users, quantiles in tables.rows(
-            "select any_value(p.part), d.kind, d.step, v.base, count(*),"
-            " quantile_cont((d.first_us - e.first_us) / 1e6, [0.5, 0.9])"
-            f" from taken d join {_before()} on v.step = d.step"
-            " join taken e on e.place = d.place and e.kind = d.kind and e.user = d.user and e.step = v.base"
-            " join place_of p on p.place = d.place"
-            " where d.first_us >= e.first_us group by d.place, d.kind, d.step, v.base"
-        )
-    }
+    pairs = [(step, base) for step, base in BEFORE.items() if base is not None]
+    each = ", ".join(
+        f"count(*) filter ({took} >= 0), quantile_cont({took} / 1e6, [0.5, 0.9]) filter ({took} >= 0)"
+        for step, base in pairs
+        for took in [f"(us_{step} - us_{base})"]
+    )
+    found: dict[tuple[Part, str, str], tuple[str, int, list[float]]] = {}
+    for part, kind, *told in tables.rows(
+        f"select any_value(p.part), kind, {each} from taken join place_of p using (place)"
+        " group by place, kind"
+    ):
+        for (step, base), users, quantiles in zip(pairs, told[::2], told[1::2], strict=True):
+            if users:
+                found[tuple(part), kind, step] = base, users, quantiles
     rows: list[tuple[Cell, ...]] = []
     for part in _parts(tables, one):
         for kind in LOANS:
@@ -277,8 +290,9 @@ def _times(tables: Tables, one: Slice) -> Table:
 
 def _money(tables: Tables, one: Slice) -> Table:
     found = tables.rows(
-        "select part, loans, step, coalesce(currency, '(none)'), count(amount), sum(amount), sum(fee)"
-        " from step_taken where step in ('disbursed', 'repaid') and amount is not null group by all"
+        "select any_value(p.part) as part, loans, step, coalesce(currency, '(none)'), count(amount),"
+        " sum(amount), sum(fee) from step_taken join place_of p using (place)"
+        " where step in ('disbursed', 'repaid') and amount is not null group by place, loans, step, 4"
         " order by part, loans, step, 4"
     )
     rows: Sequence[tuple[Cell, ...]] = [
@@ -295,11 +309,13 @@ def _money(tables: Tables, one: Slice) -> Table:
 
 def _costs(tables: Tables, one: Slice) -> Table:
     spent = spend_of(tables)
+    names = ", ".join(f"'{step}'" for step in COSTED)
+    users_of = ", ".join(f"count(*) filter (n_{step} > 0)" for step in COSTED)
     users = {
         (tuple(part), kind, step): n
         for part, kind, step, n in tables.rows(
-            "select any_value(p.part), kind, step, count(*) from taken join place_of p using (place)"
-            " where kind in ('all', 'first') group by place, kind, step"
+            f"select any_value(p.part), kind, unnest([{names}]), unnest([{users_of}])"
+            " from taken join place_of p using (place) where kind in ('all', 'first') group by place, kind"
         )
     }
     rows: list[tuple[Cell, ...]] = []
@@ -342,9 +358,9 @@ def _costs(tables: Tables, one: Slice) -> Table:
 
 
 def _parts(tables: Tables, one: Slice) -> list[Part]:
-    by_time = "part[1], " if one.every is not None else ""
+    by_time = "any_value(p.part)[1], " if one.every is not None else ""
     found = tables.rows(
-        "select part from step_taken group by part"
+        "select any_value(p.part) as part from step_taken join place_of p using (place) group by place"
         f" order by {by_time}count(*) filter (step = 'disbursed') desc, count(*) desc, part"
     )
     return [tuple(part) for (part,) in found] or ([()] if not one.names else [])

@@ -146,14 +146,17 @@ with came as (  -- a return to the same installation through an ad leaves its or
     where installation in (select installation from again)
 )
 select installation, channel, media_source, campaign, campaign_id, ad_set, ad_set_id, at_us as came_us,
-    -9223372036854775807 as from_us
+    -9223372036854775807 as from_us, 9223372036854775807 as until_us
 from came where installation not in (select installation from again)
 union all
-select installation, channel, media_source, campaign, campaign_id, ad_set, ad_set_id, at_us as came_us,
-    -- what happened before an MMP noticed belongs to the first origin all the same
-    case when place = 1 then -9223372036854775807 else at_us end as from_us
-from coming
-qualify row_number() over (partition by installation, from_us order by place desc) = 1
+select *, lead(from_us, 1, 9223372036854775807) over (partition by installation order by from_us) as until_us
+from (
+    select installation, channel, media_source, campaign, campaign_id, ad_set, ad_set_id, at_us as came_us,
+        -- what happened before an MMP noticed belongs to the first origin all the same
+        case when place = 1 then -9223372036854775807 else at_us end as from_us
+    from coming
+    qualify row_number() over (partition by installation, from_us order by place desc) = 1
+)
 """,
     "coming_told": """
 create table coming_told as  -- of several sayings about one coming the latest

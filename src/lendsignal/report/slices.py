@@ -288,7 +288,8 @@ def facts(
         "join registered r on r.user_key = c.user_key" if cohort == "registration" else "",
         f"left join bound b on b.seq = {anchor}.seq",
         f"left join installation i on i.number = coalesce(b.{one.binding}, b.held)",
-        f"asof left join origin_named o on o.installation = i.number and {anchor}.at_us >= o.from_us",
+        f"left join origin_named o on o.installation = i.number and {anchor}.at_us >= o.from_us"
+        f" and {anchor}.at_us < o.until_us",
         "left join first_seen s on s.installation = i.number",
         "left join loans_of l on l.seq = c.seq" if loans or keys.intersection(LOAN_KEYS) else "",
     ]
@@ -327,7 +328,8 @@ def sent_facts(tables: Tables, one: Slice, *, into: str = "sent_fact") -> None:
     bound = "installation" if one.binding == "last_login" else "first_installation"
     joins = [
         f"left join installation i on i.number = c.{bound}",
-        "asof left join origin_named o on o.installation = i.number and c.at_us >= o.from_us",
+        "left join origin_named o on o.installation = i.number and c.at_us >= o.from_us"
+        " and c.at_us < o.until_us",
         "left join loans_of l on l.seq = c.seq" if one.keys.intersection(LOAN_KEYS) else "",
     ]
     own = {"conversion": "c.name", "brand": f"coalesce(a.brand, '{NOT_TOLD}')"}

@@ -4,11 +4,13 @@ from lendsignal.report.layout import Table, columns, table
 from lendsignal.report.tables import Tables
 
 UNDONE = """
-with sent as (
+with reversed as (
+    select record from raw_conversions c where rebinds is null and exists (
+        select 1 from counted k where k.user_key = c.user_key and k.event_id = c.event_id and k.reversed)
+), sent as (
     select d.destination, d.conversion, count(*) as n
-    from delivery d join entry e using (id) join conversion c on c.record = coalesce(e.rebinds, e.record)
-    where d.what = 'accepted' and exists (
-        select 1 from counted k where k.user = c.user and k.event_id = c.event_id and k.reversed)
+    from reversed c join entry e on coalesce(e.rebinds, e.record) = c.record join delivery d on d.id = e.id
+    where d.what = 'accepted'
     group by all
 ), back as (
     select destination, conversion, count(*) filter (what = 'accepted') as taken,

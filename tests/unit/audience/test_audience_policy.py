@@ -55,7 +55,8 @@ def test_a_seed_must_be_of_one_country_and_other_lists_count_as_a_whole() -> Non
     assert "rarely finds more" in (below_floor("retargeting", "meta", {"NG": 120}) or "")
     assert below_floor("retargeting", "meta", sizes) is None
     assert below_floor("seed", "tiktok", {"NG": 1_700}) is None
-    assert "tiktok wants 1,000" in (below_floor("seed", "tiktok", {"NG": 999}) or "")
+    assert "tiktok wants 100" in (below_floor("seed", "tiktok", {"NG": 99}) or "")
+    assert "tiktok wants 1,000" in (below_floor("retargeting", "tiktok", {"NG": 999}) or "")
     assert below_floor("seed", "file", {"NG": 1}) is None
 
 

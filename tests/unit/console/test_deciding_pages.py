@@ -1,4 +1,4 @@
-"""Advice, holdouts, lists and campaigns in the console: the same figures as the command line, and decisions."""
+"""Advice, holdouts, lists and campaigns in the console: the figures of the command line, and decisions."""
 
 import json
 import re
@@ -36,11 +36,26 @@ conversions  = ["repeat_loan"]
 destinations = []
 from         = 2026-01-20T00:00:00Z
 
+[value]
+prior = { NGN = 100.0 }
+
 [audience.good]
 kind = "good_repayers"
 
 [audience.arrears]
 kind = "in_arrears"
+"""
+
+META = """
+[destination.meta]
+kind       = "meta"
+app        = "acme-android"
+dataset_id = "1234567890123456"
+token      = { env = "META" }
+
+[[route]]
+to   = "meta"
+send = { first_loan = "ev_fl" }
 """
 
 
@@ -49,7 +64,7 @@ def lender(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A made-up lender, half of whose phones came by either campaign; one costs a thousand times more."""
     folder = tmp_path_factory.mktemp("deciding")
     (folder / "lendsignal.toml").write_text(CONFIG + ALSO)
-    Kept(folder / "data", policy()).tell(*told(world(users=900, days=130))).log.close()
+    Kept(folder / "data", policy()).tell(*told(world(users=1_500, days=130))).log.close()
     with load(DataFolder(folder / "data")) as tables:
         phones = tables.rows("select distinct app, id from installation where id <> '' order by id")
         ((first, last),) = tables.rows("select min(at_us), max(at_us) from counted where type = 'disbursed'")
@@ -125,18 +140,18 @@ def plain(text: str) -> str:
 
 
 def test_the_advice_on_events_is_that_of_the_command_line(lender: Path, visitor: Browser) -> None:
-    rows = tables_of(told_by(lender, "advise", "events", "--by", "channel"))["events"]
-    lines = csv_of(visitor, "/advice/file/table?of=events&table=events&by=channel")
+    rows = tables_of(told_by(lender, "advise", "events", "--by", "app"))["events"]
+    lines = csv_of(visitor, "/advice/file/table?of=events&table=events&by=app")
 
     assert len(lines) == len(rows) + 1 > 4
     first = dict(zip(lines[0].split(","), lines[1].split(","), strict=True))
     assert float(first["rho"]) == rows[0]["rho"]
     assert first["event"] == rows[0]["event"]
-    assert rows[0]["channel"] in visitor.get("/advice/panel/events?by=channel").text
+    assert str(rows[0]["app"]) in visitor.get("/advice/panel/events?by=app").text
 
 
 def test_an_event_that_nobody_has_is_refused_with_those_there_are(visitor: Browser) -> None:
-    shown = visitor.get("/advice/panel/events?by=channel&current=first_lone")
+    shown = visitor.get("/advice/panel/events?by=app&current=first_lone")
 
     assert shown.status == 503
     assert "first_loan" in shown.text
@@ -285,7 +300,7 @@ def test_a_list_of_people_in_arrears_goes_nowhere_until_somebody_answers_for_it(
     assert "nobody answers for it" in before
     assert "say in a sentence why" in too_short
     assert "nobody answers for it" not in after
-    assert f"demo, {''}" in after
+    assert "demo, " in after
     assert reason in after
     with closing(open_audiences(DataFolder(config.data).audiences, read_only=True)) as book:
         allowed = book.allowed("arrears")
@@ -301,28 +316,34 @@ def test_a_preview_of_a_list_has_the_size_of_the_command_line(lender: Path, visi
     assert f"{members:,} members" in plain(visitor.get("/audiences/panel/preview?list=good").text)
 
 
-def test_rules_that_cannot_be_judged_name_the_setting_that_would_tell(tmp_path: Path) -> None:
-    (tmp_path / "lendsignal.toml").write_text(
-        CONFIG
-        + """
-[destination.hook]
-kind   = "webhook"
-app    = "acme-android"
-url    = "https://hooks.acme.example/loans"
-secret = { env = "HOOK" }
-forwards = ["meta"]
-
-[[route]]
-to   = "hook"
-send = { first_loan = "ev_fl" }
-"""
-    )
-    # What is missing in the environment is no reason to hide what the rules say.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOOK", "a secret of the test")
-        app = console(configuration.load(tmp_path / "lendsignal.toml"), None, MAKERS)
+def test_rules_that_cannot_be_judged_name_the_setting_that_would_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("META", "a token of the test")
+    (tmp_path / "lendsignal.toml").write_text(CONFIG + META)
+    app = console(configuration.load(tmp_path / "lendsignal.toml"), None, MAKERS)
     shown = plain(Browser(app).get("/advice").text)
     app.state.room.close()
 
-    assert "shortest_term_days" in shown
-    assert "Meta" in shown
+    assert "Say this of the app: shortest_term_days" in shown
+    assert "within 90 days" in shown
+
+
+def test_a_value_model_that_did_not_pass_is_shown_with_the_reason_and_cannot_be_promoted(
+    lender: Path, visitor: Browser
+) -> None:
+    trained = told_by(lender, "value", "train")
+    version = str(trained["version"])
+    shown = plain(visitor.get("/value/panel/models").text)
+    fields = {"form": visitor.get("/value").form, "version": version}
+    visitor.post("/value/act/promote", fields)
+    refused = plain(visitor.get("/value").text)
+    visitor.post("/value/act/promote", {**fields, "version": "0"})
+    unknown = plain(visitor.get("/value").text)
+
+    assert trained["passed"] == []
+    assert version in shown
+    assert "did not pass" in shown
+    assert "its trial failed" in shown
+    assert "stays out of force" in refused
+    assert "no such value model" in unknown

@@ -1,5 +1,6 @@
 """The console's pages, asked as an ASGI application over a small data folder."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -265,6 +266,14 @@ def test_a_form_of_another_site_or_session_does_nothing(come: Come, people: Peop
     assert admin.post("/people/act/invite", fields, sec_fetch_site="cross-site").status == 403
     assert admin.post("/people/act/invite", {"role": "viewer"}).status == 403
     assert admin.post("/people/act/invite", fields).status == 303
+
+
+def test_the_forms_of_a_page_carry_the_secret_of_the_session(come: Come, people: People) -> None:
+    shown = member(come, people, MemberRole.ADMIN).get("/people")
+
+    carried = set(re.findall(r'name="form" value="([^"]*)"', shown.text))
+
+    assert carried == {shown.form}
 
 
 @pytest.mark.parametrize("role", list(MemberRole))

@@ -81,7 +81,15 @@ def dead(room: Room, asked: Asked) -> Mapping[str, Any]:
             chosen = _chosen(room, stores, name, span, ("dead", "held"))
             shown = _some_dead(stores, name)
     except NotYet:
-        return {"name": name, "span": span, "spans": list(SPANS), "counts": [], "again": 0, "left_out": {}, "shown": []}
+        return {
+            "name": name,
+            "span": span,
+            "spans": list(SPANS),
+            "counts": [],
+            "again": 0,
+            "left_out": {},
+            "shown": [],
+        }
     return {
         "name": name,
         "span": span,

@@ -66,7 +66,7 @@ def promote(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
         users = training(tables, room.config.value)
     with closing(open_log(room.folder.log)) as log:
         made = promoted(log, one, users, asked.now_us)
-    return asked.words("%(model)s is in force as %(version)s.", model=version, version=made.version)
+    return asked.words("%(model)s comes into force as %(version)s.", model=version, version=made.version)
 
 
 def _promotions(room: Room) -> tuple[Sequence[Promotion], str | None]:

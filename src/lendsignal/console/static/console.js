@@ -46,7 +46,7 @@ function draw(canvas) {
       { ...axis, size: 70, label: plot.axis, labelSize: 22, incrs: steps[plot.unit], values: (self, ticks) => ticks.map((tick) => spelled(tick, plot.unit)) },
     ],
     series: [
-      {},
+      { label: canvas.dataset.time },
       ...plot.series.map((series, place) => ({
         label: series.name,
         stroke: colour(`--series-${(place % 6) + 1}`),
