@@ -26,13 +26,12 @@ def texts() -> Iterator[tuple[str, str | tuple[str, ...]]]:
     options = {"trimmed": "true", "newstyle_gettext": "true", "trim_blocks": "true", "lstrip_blocks": "true"}
     for path in sorted(CONSOLE.rglob("*.html")):
         found = babel_extract(io.BytesIO(path.read_bytes()), list(KEYWORDS), (), options)
-        for _, function, message, _ in found:
-            parts = message if isinstance(message, tuple) else (message,)
+        for _, function, told, _ in found:
+            parts = told if isinstance(told, tuple) else (told,)
             said = tuple(part for part in parts if part)
             if said:
                 yield path.relative_to(CONSOLE).as_posix(), said[:2] if function == "ngettext" else said[0]
-    for path, text in vocabulary():
-        yield path, text
+    yield from vocabulary()
 
 
 def vocabulary() -> Iterator[tuple[str, str]]:
@@ -63,12 +62,16 @@ def missing(language: str) -> list[str]:
     for message in catalogue(language):
         if not message.id:
             continue
-        ids = message.id if isinstance(message.id, tuple) else (message.id,)
-        strings = message.string if isinstance(message.string, tuple) else (message.string,)
+        ids, strings = _several(message.id), _several(message.string)
         names = set(re.findall(r"%\((\w+)\)s", ids[-1]))
         if not all(strings) or any(set(re.findall(r"%\((\w+)\)s", one)) != names for one in strings):
             found.append(ids[0])
     return found
+
+
+def _several(told: object) -> list[str]:
+    """A text, or its singular and plural."""
+    return [str(one or "") for one in (told if isinstance(told, tuple | list) else (told,))]
 
 
 def po_of(language: str) -> Path:

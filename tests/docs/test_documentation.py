@@ -173,6 +173,17 @@ def test_the_readme_names_both_commands_and_they_are_targets() -> None:
     assert "make test" in lines
 
 
+def test_the_help_of_reports_lists_all_of_them_with_an_example_each() -> None:
+    group = command.commands["report"]
+    assert isinstance(group, click.Group)
+    shown = group.get_help(click.Context(group, info_name="lendsignal report"))
+
+    listed, _, examples = shown.partition("Examples:\n")
+
+    assert [name for name in group.commands if f"\n  {name} " not in listed] == []
+    assert [name for name in group.commands if f"\n  lendsignal report {name} " not in f"\n{examples}"] == []
+
+
 # the configuration
 
 

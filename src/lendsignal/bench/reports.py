@@ -337,9 +337,7 @@ def made(
         db.execute("set TimeZone = 'UTC'")
         users = events // each
         span_us = (DAYS - each) * 86_400_000_000
-        db.execute(
-            MADE.format(each=each, start_us=START_US, users=users, span_us=span_us, events=events)
-        )
+        db.execute(MADE.format(each=each, start_us=START_US, users=users, span_us=span_us, events=events))
         db.execute(DERIVED)
         for table in TABLES:
             if table.name in only:

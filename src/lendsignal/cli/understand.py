@@ -58,7 +58,20 @@ def explain(event_or_user: str, config_path: Path, json_: bool) -> None:
         sys.exit(1)
 
 
-@click.group()
+class Examples(click.Group):
+    """A group that shows the example of each of its verbs beneath their list."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """One line a verb that has one."""
+        found = [self.commands[name].help or "" for name in self.list_commands(ctx)]
+        with formatter.section("Examples"):
+            for text in found:
+                example = text.partition("Example: ")[2].partition("\n\n")[0]
+                if example:
+                    formatter.write(f"  {' '.join(example.split())}\n")
+
+
+@click.group(cls=Examples)
 def report() -> None:
     """Funnel, bindings, vintages, tiers, delay, delivery, reconcile, attribution, spend, and more.
 

@@ -16,8 +16,8 @@ SHOWN = 200
 """Rows of a table that a page shows; the rest is in its CSV."""
 
 OUR_WORDS = frozenset(
-    "basis binding change conversion event first_repayment kind loans measure objective of reason remark"
-    " severity stage step term verdict what".split()
+    "basis binding change conversion design event first_repayment kind loans measure objective of reason"
+    " remark severity stage step term verdict what".split()
 )
 """Columns whose cells hold words of ours; all others may hold a campaign's name, say."""
 

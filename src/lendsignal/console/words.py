@@ -25,7 +25,7 @@ DOMAIN = "lendsignal"
 LANGUAGES = {"en": "English", "zh": "简体中文"}
 """Language tag → its own name."""
 
-NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
+NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?!\w|\.\d)")
 SENTENCES = re.compile(r"(?<=\.)\s+")
 PARTS = re.compile(r"(, |: | · | by | and )")
 BETWEEN = {", ": "，", ": ": "：", " by ": "，按", " and ": "与"}

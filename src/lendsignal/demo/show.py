@@ -154,6 +154,8 @@ class Show:
 
     def stop(self) -> None:
         """Ends every process; a later run goes on from here."""
+        if self._player is not None:
+            self._player.close()
         self.stage.stop()
 
     def _feed(self, config: Config) -> None:

@@ -115,6 +115,18 @@ def test_the_catalogue_holds_just_the_texts_there_are() -> None:
     assert kept == {message.id for message in catalogue("zh") if message.id}, "run: python docs/catalogue.py"
 
 
+def test_no_text_of_a_template_begins_or_ends_with_a_space_which_no_catalogue_has() -> None:
+    templates = ROOT / "src" / "lendsignal" / "console" / "templates"
+    texts = [
+        text
+        for path in templates.rglob("*.html")
+        for text in re.findall(r"{% trans[^%]*%}(.*?){% endtrans %}", path.read_text(), re.DOTALL)
+    ]
+
+    assert len(texts) > 200
+    assert [text for text in texts if text != text.strip()] == []
+
+
 def test_no_word_stands_in_the_vocabulary_twice() -> None:
     words = [word for _, word in vocabulary()]
 

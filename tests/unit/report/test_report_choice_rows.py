@@ -15,7 +15,8 @@ from lendsignal.model import Event
 from lendsignal.model.attribution import Ad, Attribution, AttributionKind
 from lendsignal.plan import Entry, Planned
 from lendsignal.report import Tables
-from lendsignal.report.choice_rows import Comings, EventRows, comings, grants_and_loans
+from lendsignal.report.choice_rows import comings, grants_and_loans
+from lendsignal.report.comings import Comings, EventRows
 
 MONTH = timedelta(days=30)
 
