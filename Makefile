@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup servers run test lint types unit coverage bench crash faults chaos whole clean
+.PHONY: setup servers run test lint types unit coverage whole e2e bench crash faults chaos clean
 
 setup: .venv/done
 
@@ -37,7 +37,7 @@ unit: setup
 	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/property tests/contract tests/docs \
 		tests/scenario/test_superlender*.py
 	$(BIN)/pytest --ignore-glob='*/test_superlender*' tests/scenario
-	$(BIN)/pytest --cov --cov-append --cov-report= -m "not long" tests/e2e
+	$(BIN)/pytest -m "not long" tests/e2e
 
 # The lines that no test has reached, by the processes that pytest itself runs.
 coverage: setup

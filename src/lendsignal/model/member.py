@@ -20,7 +20,7 @@ class May(StrEnum):
 
 
 class MemberRole(StrEnum):
-    """The four roles of design §6."""
+    """The four roles of the design."""
 
     VIEWER = "viewer"
     BUYER = "buyer"
