@@ -32,12 +32,12 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-# What is measured in seconds runs alone; what only reckons, beside each other.
+# Each file on one of two workers; of the browser's tests the short one, `make e2e` runs them all.
 unit: setup
 	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/property tests/contract tests/docs \
 		tests/scenario/test_superlender*.py
-	$(BIN)/pytest --ignore-glob='*/test_superlender*' tests/scenario
-	$(BIN)/pytest -m "not long" tests/e2e
+	$(BIN)/pytest -n 2 --dist loadfile --ignore-glob='*/test_superlender*' tests/scenario \
+		tests/e2e/test_first_steps.py
 
 # The lines that no test has reached, by the processes that pytest itself runs.
 coverage: setup

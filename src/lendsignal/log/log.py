@@ -24,6 +24,7 @@ from lendsignal.log.packing import (
     encode,
     pack_records,
     pack_state,
+    part_of,
     parts_of_records,
     parts_of_state,
     read_records,
@@ -46,6 +47,7 @@ from lendsignal.plan import (
     event_of,
     record_id,
 )
+from lendsignal.resolve import Snapshot, shows_installation
 from lendsignal.value import Promotion
 
 SCHEMA = """
@@ -298,10 +300,12 @@ class Log:
             found = row(self._db, "select seq, body from record order by seq desc limit 1")
             return 0 if found is None else record_id(found[0], len(read_records(found[1]).records) - 1)
 
-    def has_parts(self) -> bool:
-        """Whether any event showed a device or a contact so far."""
+    def has_installation(self, among: int = 200) -> bool:
+        """Whether any of the first snapshots shows an installation that something can be bound to."""
         with self._lock:
-            return row(self._db, "select 1 from part limit 1") is not None
+            found = rows(self._db, "select body from part order by id limit ?", (among,))
+        parts = (part_of(body) for (body,) in found)
+        return any(isinstance(part, Snapshot) and shows_installation(part.device) for part in parts)
 
     def record(self, number: int) -> Record | None:
         """One record of the sender's stream."""

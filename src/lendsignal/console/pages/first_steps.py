@@ -70,7 +70,7 @@ def _log(room: Room) -> tuple[int, bool]:
     with closing(open_log(room.folder.log, read_only=True)) as log:
         tally = log.tally()
         events = sum(n for (what, kind), n in tally.items() if what == "event" and not kind.startswith(OURS))
-        return events, log.has_parts()
+        return events, log.has_installation()
 
 
 def _accepted(room: Room) -> int:
