@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -377,7 +378,10 @@ class Ledger:
                             self.planned.setdefault(entry.destination, []).append(record.conversion.id)
                 elif isinstance(record, Corrected):
                     conversions[number] = f"{record.conversion.id} corrected"
-            self.accepted = accepted_ids(deliveries, lambda one: conversions[record_of(one)[0]])
+            # A destination of which nothing was accepted (yet, or any more) has an empty set.
+            self.accepted = defaultdict(
+                set, accepted_ids(deliveries, lambda one: conversions[record_of(one)[0]])
+            )
             self.tally = deliveries.tally()
             self.waiting = deliveries.waiting()
         finally:
