@@ -376,7 +376,8 @@ def storm(folder: Path, seed: int, seconds: float) -> Aftermath:
     with house(folder) as (one, stand):
         stand.tell(f"chaos?seed={seed}&late_ms={LATE_MS}")
         script = [each["rule"] for each in stand.look("faults")]
-        stand.tell("faults", json.dumps([rule for rule in script if not _takes_minutes(rule)]).encode())
+        rules = [_outlived(rule) for rule in script if not _takes_minutes(rule)]
+        stand.tell("faults", json.dumps(rules).encode())
         back_end = BackEnd(one)
         timer = threading.Timer(seconds, over.set)
         timer.start()
@@ -421,6 +422,13 @@ def _takes_minutes(rule: Mapping[str, Any]) -> bool:
     """TikTok asks for five minutes of rest after a 5xx, which is given, and which no storm is to wait for."""
     server_error = rule["kind"] == "garbage" or (rule["kind"] == "status" and rule.get("status", 503) >= 500)
     return bool(server_error and rule["host"] == PLATFORMS["tiktok-ng"].host)
+
+
+def _outlived(rule: Mapping[str, Any]) -> Mapping[str, Any]:
+    """AppsFlyer means the event itself by a third 500 in a row, which ends it, and no storm is to be that:
+    it says 503 instead."""
+    ends = rule["kind"] == "status" and rule.get("status") == 500
+    return {**rule, "status": 503} if ends and rule["host"] == PLATFORMS["appsflyer-ng"].host else rule
 
 
 AMBIGUOUS = frozenset({"timeout", "no_answer", "connection_reset", "half_answer", "connection_failed"})
