@@ -7,6 +7,7 @@ delivery is claimed on disk before its request leaves, and its outcome is on dis
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from hashlib import blake2b
 from random import Random
 from typing import Protocol
@@ -628,7 +629,7 @@ class Sender:
                 if self._is_out(line, one, reason):
                     book.die(one, reason, kept(flight.request), response, sent_us)
                 else:
-                    due = line.retry_at(one, after, now_us) if counts else line.pace.waits_until_us
+                    due = self._due_again(line, one, reason, after) if counts else line.pace.waits_until_us
                     book.again(one, reason, due, response, sent_us, counts=counts)
             case Paused(reason):
                 self._tokens.forget(name)
@@ -668,7 +669,18 @@ class Sender:
     def _is_out(self, line: Line, one: Open, reason: str) -> bool:
         """Whether the platform's own limit for this answer, so often in a row, is reached."""
         limit = line.outlet.spec.tries_on.get(reason)
-        return limit is not None and (one.strikes + 1 if one.reason == reason else 1) >= limit
+        return limit is not None and _times(one, reason) >= limit
+
+    def _due_again(self, line: Line, one: Open, reason: str, after: timedelta | None) -> int:
+        """When it is tried again. The last try that a platform's limit leaves takes the longest wait where
+        the window lasts that long: by then an outage that answers alike is over."""
+        now_us = self._clock.now_us()
+        due_us = line.retry_at(one, after, now_us)
+        if after is not None or line.outlet.spec.tries_on.get(reason) != _times(one, reason) + 1:
+            return due_us
+        last_us = max(due_us, now_us + self._settings.longest_retry // MICROSECONDS)
+        closes_us = line.gives_up_us(one, self.book.body(one).occurred_at)
+        return last_us if closes_us is None or last_us < closes_us else due_us
 
     # time
 
@@ -773,6 +785,11 @@ def _lane_number(lane: str | None) -> int:
     if lane is None:
         return 0
     return int.from_bytes(blake2b(lane.encode(), digest_size=8).digest(), "big") >> 1 or 1
+
+
+def _times(one: Open, reason: str) -> int:
+    """How often in a row it was answered so, this time included."""
+    return one.strikes + 1 if one.reason == reason else 1
 
 
 def _comes_after(at_us: int, last_us: int, rises_us: int) -> bool:

@@ -320,6 +320,18 @@ def test_the_platforms_own_limit_of_tries_ends_a_delivery(tmp_path: Path) -> Non
         assert [one.what for one in desk.all_receipts()] == ["retry", "retry", "dead"]
 
 
+def test_the_last_try_that_a_platforms_limit_leaves_waits_until_an_outage_is_over(tmp_path: Path) -> None:
+    script: list[Act] = [says(500), says(500), verdicts("accepted")]
+    with platform(*script) as played, Desk(tmp_path, acme(), sandbox=played.url) as desk:
+        desk.tell(*borrower()).quiet().clock.ahead(1)
+        desk.quiet().clock.ahead(14.9)  # a quarter of an hour is `longest_retry`
+        desk.quiet()
+        assert len(played.came) == 2
+
+        desk.clock.ahead(0.1)
+        assert desk.quiet().tally()["accepted"] == 1
+
+
 def test_tries_that_ended_otherwise_do_not_count_for_the_platforms_limit(tmp_path: Path) -> None:
     script: list[Act] = [says(503)] * 5 + [says(500), says(500), verdicts("accepted")]
     with platform(*script) as played, Desk(tmp_path, acme(), sandbox=played.url) as desk:
