@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup servers run test lint types unit coverage whole e2e bench crash faults chaos clean
+.PHONY: setup servers run test lint types unit coverage whole e2e bench crash faults chaos cluster-test fuzz audit wheel release clean
 
 setup: .venv/done
 
@@ -71,6 +71,28 @@ SEED ?= $(shell date +%s)
 
 chaos: setup
 	$(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED)
+
+# Minutes of kills and zombies over one PostgreSQL; SHORT=1: half a minute.
+cluster-test: setup servers
+	$(BIN)/python -m tests.cluster --seconds $(if $(SHORT),20,180) --seed $(SEED)
+
+REQUESTS ?= 100000
+
+# Requests made from the API's own description, right and wrong and bent; none may be answered with a 5xx.
+fuzz: setup
+	$(BIN)/python -m tests.fuzz --requests $(REQUESTS) --seed $(SEED)
+
+# Known holes in the libraries, and a bill of materials in dist; the tools go to build/audit.
+audit: setup
+	$(BIN)/python -m release.audit
+
+# Built twice, far apart: the same to the byte.
+wheel: setup
+	$(BIN)/python -m release.wheel
+
+# `make release VERSION=0.2.0`: checks, numbers, builds, commits, tags; pushes nothing.
+release: setup
+	$(BIN)/python -m release.cut $(VERSION)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

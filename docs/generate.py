@@ -23,6 +23,7 @@ from lendsignal.config import Settings
 from lendsignal.decide import DecideMeters
 from lendsignal.deliver import DeliverMeters, DestinationSettings
 from lendsignal.deliver.audiences import AccountSettings
+from lendsignal.deliver.audiences.meters import ListMeters
 from lendsignal.destination import registry
 from lendsignal.destination.audiences import audience_platforms
 from lendsignal.log import Log
@@ -44,6 +45,7 @@ SECTIONS = {
     "service": "The service as a whole.",
     "door": "The HTTP door for events.",
     "web": "The pages.",
+    "traces": "OpenTelemetry traces: [how](../how-to/trace-events.md).",
     "resolve": "Which device an event belongs to, and how long to wait for a login.",
     "derive": "Which conversions follow from events.",
     "tiers": "Quality tiers of granted users (`credit_top20`, `value_top20` and so on).",
@@ -58,6 +60,7 @@ SECTIONS = {
     "own follow below. Secrets are given by reference.",
     "consent": "What counts where a user was never asked.",
     "deliver": "Sending as a whole.",
+    "security": "What this installation may reach: [retention and residency](retention.md).",
     "pull": "What the service reads by itself: a database, files, a topic. These keys are the same for every "
     "kind; its own follow below. Secrets are given by reference.",
     "feed": "Who tells where users came from: an MMP's messages, its files, or both.",
@@ -293,6 +296,7 @@ def meters() -> dict[str, tuple[Meters, ...]]:
         "Attribution feeds": (FeedMeters(),),
         "Deciding": (DecideMeters(nowhere, SystemClock()),),
         "Sending": (DeliverMeters(),),
+        "Lists": (ListMeters(Path("nowhere"), SystemClock()),),
         "The roles and the machine": (UpMeters(), ProcessMeters("core"), FolderMeters(Path())),
     }
 

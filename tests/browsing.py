@@ -1,6 +1,7 @@
 """A browser without a screen: asks an ASGI app, keeps its cookies, follows no redirects by itself."""
 
 import asyncio
+import gzip
 import re
 from collections.abc import Mapping
 from http.cookies import SimpleCookie
@@ -11,11 +12,12 @@ from msgspec import Struct
 
 
 class Shown(Struct, frozen=True):
-    """One answer: its status, its headers by small name, its text."""
+    """One answer: its status, its headers by small name, its text, and the bytes of its body."""
 
     status: int
     headers: Mapping[str, str]
     text: str
+    size: int = 0
 
     @property
     def form(self) -> str:
@@ -29,7 +31,7 @@ class Browser:
     """One visitor of an ASGI app."""
 
     def __init__(self, app: Any, *, host: str = "localhost", language: str = "en") -> None:
-        self._app = app
+        self.app = app
         self._host = host
         self._language = language
         self.cookies: dict[str, str] = {}
@@ -42,6 +44,10 @@ class Browser:
         """What comes of a form."""
         kind = {"content-type": "application/x-www-form-urlencoded", "sec-fetch-site": "same-origin"}
         return self._ask("POST", target, urlencode(fields).encode(), {**kind, **headers})
+
+    def send(self, target: str, body: bytes, **headers: str) -> Shown:
+        """What comes of a body that is no form."""
+        return self._ask("POST", target, body, headers)
 
     def _ask(self, method: str, target: str, body: bytes, headers: Mapping[str, str]) -> Shown:
         path, _, query = target.partition("?")
@@ -79,11 +85,13 @@ class Browser:
         async def send(message: Any) -> None:
             sent.append(dict(message))
 
-        asyncio.run(self._app(scope, receive, send))
+        asyncio.run(self.app(scope, receive, send))
         pairs = [(name.decode().lower(), value.decode()) for name, value in sent[0]["headers"]]
         for name, value in pairs:
             if name == "set-cookie":
                 for key, morsel in SimpleCookie(value).items():
                     self.cookies[key] = morsel.value
-        text = b"".join(part.get("body", b"") for part in sent[1:]).decode()
-        return Shown(sent[0]["status"], dict(pairs), text)
+        body = b"".join(part.get("body", b"") for part in sent[1:])
+        packed = dict(pairs).get("content-encoding") == "gzip"
+        text = (gzip.decompress(body) if packed else body).decode()
+        return Shown(sent[0]["status"], dict(pairs), text, len(body))

@@ -42,8 +42,20 @@ def hashed(key: int) -> str:
     return sha256(gaid(key).encode()).hexdigest()
 
 
-def build(folder: DataFolder, audience: str, members: Mapping[int, float]) -> None:
-    """The list is to have these members: key = value. All their phones are Android phones."""
+def build(
+    folder: DataFolder,
+    audience: str,
+    members: Mapping[int, float],
+    *,
+    contact_of: Mapping[int, int] | None = None,
+    phone_of: Mapping[int, int] | None = None,
+    at_us: int | None = None,
+) -> None:
+    """The list is to have these members: key = value. All their phones are Android phones.
+
+    `contact_of`, `phone_of`: who has another's number and address, or another's phone.
+    """
+    contacts, phones = contact_of or {}, phone_of or {}
     files, book = Files(folder), open_audiences(folder.audiences)
     number = book.next_build()
     keys = sorted(members)
@@ -57,10 +69,14 @@ def build(folder: DataFolder, audience: str, members: Mapping[int, float]) -> No
             " gaid varchar, idfa varchar, oaid varchar, appsflyer_id varchar, email blob, email_google blob,"
             " phone_digits blob, phone_e164 blob)"
         )
-        digests = [[bytes.fromhex(kind(key)) for kind in (email, email_google, digits, e164)] for key in keys]
+        digests = [
+            [bytes.fromhex(kind(contacts.get(key, key))) for kind in (email, email_google, digits, e164)]
+            for key in keys
+        ]
+        ids_of = {key: phones.get(key, key) for key in keys}
         known = [
-            [key, key, bytes(32), "PH", "android", gaid(key), None, None, f"af-{key}", *more]
-            for key, more in zip(keys, digests, strict=True)
+            [key, key, key.to_bytes(32), "PH", "android", gaid(one), None, None, f"af-{one}", *more]
+            for (key, one), more in zip(ids_of.items(), digests, strict=True)
         ]
         if known:
             db.executemany("insert into known values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", known)
@@ -72,7 +88,7 @@ def build(folder: DataFolder, audience: str, members: Mapping[int, float]) -> No
             audience=audience,
             number=number,
             file=name,
-            at_us=number,
+            at_us=number if at_us is None else at_us,
             position=number,
             whole=True,
             definition="d",

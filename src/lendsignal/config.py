@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,6 +29,7 @@ from lendsignal.deliver import (
 )
 from lendsignal.deliver.alerts import AlertSettings, HealthSettings
 from lendsignal.deliver.alerts.settings import problem_with_address
+from lendsignal.deliver.allowed import SecuritySettings, kept_to, not_allowed
 from lendsignal.deliver.audiences import AccountPlan, AccountSettings, problem_with_account
 from lendsignal.derive import (
     BUILT_IN,
@@ -130,6 +132,15 @@ class WebSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ] = False
 
 
+class TraceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """OpenTelemetry traces; where they go is said by the OTEL_… variables of the environment."""
+
+    export: Annotated[bool, Meta(description="whether spans are told; needs the extra otel")] = False
+    share: Annotated[
+        float, Meta(gt=0, le=1, description="of all events, the share whose traces are told")
+    ] = 1.0
+
+
 class ConsentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What counts where a user was never asked."""
 
@@ -174,6 +185,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     service: ServiceSettings = ServiceSettings()
     door: DoorSettings = DoorSettings()
     web: WebSettings = WebSettings()
+    traces: TraceSettings = TraceSettings()
     resolve: ResolveSettings = ResolveSettings()
     derive: DeriveSettings = DeriveSettings()
     tiers: TierSettings = TierSettings()
@@ -184,6 +196,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     consent: ConsentSettings = ConsentSettings()
     holdout: dict[str, HoldoutSettings] = {}
     deliver: DeliverSettings = DeliverSettings()
+    security: SecuritySettings = SecuritySettings()
     pull: dict[str, dict[str, Any]] = {}
     feed: dict[str, FeedSettings] = {}
     spend: dict[str, SpendSettings] = {}
@@ -238,6 +251,7 @@ class Config(Struct, frozen=True, kw_only=True):
     list_holdouts: Mapping[str, tuple[Holdout, ...]] = {}
     list_accounts: Mapping[str, str] = {}
     audience_accounts: Mapping[str, AccountPlan] = {}
+    traces: TraceSettings = TraceSettings()
 
     @property
     def one_currency(self) -> str | None:
@@ -260,16 +274,25 @@ def is_this_host(host: str) -> bool:
         return host == "localhost"
 
 
-def load(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Config:
+def load(path: Path, *, overrides: Mapping[str, Any] | None = None, text: str | None = None) -> Config:
     """The configuration in a file; `overrides` are keys such as `door.port` set from the command line.
 
-    Raises `ConfigError` with every mistake.
+    `text` is read in place of what stands in the file: other files that it names are seen from there all the
+    same. Raises `ConfigError` with every mistake.
     """
     try:
-        text = path.read_text()
+        text = path.read_text() if text is None else text
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
         raise ConfigError([Problem(str(path), reason or "unreadable", "a TOML file")]) from None
+    return parsed(text, path, overrides=overrides)
+
+
+def parsed(text: str, path: Path, *, overrides: Mapping[str, Any] | None = None) -> Config:
+    """The configuration that a text would be as the file at `path`, which is not read.
+
+    Raises `ConfigError` with every mistake.
+    """
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -429,6 +452,10 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
     rates = _rates(settings.fx, folder, origin, found)
     alerts = _alerts(settings.alert, folder, origin, found, secrets)
     told = _audience_accounts(table.get("audience_account", {}), folder, origin, found, secrets)
+    for names, hosts in not_allowed(settings.security, outlets, alerts, told):
+        allowed = "a host of security.hosts, or the host added there"
+        found.append(Problem(key_path(*names), hosts, allowed, origin))
+    outlets = kept_to(settings.security, outlets)
     if not settings.source and not pulls:
         warnings.append("no [source.NAME]: nobody can send events over HTTP")
     for name in outlets.keys() - {route.to for route in settings.route}:
@@ -443,6 +470,10 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
             warnings.append(f"destination {name} is sent to: deliver.sandbox stands in for no Kafka broker")
     if found:
         return None
+    if settings.traces.export and not _has_exporter():
+        found.append(
+            Problem("traces.export", "true", "true with the extra: pip install 'lendsignal[otel]'", origin)
+        )
     clock = settings.service.replay_clock
     return Config(
         path=path,
@@ -462,6 +493,7 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
             rates_good_for=rates.good_for,
             holdouts=holdouts,
         ),
+        traces=settings.traces,
         tiers=settings.tiers,
         proxy=settings.proxy,
         value=settings.value,
@@ -501,6 +533,14 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
             for name, app in settings.app.items()
         },
     )
+
+
+def _has_exporter() -> bool:
+    """Whether the libraries that tell traces are installed."""
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.grpc") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _readable(table: Mapping[str, Any]) -> Settings:

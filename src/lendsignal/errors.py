@@ -5,7 +5,10 @@ LendsignalError
 ├── InputError       one event or file row cannot be taken; names field and rule, never the person's data
 ├── LogError         the data folder cannot be read or written as it must
 │   ├── FolderInUse  another process already has this role over this data folder
+│   ├── Outrun       somebody was erased while it was decided: decide anew
+│   ├── Overtaken    another process has decided it: this one does not own it any more
 │   ├── NotYet       a file is not made yet: whoever makes it has not run
+│   ├── OtherForm    a file is of an older or newer version than this one works on
 │   └── Damaged      a file of the data folder is damaged: a person must act
 ├── TransportError   a request could not be made at all
 ├── PullError        what a pull reads from cannot be read now; it is tried again
@@ -71,8 +74,36 @@ class FolderInUse(LogError):
         )
 
 
+class Outrun(LogError):
+    """What was decided rests on what an erasure took away meanwhile: it is decided anew."""
+
+
+class Overtaken(LogError):
+    """What was decided rests on what is not so any more: another process decides there, or has."""
+
+
 class NotYet(LogError):
     """A file that is only to be read is not made yet: whoever makes it has not run here."""
+
+
+class OtherForm(LogError):
+    """A file has a form that this version does not work on: an older one is brought up, a newer one not."""
+
+    def __init__(self, file: str, found: int, known: int) -> None:
+        self.file = file
+        self.found = found
+        self.known = known
+        if found < known:
+            said = (
+                f"{file} has form {found} and this version works on form {known}: "
+                "`lendsignal migrate --dry-run`, then `lendsignal migrate`"
+            )
+        else:
+            said = (
+                f"{file} has form {found}, and this version knows form {known} at most: install the version "
+                "that wrote it, or put back a copy of before its upgrade"
+            )
+        super().__init__(f"{said}; docs/how-to/upgrade.md tells how")
 
 
 class Damaged(LogError):

@@ -1,7 +1,8 @@
-"""How a process ends: when it is told to, and when the one that started it is gone, however that one went."""
+"""How a process is told to end or to read its configuration again, and that it ends with who started it."""
 
 import os
 import signal
+import sys
 import threading
 from types import FrameType
 
@@ -27,3 +28,18 @@ def stop_on_signal() -> threading.Event:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     return stopping
+
+
+def reload_on_signal() -> threading.Event:
+    """Set when the process is told by SIGHUP to read its configuration again.
+
+    Under a terminal SIGHUP says that the terminal is gone, and ends the process as it always did.
+    """
+    asked = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.set()
+
+    if sys.stdin is None or not sys.stdin.isatty():
+        signal.signal(signal.SIGHUP, ask)
+    return asked

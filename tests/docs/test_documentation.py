@@ -45,9 +45,7 @@ from lendsignal.source import Reader, event_schema, feed_kinds, read_event, read
 ROOT = Path(__file__).parents[2]
 CODE = Path(lendsignal.__file__).parent
 DOCS = ROOT / "docs"
-PAGES = sorted(
-    [ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
-)
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 """Every page a reader may open."""
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

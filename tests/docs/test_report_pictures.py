@@ -5,6 +5,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import Decimal
@@ -13,6 +14,7 @@ from xml.etree import ElementTree as Xml
 from zoneinfo import ZoneInfo
 
 import msgspec
+import numpy as np
 import pytest
 from tests.unit.report.kept import SECOND, Kept
 from tests.unit.report.world import ZONE, filled, policy, told, world
@@ -39,10 +41,24 @@ from lendsignal.report import (
 )
 from lendsignal.report.chart import svg
 from lendsignal.report.charts import charts_of
+from lendsignal.report.health import (
+    DELAY_BOUNDS,
+    SLOT_US,
+    DelayOf,
+    Facts,
+    Series,
+    bin_of,
+    health,
+    learnt,
+    volume,
+)
+from lendsignal.report.proxy import proxy
 from lendsignal.report.slices import Slice
 from lendsignal.report.tiers import tiers
 from lendsignal.report.vintages import vintages
-from lendsignal.simulate import World, write
+from lendsignal.simulate import Parameters, World, make, write
+from lendsignal.simulate.arrivals import KINDS
+from lendsignal.simulate.parameters import Period
 from lendsignal.source.feeds import import_attribution, import_spend
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
@@ -112,7 +128,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
         ]
         found: dict[str, Report] = {
             "delays": delay(tables),
-            "ledgers": reconcile(tables, ledger, zone=LAGOS, since=ledger[0].day),
+            "ledgers": reconcile(tables, ledger, Slice(since=ledger[0].day), zone=LAGOS),
             "vintages": vintages(tables, Slice(every="month", by=("app",))),
             "funnel": funnel(tables, Slice(by=("channel",))),
             "bindings": bindings(tables),
@@ -121,10 +137,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
             "attribution": attribution(tables, level="channel"),
             "spend": spend(tables),
             "devices": devices(tables),
+            "coverage": coverage(tables, log=kept.log),
         }
     with graded(tmp_path_factory.mktemp("tiers")).tables() as tables:
         found["tiers"] = tiers(tables)
-    found["coverage"] = coverage(kept.log)
+    found["proxy"] = told_early(tmp_path_factory.mktemp("proxy"))
+    found["health"] = watched()
     return {
         f"{name}-{number}.svg": svg(chart)
         for name, report in found.items()
@@ -160,6 +178,40 @@ def graded(folder: Path) -> Kept:
     derive = msgspec.structs.replace(made.derive, tiers=Tiers(cuts=cuts))
     routes = tuple(msgspec.structs.replace(route, send={**route.send, **send}) for route in made.routes)
     return Kept(folder, msgspec.structs.replace(made, derive=derive, routes=routes)).tell(*events)
+
+
+def told_early(folder: Path) -> Report:
+    """A larger lender's grants, told half an hour after the application."""
+    kept = filled(folder, world(users=2_300, days=120, seed=8))
+    half_an_hour, week = timedelta(minutes=30), timedelta(days=7)
+    with kept.tables() as tables:
+        one = Slice(by=("loans",))
+        found = proxy(
+            kept.log, after=half_an_hour, within=week, precision=0.75, tables=tables, one=one
+        ).report
+    kept.log.close()
+    return found
+
+
+def watched() -> Report:
+    """A Wednesday at three in the afternoon, on which no login has come in since noon."""
+    made = make(Parameters(period=Period(start=date(2026, 3, 1), days=100, users=6_000)), seed=1)
+    received_us = made.events.received_at * 1_000
+    now_us = made.start * 1_000 + 94 * 96 * SLOT_US + 15 * 4 * SLOT_US
+    noon = now_us - 12 * SLOT_US
+    bins = [0] * (len(DELAY_BOUNDS) + 1)
+    volumes = []
+    for kind in np.unique(made.events.kind):
+        name = KINDS[kind].value
+        mine = received_us[(made.events.kind == kind) & (received_us < now_us)]
+        slots = Counter(((mine[mine < noon] if name == "logged_in" else mine) // SLOT_US).tolist())
+        one = Series(what="event", name=name, scope="acme-android", timezone=ZONE, slots=slots)
+        volumes.append(volume(one, learnt(one, now_us), now_us))
+    today = (received_us < now_us) & (received_us >= now_us - 96 * SLOT_US)
+    for late in (received_us - made.events.occurred_at * 1_000)[today].tolist():
+        bins[bin_of(late / 1e6)] += 1
+    arrival = DelayOf(stage="arrival", name="acme-android", bins=bins)
+    return health(Facts(now_us=now_us, volumes=volumes, delays=[arrival]))
 
 
 def recorded(kept: Kept) -> None:
@@ -206,6 +258,8 @@ def test_pages_show_pictures_that_are_there(pictures: Mapping[str, str]) -> None
         "read-returns",
         "read-tiers",
         "read-identity-reports",
+        "tell-of-likely-grants",
+        "get-alerted",
     ):
         shown = re.findall(r"\(pictures/([\w-]+\.svg)\)", (PAGES / f"{page}.md").read_text())
 

@@ -334,6 +334,7 @@ class Judge:
             else:
                 self.ends.pop(receipt.id, None)
         if changes.position is not None:
+            assert isinstance(changes.position, int), "a data folder has one stream"
             self._read_to(changes.position)
         for receipt in changes.receipts:
             self._sees_receipt(receipt)

@@ -119,7 +119,7 @@ def position_before_deliveries() -> list[Patch]:
 
     def hasty(self: Reader) -> int:
         book = self._book
-        found = book.log.records(self._position, 1_000)
+        found = book.log.records(book.store.position(), 1_000)
         if found and book.commit():
             book.changes.position = found[-1][0]
             book.commit()

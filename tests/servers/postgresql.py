@@ -20,21 +20,22 @@ class PostgreSql(Daemon):
 
     kind = "postgresql"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
         self.port = free_port()
         data = folder / "data"
         run_as_server(
             [program("initdb", BINARIES), "-D", str(data), "-U", "lender", "-A", "trust", "-E", "UTF8", "-N"],
             folder,
         )
-        settings = {
+        known = {
             "port": self.port,
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "timezone": "Asia/Manila",
             "shared_buffers": "16MB",
+            **settings,
         }
-        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        options = [word for name, value in known.items() for word in ("-c", f"{name}={value}")]
         super().__init__(
             [program("postgres", BINARIES), "-D", str(data), *options], folder, self._answers_now
         )
@@ -43,6 +44,11 @@ class PostgreSql(Daemon):
     def url(self) -> str:
         """As the configuration has it, without a password."""
         return f"postgresql+psycopg://lender@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def plain_url(self) -> str:
+        """As PostgreSQL's own programs have it."""
+        return f"postgresql://lender@127.0.0.1:{self.port}/postgres"
 
     def connect(self) -> Any:
         """A connection of the lender's own; nothing is committed by itself."""
@@ -70,11 +76,11 @@ class PostgreSql(Daemon):
 
 
 @contextmanager
-def postgresql() -> Iterator[PostgreSql]:
-    """The server, while the block runs."""
+def postgresql(**settings: str) -> Iterator[PostgreSql]:
+    """The server, with settings of its own, while the block runs."""
     program("initdb", BINARIES)
     with own_folder() as folder:
-        one = PostgreSql(folder)
+        one = PostgreSql(folder, **settings)
         try:
             one.start()
             yield one

@@ -266,7 +266,7 @@ def choose(
     if now is not None:
         beaten = drawn.scores[:, best] > (1 + rules.gain) * drawn.scores[:, now]
         better = float((beaten & (drawn.scores[:, best] > 0)).mean())
-    verdict = _verdict(best, now, gain, float(best_in[best]), better, rules)
+    verdict = verdict_on(best, now, gain, float(best_in[best]), better, rules)
     return Choice(
         verdict=verdict,
         best=names[best],
@@ -370,9 +370,15 @@ def _with(figures: Figures, said: _Said) -> Figures:
     )
 
 
-def _verdict(
+def verdict_on(
     best: int, now: int | None, gain: float | None, sure: float, better: float | None, rules: Rules
 ) -> Verdict:
+    """What to do, where `best` is the event with the highest score and `now` the present one (`None`: it is
+    not known).
+
+    `gain` is that of `best` over `now`, relative; `sure` is P(best), and `better` the part of draws in which
+    it earns more by `Rules.gain` at least.
+    """
     if best == now:
         return "keep"
     if better is not None and better >= rules.better:

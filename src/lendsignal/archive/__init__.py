@@ -3,7 +3,7 @@
 `keeper.Keeper`, who writes it, is imported by its module's name: it brings DuckDB.
 """
 
-from lendsignal.archive.book import Book, Part
+from lendsignal.archive.book import Book, Part, archived_events
 from lendsignal.archive.layout import FEEDS, TABLES, VERSION, Column, Kind, Table
 from lendsignal.archive.place import Bucket, Folder, Place, place_at
 from lendsignal.archive.settings import ArchiveSettings
@@ -21,5 +21,6 @@ __all__ = [
     "Part",
     "Place",
     "Table",
+    "archived_events",
     "place_at",
 ]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from lendsignal.log import DataFolder
 from lendsignal.log.sqlite import Guard, connect, row, rows, transaction
 
 SCHEMA = """
@@ -46,6 +47,17 @@ class Part(Struct, frozen=True):
     first: int
     last: int
     rows: int
+
+
+def archived_events(folder: DataFolder) -> int:
+    """How many events a folder's archive holds; 0 where it has none."""
+    if not folder.archive.exists():
+        return 0
+    book = Book(folder.archive, read_only=True)
+    try:
+        return sum(part.rows for part in book.parts() if part.table == "events")
+    finally:
+        book.close()
 
 
 class Book:
@@ -92,6 +104,37 @@ class Book:
             self._db.executemany("delete from file where name = ?", [(part.name,) for part in before])
             self._put([after])
 
+    def forget_before(self, day: int) -> list[Part]:
+        """The files of days before that one count no more, and none will: those that did until now."""
+        with self._lock, transaction(self._db):
+            self._db.execute(
+                "insert into cursor values ('forgotten', ?)"
+                " on conflict (name) do update set position = max(position, excluded.position)",
+                (day,),
+            )
+            before = [part for part in self.parts() if part.day < day]
+            self._db.executemany("delete from file where name = ?", [(part.name,) for part in before])
+            self._take_away()
+        return before
+
+    def forgotten(self) -> int:
+        """The first day that is kept; 0: every one is."""
+        with self._lock:
+            found = row(self._db, "select position from cursor where name = 'forgotten'")
+        return 0 if found is None else int(found[0])
+
+    def taken_away(self) -> int:
+        """How often rows left the archive: what was made of it before is not of it any more."""
+        with self._lock:
+            found = row(self._db, "select position from cursor where name = 'taken_away'")
+        return 0 if found is None else int(found[0])
+
+    def _take_away(self) -> None:
+        self._db.execute(
+            "insert into cursor values ('taken_away', 1)"
+            " on conflict (name) do update set position = position + 1"
+        )
+
     # where it lies and how
 
     def layout(self) -> int:
@@ -120,6 +163,7 @@ class Book:
         with self._lock, transaction(self._db):
             for table in ("reach", "chunk", "file"):
                 self._db.execute(f"delete from {table}")
+            self._take_away()
             self._db.execute("insert or replace into note values (?, ?)", (LAYOUT, str(layout)))
 
     # who is taken out
@@ -158,6 +202,7 @@ class Book:
             self._db.execute("insert or replace into erased select user, ? from erasing", (upto,))
             for words in ("cut", "erasing", "cursor where name = 'cut'"):
                 self._db.execute(f"delete from {words}")
+            self._take_away()
 
     def erased(self) -> dict[bytes, int]:
         """Up to which position of the log each user is gone."""

@@ -32,9 +32,11 @@ from lendsignal.archive.layout import (
 )
 from lendsignal.archive.parquet import Press, quoted
 from lendsignal.archive.place import Place, place_at
+from lendsignal.archive.prepared import drop_prepared
 from lendsignal.archive.readers import changing
 from lendsignal.archive.settings import ArchiveSettings
 from lendsignal.archive.taking import FEED_OF, Erased, erased_key, rows_of_log, rows_of_outcomes
+from lendsignal.clock import MICROSECOND
 from lendsignal.errors import DataError, NotYet
 from lendsignal.log import DataFolder, Deliveries, Feeds, Log, open_deliveries, open_feeds, open_log
 from lendsignal.plan.records import ENTRIES_PER_RECORD
@@ -149,10 +151,11 @@ class Keeper:
         self.has_more |= len(changed) == DAYS_AT_ONCE
         gone: list[Part] = []
         made: list[Part] = []
+        kept_from = self._book.forgotten()
         for kind, day, turn in changed:
             table = _TABLE_OF_FEED[kind]
             gone += [part for part in self._parts(table) if part.day == day]
-            rows = feeds.told_on(kind, day)
+            rows = feeds.told_on(kind, day) if day >= kept_from else []
             if not rows:
                 continue
             file = f"{_folder(table, day)}/{0:015d}-{turn:015d}.parquet"
@@ -172,9 +175,12 @@ class Keeper:
 
     def _written(self, stream: str, after: int, upto: int, rows: Mapping[str, Sequence[Row]]) -> int:
         made: list[Part] = []
+        kept_from = self._book.forgotten()
         for name, found in rows.items():
             table = _BY_NAME[name]
             for day, part in sorted(days_of(table, found).items()):
+                if day < kept_from:
+                    continue
                 file = f"{_folder(table, day)}/{after + 1:015d}-{upto:015d}.parquet"
                 with _scratch() as path:
                     self._press.write(table, part, path)
@@ -182,6 +188,24 @@ class Keeper:
                 made.append(Part(file, name, day, after + 1, upto, len(part)))
         self._book.end(stream, upto, made)
         return sum(part.rows for part in made)
+
+    # days that are over for good
+
+    def forget(self, before_day: int) -> int:
+        """Takes the files of days before that one (in days since 1970, UTC) away; how many rows went.
+
+        They stop counting first: after a kill what is left of them is cleared away with the next keeper, and
+        no day before that one is written again.
+        """
+        if before_day <= self._book.forgotten():
+            return 0
+        with self._changing():
+            gone = self._book.forget_before(before_day)
+            for part in gone:
+                self._place.drop(part.name)
+        if gone:
+            self._tell()
+        return sum(part.rows for part in gone)
 
     # many small files
 
@@ -385,6 +409,8 @@ def brought_up(
 ) -> tuple[int, int]:
     """Takes what is new and makes days that are over one file: (rows written, files merged away).
 
+    Days that are kept no longer go (`settings.keep_for`).
+
     What comes in while the last piece is written is left to the next call. `tell` hears how many events of
     how many are in. Raises `FolderInUse` where another process is at it, `NotYet` where there is no log,
     `DataError` where files that count are gone or the archive is another's.
@@ -415,6 +441,8 @@ def brought_up(
             tell(book.reach("log"), log.position())
             if not keeper.has_more:  # what came in meanwhile waits: it would be a file for every moment
                 break
+        if settings.keep_for is not None:
+            keeper.forget(day_of(now_us - settings.keep_for // MICROSECOND))
         return written, keeper.compact(now_us)
 
 
@@ -439,6 +467,7 @@ def erase(
         keeper = _keeper(book, folder, settings)
         closing.callback(keeper.close)
         everyone = {user for person in persons for user in keeper.users_of(person)} | set(users)
+        drop_prepared(folder.archive)
         return keeper.erase(everyone, log.end())
 
 

@@ -12,7 +12,14 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from lendsignal.audience.customers import NEW_IDS, Asked, known_ids, make_chosen, make_customers
+from lendsignal.audience.customers import (
+    LOGIN_COLUMNS,
+    NEW_IDS,
+    Asked,
+    known_ids,
+    make_chosen,
+    make_customers,
+)
 from lendsignal.audience.definitions import Definition
 from lendsignal.audience.files import Files, quoted
 from lendsignal.audience.told import read, take
@@ -90,7 +97,8 @@ class Builder:
         position = self._taken()
         wanted = [one for name, one in self._rules.lists.items() if names is None or name in names]
         with load(self._folder) as tables:
-            make_customers(tables, self._files, self._book.files("told"), self._rules.asked)
+            told = self._book.files("told")
+            make_customers(tables, self._files, told, self._rules.asked, wide=_wide(wanted))
             made = self._made(tables, wanted)
             built = self._kept(tables, made, position, whole=True)
         if names is None:
@@ -119,8 +127,8 @@ class Builder:
             return built
         with load(self._folder) as tables:
             told = self._book.files("told")
-            if make_chosen(tables, self._files, told, self._rules.asked, since):
-                known = [one for one in self._rules.lists.values() if one not in stale]
+            known = [one for one in self._rules.lists.values() if one not in stale]
+            if make_chosen(tables, self._files, told, self._rules.asked, since, wide=_wide(known)):
                 made = [found for one in known if (found := self._moved(tables, one)) is not None]
                 built += self._kept(tables, made, position, whole=False)
         self._book.move("listed", position)
@@ -154,6 +162,7 @@ class Builder:
 
     def close(self) -> None:
         """Lets files and memory go."""
+        self._files.people.unlink(missing_ok=True)
         self._book.close()
         self._files.close()
 
@@ -201,13 +210,13 @@ class Builder:
             columns = [name for (name,) in tables.rows("select column_name from (describe list_own)")]
             given = "max(value)::double" if "value" in columns else "null::double"
             joined = f'join (select "user", {given} as own from list_own group by 1) q on q.user = c.user'
-            value = "greatest(0, q.own)"
+            value = _or_nothing("q.own")
         if one.value == "realised":
-            value = "greatest(0, round(realised_value, 2))"
+            value = _or_nothing("round(realised_value, 2)")
         elif one.value == "predicted":
             self._predicted(tables)
             joined += " left join list_predicted w on w.user_key = c.user_key"
-            value = "greatest(0, round(w.value, 2))"
+            value = _or_nothing("round(w.value, 2)")
         if one.value is not None:
             found = tables.rows(CURRENCY.format(where=where))
             currency = found[0][0] if found else None
@@ -282,9 +291,8 @@ class Builder:
             return []
         known = self._book.files("ids")
         name = f"ids/{made[-1].number:012d}.parquet"
-        rows = self._files.write(
-            tables.db.db, NEW_IDS.format(known=known_ids(self._files, known)), name, dense=True
-        )
+        query = NEW_IDS.format(known=known_ids(self._files, known))
+        rows = self._files.write(tables.db.db, query, name, dense=True)
         if rows:
             self._book.keep_file(name, "ids", rows)
         builds = [one.build(self._clock.now_us(), position, whole=whole) for one in made]
@@ -295,6 +303,8 @@ class Builder:
     def _thin_out(self) -> None:
         """Lets go of ids that no list needs any more, where there are many files of them or somebody was
         erased."""
+        if self._book.awaits():
+            return  # who was told to be removed may have to be told again
         names = self._book.files("ids")
         lists = [*self._book.files("members"), *self._book.files("confirmed")]
         if not names or not lists or (len(names) < MOST_ID_FILES and not self._book.position("forgetting")):
@@ -311,6 +321,16 @@ class Builder:
     def _swept(self) -> None:
         self._book.forget_unused(KEPT_BUILDS)
         self._files.sweep(self._book.files())
+
+
+def _or_nothing(value: str) -> str:
+    """SQL of a value of which a loss ranks as nothing, and none stays none: `greatest` passes over nulls."""
+    return f"case when {value} is not null then greatest(0, {value}) end"
+
+
+def _wide(lists: Sequence[Definition]) -> bool:
+    """Whether any of them asks for what a login shows besides ids."""
+    return any(one.asks_for(LOGIN_COLUMNS) for one in lists)
 
 
 class Out(Struct, frozen=True):

@@ -3,6 +3,8 @@
     customer   a row for each user: what became of the loans, when what happened, and the last login
     person     a row for each user who may be told of: the key and the ids of the last login, hashed contacts
 
+Millions of users fit because what is wide is in no table: `person` stands in a file of its own meanwhile, and
+what a login shows besides ids joins `customer` only where a list asks for it (`WIDE`).
 Moments are microseconds since 1970, UTC. `as_of_us` is what "now" means throughout.
 """
 
@@ -68,9 +70,8 @@ with last as (
     from raw_touches where shown is not null and not test and {chosen} group by user_key
 )
 select t.user_key, t.seq, t.event_id, t.brand || ':' || t.user_id as user,
-    epoch_us(t.occurred_at) as login_us, t.app,
-    lower(coalesce(t.os, '')) as os, t.os_version, t.model, t.locale, t.timezone, t.carrier, t.app_version,
-    t.att_status, t.limit_ad_tracking, t.emulator, t.appsflyer_id, t.firebase_app_instance_id, t.adjust_adid,
+    epoch_us(t.occurred_at) as login_us, t.app, lower(coalesce(t.os, '')) as os,
+    t.att_status, t.limit_ad_tracking, t.appsflyer_id, t.firebase_app_instance_id, t.adjust_adid,
     case when not coalesce(t.limit_ad_tracking, false) then t.gaid end as gaid,
     case when not coalesce(t.limit_ad_tracking, false) and coalesce(t.att_status, 3) in (0, 3)
         then t.idfa end as idfa,
@@ -103,21 +104,18 @@ from (  -- an id that a login lacks is that of an earlier login of the same inst
 
 CONTACTS = """
 create or replace temp table list_contact as
-select user_key, max(user) as user, arg_max_null(email, seq) filter (told) as email,
-    arg_max_null(email_google, seq) filter (told) as email_google,
-    arg_max_null(phone_digits, seq) filter (told) as phone_digits,
-    arg_max_null(phone_e164, seq) filter (told) as phone_e164,
+select user_key, max(user) as user, max(seq) filter (told) as told_seq,
     arg_max_null(allows, (at_us, seq)) filter (asked) as allows
 from {told} where {chosen} group by user_key
 """
 
 PEOPLE = """
-create or replace temp table person as
 with known as (
     select coalesce(l.user_key, c.user_key) as user_key, coalesce(l.user, c.user) as user,
         coalesce(l.app, {default_app}) as app, l.os, l.gaid, l.idfa, l.oaid, l.appsflyer_id,
-        c.email, c.email_google, c.phone_digits, c.phone_e164, c.allows
+        h.email, h.email_google, h.phone_digits, h.phone_e164, c.allows
     from list_login l full join list_contact c using (user_key)
+    left join {told} h on h.user_key = c.user_key and h.seq = c.told_seq and h.told
 )
 select (md5_number_lower(concat_ws(chr(31), k.user_key, coalesce(gaid, ''), coalesce(idfa, ''),
         coalesce(oaid, ''), coalesce(appsflyer_id, ''), coalesce(hex(email), ''),
@@ -135,8 +133,7 @@ CUSTOMERS = """
 create or replace temp table customer as
 select coalesce(p.user_key, s.user_key, b.user_key) as user_key, p.user, p.key, p.app, p.country, p.os,
     coalesce(p.allows, true) as allows, coalesce(p.reachable, false) as reachable,
-    l.login_us, l.os_version, l.model, l.locale, l.timezone, l.carrier, l.app_version, l.att_status,
-    l.limit_ad_tracking, l.emulator, coalesce(s.known_from_start, false) as known_from_start,
+    l.login_us, coalesce(s.known_from_start, false) as known_from_start,
     coalesce(b.loans, 0) as loans, coalesce(b.open_loans, 0) as open_loans,
     coalesce(b.closed_loans, 0) as closed_loans, coalesce(b.late_loans, 0) as late_loans,
     coalesce(s.reversed_loans, 0) as reversed_loans, coalesce(b.lost_loans, 0) > 0 as defaulted,
@@ -147,6 +144,18 @@ select coalesce(p.user_key, s.user_key, b.user_key) as user_key, p.user, p.key, 
 from person p full join list_step s using (user_key) full join list_borrower b
     on b.user_key = coalesce(p.user_key, s.user_key)
 left join list_login l on l.user_key = p.user_key
+"""
+
+LOGIN_COLUMNS = (
+    "os_version", "model", "locale", "timezone", "carrier", "app_version", "att_status",
+    "limit_ad_tracking", "emulator",
+)  # fmt: skip
+"""What the last login shows besides ids: a list that asks for one of these makes `customer` wide."""
+
+WIDE = f"""
+create or replace temp table customer as
+select c.*, {", ".join(f"t.{name}" for name in LOGIN_COLUMNS)}
+from customer c left join list_login l using (user_key) left join raw_touches t on t.seq = l.seq
 """
 
 TESTERS = """
@@ -167,12 +176,19 @@ class Asked(Struct, frozen=True, kw_only=True):
     test: frozenset[str] = frozenset()
 
 
-def make_customers(tables: Tables, files: Files, told: Sequence[str], asked: Asked) -> None:
-    """Makes `customer` and `person` of everybody; `told` are the files of contacts and consents."""
-    _make(tables, files, told, asked, EVERYBODY)
+def make_customers(
+    tables: Tables, files: Files, told: Sequence[str], asked: Asked, *, wide: bool = True
+) -> None:
+    """Makes `customer` of everybody; `told` are the files of contacts and consents.
+
+    `wide`: with what the last login shows besides ids.
+    """
+    _make(tables, files, told, asked, EVERYBODY, wide=wide)
 
 
-def make_chosen(tables: Tables, files: Files, told: Sequence[str], asked: Asked, since: int) -> int:
+def make_chosen(
+    tables: Tables, files: Files, told: Sequence[str], asked: Asked, since: int, *, wide: bool = True
+) -> int:
     """The same of those alone of whom something came in behind a position of the log; how many they are.
 
     They stand in `list_chosen`.
@@ -181,35 +197,48 @@ def make_chosen(tables: Tables, files: Files, told: Sequence[str], asked: Asked,
         "create or replace temp table list_chosen as select distinct user_key from raw_events"
         f" where seq > {since:d} and user_key is not null and type not like 'lendsignal.%'"
     )
-    _make(tables, files, told, asked, CHOSEN)
+    _make(tables, files, told, asked, CHOSEN, wide=wide)
     return tables.number("select count(*) from list_chosen")
 
 
-def _make(tables: Tables, files: Files, told: Sequence[str], asked: Asked, chosen: str) -> None:
-    db = tables.db
-    found = ", ".join(quoted(files.root / name) for name in told)
-    read = f"read_parquet([{found}])" if told else _empty(TOLD)
-    for statement in (LOANS, BORROWERS, STEPS, LOGINS, LAST_LOGINS, COMPLETED, CONTACTS):
+def _make(
+    tables: Tables, files: Files, told: Sequence[str], asked: Asked, chosen: str, *, wide: bool
+) -> None:
+    db, read = tables.db, read_told(files, told)
+    for statement in (LOANS, BORROWERS, "drop table list_loan", STEPS, LOGINS, LAST_LOGINS, COMPLETED):
         given = {"default_dpd": tables.default_dpd} if "$default_dpd" in statement else None
-        db.execute(statement.format(chosen=chosen, told=read), given)
-    db.execute(
-        PEOPLE.format(
-            default_app=_chosen("split_part(coalesce(l.user, c.user), ':', 1)", asked.default_app, "''"),
-            unasked=_chosen("k.app", asked.unasked, "true"),
-        )
+        db.execute(statement.format(chosen=chosen), given)
+    db.execute(CONTACTS.format(chosen=chosen, told=read))
+    people = PEOPLE.format(
+        default_app=_chosen("split_part(coalesce(l.user, c.user), ':', 1)", asked.default_app, "''"),
+        unasked=_chosen("k.app", asked.unasked, "true"),
+        told=read,
     )
+    kept = quoted(files.people)
+    db.execute(f"copy ({people}) to {kept} (format parquet, compression uncompressed)")
+    db.execute(f"create or replace temp view person as select * from read_parquet({kept})")
     db.execute(TESTERS, {"test": sorted(asked.test)})
     db.execute(CUSTOMERS)
+    if wide:
+        db.execute(WIDE)
+    for name in ("list_step", "list_borrower", "list_contact", "list_login"):
+        db.execute(f"drop table {name}")
 
 
 NEW_IDS = """
 select p.key, p.user_key, unhex(sha256(p.user)) as who, p.country, p.os, p.gaid, p.idfa, p.oaid,
     p.appsflyer_id, p.email, p.email_google, p.phone_digits, p.phone_e164
-from person p semi join list_needed n on n.key = p.key
-where p.key not in (select key from {known})
+from person p semi join list_needed n on n.key = p.key anti join {known} k on k.key = p.key
 order by p.key
 """
 """The ids of members that no file has yet."""
+
+
+def read_told(files: Files, names: Sequence[str]) -> str:
+    """SQL of all contacts and consents that were told."""
+    if not names:
+        return _empty(TOLD)
+    return f"read_parquet([{', '.join(quoted(files.root / name) for name in names)}])"
 
 
 def known_ids(files: Files, names: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 Pure. A condition is SQL over the columns of `customer` (docs/reference/audiences.md); `$now` is the moment.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from hashlib import sha256
 
@@ -136,6 +136,10 @@ class Definition(Struct, frozen=True, kw_only=True):
     def checksum(self) -> str:
         """Another one where something else is built."""
         return sha256(msgspec.json.encode(self)).hexdigest()[:16]
+
+    def asks_for(self, columns: Collection[str]) -> bool:
+        """Whether it may ask for any of these columns of `customer`: your own statement may for all."""
+        return self.query is not None or any(f'"{column}"' in self.condition for column in columns)
 
     def where(self, now_us: int) -> str:
         """The condition at a moment, apps and countries included."""

@@ -54,6 +54,11 @@ class Files:
         self._spans = lru_cache(maxsize=256)(self._spans_of)
 
     @property
+    def people(self) -> Path:
+        """Where everybody's ids stand while lists are built; whoever builds takes the file away again."""
+        return self.root / "people.parquet"
+
+    @property
     def db(self) -> "duckdb.DuckDBPyConnection":
         """The DuckDB that reads them."""
         if self._opened is None:

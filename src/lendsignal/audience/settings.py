@@ -93,6 +93,20 @@ class AudiencesSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     whole: Annotated[timedelta, Meta(description="how often every list is built anew from everything")] = (
         timedelta(days=1)
     )
+    anew: Annotated[
+        timedelta,
+        Meta(
+            description="how often each list is told anew as a whole, so that whoever vanished at the"
+            " platform comes back and strangers go"
+        ),
+    ] = timedelta(days=7)
+    retire_after: Annotated[
+        timedelta,
+        Meta(
+            description="how long a list that the configuration no longer has stays on its platforms before"
+            " it is emptied there"
+        ),
+    ] = timedelta(days=1)
     special_category: Annotated[
         tuple[Annotated[str, Meta(pattern="^[A-Z]{2}$")], ...],
         Meta(

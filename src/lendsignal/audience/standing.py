@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from lendsignal.audience.files import Files, quoted
 from lendsignal.audience.membership import Membership
+from lendsignal.audience.planning import Left
 from lendsignal.audience.settings import AudienceSettings
 from lendsignal.clock import from_us
 from lendsignal.log import Audiences
@@ -53,14 +54,19 @@ class Brought(Report, frozen=True, kw_only=True):
 
 
 def standing(
-    book: Audiences, membership: Membership, files: Files, hidden: Mapping[tuple[str, str], str], now_us: int
+    book: Audiences,
+    membership: Membership,
+    files: Files,
+    hidden: Mapping[tuple[str, str], str],
+    now_us: int,
+    left: Sequence[Left] = (),
 ) -> Standing:
-    """As it is now. `hidden`: by list and account, why it is not sent there."""
+    """As it is now. `hidden`: by list and account, why it is not sent there; `left`: what is there still."""
     names = sorted({sync.audience for sync in membership.syncs()} | set(book.built()))
     return Standing(
         title="Lists",
         lists=_lists(book, names, now_us),
-        accounts=_accounts(book, membership, hidden),
+        accounts=_accounts(book, membership, hidden, left, now_us),
         overlap=_overlap(book, files, names),
         left_out=table("Left out", columns("list reason users"), list(_left_out(book, names))),
     )
@@ -96,7 +102,13 @@ def _lists(book: Audiences, names: Iterable[str], now_us: int) -> Table:
     )
 
 
-def _accounts(book: Audiences, membership: Membership, hidden: Mapping[tuple[str, str], str]) -> Table:
+def _accounts(
+    book: Audiences,
+    membership: Membership,
+    hidden: Mapping[tuple[str, str], str],
+    left: Sequence[Left],
+    now_us: int,
+) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for sync in membership.syncs():
         counts, row = membership.counts(sync), book.sync(*sync.name)
@@ -118,9 +130,13 @@ def _accounts(book: Audiences, membership: Membership, hidden: Mapping[tuple[str
                 state if not reasons else f"{state}; {reasons}",
             )
         )
+    there = {(one.audience, one.account) for one in left}
     rows += [
-        (name, account, *(None,) * 9, f"hidden: {why}") for (name, account), why in sorted(hidden.items())
+        (name, account, *(None,) * 9, f"hidden: {why}")
+        for (name, account), why in sorted(hidden.items())
+        if (name, account) not in there
     ]
+    rows += [_left(one, now_us) for one in left]
     return table(
         "Lists on the platforms",
         columns(
@@ -130,6 +146,20 @@ def _accounts(book: Audiences, membership: Membership, hidden: Mapping[tuple[str
         rows,
         "size and match_rate: as the platform tells them. in_step: when it last had just what is intended.",
     )
+
+
+def _left(one: Left, now_us: int) -> tuple[Cell, ...]:
+    """A list that is not sent any more, and what becomes of it."""
+    if not one.reachable:
+        then = "its account is in the configuration no more: put it back, or empty the list there"
+    elif one.empty_at_us is None:
+        then = f"it stays until: lendsignal audience retire {one.audience}"
+    elif one.is_due(now_us):
+        then = "being emptied"
+    else:
+        then = f"emptied at {from_us(one.empty_at_us):%Y-%m-%d %H:%M} UTC"
+    cells = (one.audience, one.account, one.code, 0, one.members, 0, one.members, None, None, None, None)
+    return (*cells, f"left behind: {one.why}; {then}")
 
 
 def _overlap(book: Audiences, files: Files, names: Sequence[str]) -> Table:

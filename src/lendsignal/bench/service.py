@@ -26,6 +26,7 @@ from lendsignal.clock import SystemClock
 from lendsignal.config import Config
 from lendsignal.errors import LendsignalError
 from lendsignal.log import DataFolder
+from lendsignal.role import JOBS
 from lendsignal.role.standing import status
 from lendsignal.run import Supervisor
 
@@ -130,7 +131,7 @@ class Service:
         self._supervisor = Supervisor(config, self._roles)
         self._supervisor.start()
         for role in self._roles:
-            if role != "send":
+            if role != "send" and role not in JOBS:
                 until((config.data / f"{role}.address").exists, f"{role} to listen")
         if "core" in self._roles:
             self.url = (config.data / "core.address").read_text()
@@ -160,6 +161,10 @@ class Service:
     def bytes(self) -> int:
         """What the log and the deliveries take on disk once their write-ahead logs are folded in."""
         return on_disk(self.config)
+
+    def tend(self) -> None:
+        """Starts jobs that ended anew, when they are due."""
+        self._supervisor.tend()
 
     def pid(self, role: str) -> int:
         """The process of a role. Raises `LendsignalError` where it died under the load."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from msgspec.structs import replace
 
 from lendsignal import config as configuration
 from lendsignal.cli.giving import clock_of, who
@@ -16,17 +17,32 @@ from lendsignal.cli.slicing import dated
 from lendsignal.cli.words import as_json, configured, print_json
 from lendsignal.clock import from_us
 from lendsignal.config import Config
+from lendsignal.errors import LendsignalError
 from lendsignal.log import DataFolder
 from lendsignal.log.proposals import Campaign, Kept, Proposals, State, open_proposals
 
 if TYPE_CHECKING:
     from lendsignal.advise.bids.advice import Advice, Asked
+    from lendsignal.report.tables import Tables
 
 T = TypeVar("T")
 
 DAY_US = 86_400_000_000
 _share = click.FloatRange(0, 1)
 _money = click.FloatRange(0)
+
+PREDICTED = "predicted"
+
+
+def _later(context: click.Context, option: click.Parameter, given: str) -> float | None:
+    """An amount; `None`: a model is to say it."""
+    try:
+        amount = None if given == PREDICTED else float(given)
+    except ValueError:
+        raise click.BadParameter(f"{given!r}: write an amount, or {PREDICTED}", context, option) from None
+    if amount is not None and not amount >= 0:
+        raise click.BadParameter(f"{given!r}: write an amount that is not below 0", context, option)
+    return amount
 
 
 @click.group(invoke_without_command=True)
@@ -56,7 +72,11 @@ _money = click.FloatRange(0)
     help="Of money and collection, of what is paid out.",
 )
 @click.option(
-    "--later", type=_money, default=0.0, help="What a new borrower's later loans bring, on average."
+    "--later",
+    callback=_later,
+    default="0",
+    metavar="AMOUNT",
+    help="What a new borrower's later loans bring, on average; `predicted`: by the value model.",
 )
 @click.option(
     "--plan",
@@ -119,17 +139,37 @@ def _advice(config: Config, as_of: datetime | None, given: dict[str, Any]) -> "A
     from lendsignal.report.tables import load
 
     folder = DataFolder(config.data)
+    currency = _currency(config, given["currency"])
     with load(folder, as_of=as_of) as tables:
-        book = loan_book(
-            tables,
-            currency=_currency(config, given["currency"]),
-            rates=config.rates,
-            binding=given["binding"],
-        )
+        book = loan_book(tables, currency=currency, rates=config.rates, binding=given["binding"])
         known = tables.as_of
-    return advise(
-        book, _asked(given), np.random.default_rng(SEED), stepped=_stepped(config, folder), as_of=known
-    )
+        asked = _asked(given)
+        if given["later"] is None:
+            asked = _foretold(asked, tables, config, currency)
+    return advise(book, asked, np.random.default_rng(SEED), stepped=_stepped(config, folder), as_of=known)
+
+
+def _foretold(asked: "Asked", tables: "Tables", config: Config, currency: str) -> "Asked":
+    """With what the value model in force, else the youngest, says of later loans in that currency."""
+    from lendsignal.cli.value import latest
+    from lendsignal.report.training import training
+    from lendsignal.report.value_models import kept
+    from lendsignal.value.later import LEAST, later_loans
+    from lendsignal.value.training import values_of
+
+    folder = DataFolder(config.data)
+    model = kept(folder.value_models, latest(folder)).model
+    scope = model.scopes.get("disbursed", {}).get(currency)
+    users = training(tables, config.value).users.get("disbursed", {}).get(currency)
+    if scope is None or users is None:
+        raise LendsignalError(f"the value model {model.version} knows no first loans in {currency}")
+    found = later_loans(values_of(scope, users), users, model.horizon_days)
+    if found is None:
+        raise LendsignalError(
+            f"fewer than {LEAST} first loans in {currency} are settled: say --later yourself"
+        )
+    by = f"by the value model {model.version}, ± {1.96 * found.se:,.2f}, of {found.users:,} users"
+    return replace(asked, later=found.mean, later_by=by)
 
 
 def _asked(given: dict[str, Any]) -> "Asked":
@@ -139,7 +179,7 @@ def _asked(given: dict[str, Any]) -> "Asked":
     return Asked(
         guards=Guards(target=given["target"], retargeting=given["retargeting"]),
         cost=given["cost"],
-        later=given["later"],
+        later=given["later"] or 0.0,
         margin=given["margin"],
         plan=given["plan"],
         incremental=given["incremental"],

@@ -148,7 +148,7 @@ def _worth(path: Path) -> dict[str, float]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                lent = row["moment"] == "first_loan"
+                lent = row["moment"] == "disbursed"
                 user = f"{row['brand']}:{row['user_id']}"
                 if lent or user not in found:
                     known = (

@@ -1,6 +1,6 @@
 """`audience`: lists for look-alikes, retargeting and exclusion, from their definition to the platforms."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,9 @@ from lendsignal.log import Allowed, Audiences, Build, DataFolder, open_audiences
 
 if TYPE_CHECKING:  # the reports' library is for who asks the ledger
     from lendsignal.audience.build import Builder
+    from lendsignal.audience.membership import Planned
+    from lendsignal.audience.planning import Left
+    from lendsignal.deliver.audiences import Synced
 
 
 @click.group()
@@ -132,9 +135,10 @@ def build(names: tuple[str, ...], config_path: Path, json_: bool) -> None:
 
 @audience.command()
 @click.argument("names", nargs=-1)
+@click.option("--anew", is_flag=True, help="Send the whole list, so that nobody else stands on it.")
 @configured
 @as_json
-def sync(names: tuple[str, ...], config_path: Path, json_: bool) -> None:
+def sync(names: tuple[str, ...], anew: bool, config_path: Path, json_: bool) -> None:
     """Tell the platforms what changed, now, by default in every list; the service does it by itself.
 
     Example: lendsignal audience sync good
@@ -147,16 +151,49 @@ def sync(names: tuple[str, ...], config_path: Path, json_: bool) -> None:
     for name in names:
         _known(config, name)
     with DataFolder(config.data).lock("audience"):
-        found = brought_in_step(config, clock_at(config.replay_clock), Event(), names)
-    if json_:
-        print_json(found)
-        return
-    for one in found:
-        why = f" ({one.reason})" if one.reason else ""
-        moved = f"{one.added:,} added, {one.removed:,} removed, {one.refused:,} refused"
-        click.echo(f"{one.audience} in {one.account}: {one.outcome}{why}, {moved}")
-    if not found:
+        found = brought_in_step(config, clock_at(config.replay_clock), Event(), names, anew=anew)
+    _say_synced(found, json_=json_)
+    if not found and not json_:
         click.echo("no list goes anywhere: lendsignal audience list says why")
+
+
+@audience.command()
+@click.argument("name")
+@configured
+@as_json
+def retire(name: str, config_path: Path, json_: bool) -> None:
+    """Empty a list on the platforms that it is not sent to any more, now instead of after its grace.
+
+    A list that is still sent is taken out of the configuration first. One that is hidden, or that nobody
+    answers for any more, is emptied by this alone.
+
+    Example: lendsignal audience retire summer
+    """
+    from threading import Event
+
+    from lendsignal.role.audience import brought_in_step
+    from lendsignal.role.lists import LEFT_SINCE, left_behind, plan_of
+
+    config = configuration.load(config_path)
+    clock = clock_at(config.replay_clock)
+    with DataFolder(config.data).lock("audience"):
+        with _book(config) as book:
+            plan = plan_of(config, book)
+            known = left_behind(config, book, plan, clock.now_us())
+            left = [one for one in known if one.audience == name]
+            if not left:
+                raise click.BadParameter(_not_left(name, plan.lists, known), param_hint="NAME")
+            lost = [one.account for one in left if not one.reachable]
+            for one in left:
+                book.note(name, one.account, LEFT_SINCE, b"0")
+        found = brought_in_step(config, clock, Event(), (name,))
+    _say_synced([one for one in found if one.account in {each.account for each in left}], json_=json_)
+    if lost:
+        accounts = ", ".join(lost)
+        raise LendsignalError(
+            f"the members stay in {accounts}: no [audience_account.NAME] of that name; put it back, or empty"
+            " the list in the platform's own pages"
+        )
 
 
 @audience.command(name="look-alike")
@@ -221,14 +258,15 @@ def status(config_path: Path, csv_: bool, json_: bool) -> None:
     from lendsignal.audience.files import Files
     from lendsignal.audience.membership import Membership
     from lendsignal.audience.standing import standing
-    from lendsignal.role.lists import plan_of
+    from lendsignal.role.lists import left_behind, plan_of
 
     config = configuration.load(config_path)
     folder, clock = DataFolder(config.data), clock_at(config.replay_clock)
     with _book(config) as book:
         plan = plan_of(config, book)
         with closing(Membership(folder, plan.lists, clock)) as membership, closing(Files(folder)) as files:
-            found = standing(book, membership, files, plan.hidden, clock.now_us())
+            left = left_behind(config, book, plan, clock.now_us())
+            found = standing(book, membership, files, plan.hidden, clock.now_us(), left)
     show(found, json_=json_, csv_=csv_)
 
 
@@ -285,9 +323,31 @@ def confirm(name: str, reason: str, withdraw: bool, config_path: Path, json_: bo
     if json_:
         print_json(told)
     elif withdraw:
-        click.echo(f"{name}: withdrawn; it is sent no more, and what was sent stays until you empty it there")
+        click.echo(
+            f"{name}: withdrawn; it is sent no more, and what was sent stays until you say:"
+            f" lendsignal audience retire {name}"
+        )
     else:
         click.echo(f"{name}: confirmed by {who()}" + ("" if one.sensitive else "; it would be sent without"))
+
+
+def _say_synced(found: "Sequence[Synced]", *, json_: bool) -> None:
+    if json_:
+        print_json(found)
+        return
+    for one in found:
+        why = f" ({one.reason})" if one.reason else ""
+        moved = f"{one.added:,} added, {one.removed:,} removed, {one.refused:,} refused"
+        click.echo(f"{one.audience} in {one.account}: {one.outcome}{why}, {moved}")
+
+
+def _not_left(name: str, sent: "Sequence[Planned]", left: "Sequence[Left]") -> str:
+    """Why nothing is to be emptied of a list, and what could be."""
+    where = ", ".join(one.account for one in sent if one.audience == name)
+    if where:
+        return f"it is sent to {where}: take it out of the configuration first"
+    others = ", ".join(sorted({one.audience for one in left}))
+    return f"no such list stands on a platform; there is {others}" if others else "nothing was left behind"
 
 
 SHORTEST_REASON = 10

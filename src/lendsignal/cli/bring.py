@@ -11,7 +11,7 @@ from lendsignal.clock import clock_at
 from lendsignal.config import Config
 from lendsignal.decide import Decider
 from lendsignal.errors import FolderInUse
-from lendsignal.log import DataFolder, Log, open_log
+from lendsignal.log import DataFolder, Log, WhoIsKeptOut, open_log
 from lendsignal.source import Reader, reader_of
 from lendsignal.source.files import MEANING, Imported, ImportMap, Survey, import_files, survey
 
@@ -55,7 +55,7 @@ def files(
                 log,
                 paths,
                 rules,
-                reader_of_config(config),
+                reader_of_config(config, log),
                 now=now_of(config),
                 send_since=since,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
@@ -90,9 +90,13 @@ def _decided(config: Config, folder: DataFolder, log: Log, bar: Progress) -> Non
     decided(config, folder, log, lambda done, total: bar.update(task, completed=done, total=total))
 
 
-def reader_of_config(config: Config) -> Reader:
-    """What judges the events of a file or a pull."""
-    return reader_of(config.apps, config.policy.resolve.clock_ahead, sets_received_at=True)
+def reader_of_config(config: Config, log: Log | None = None) -> Reader:
+    """What judges the events of a file or a pull; by the log it knows who was erased."""
+    ahead = config.policy.resolve.clock_ahead
+    if log is None:
+        return reader_of(config.apps, ahead, sets_received_at=True)
+    kept_out = WhoIsKeptOut(log.erasing)
+    return reader_of(config.apps, ahead, sets_received_at=True, kept_out=kept_out)
 
 
 def now_of(config: Config) -> datetime:

@@ -6,16 +6,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
 
 import apsw
 import click
-from msgspec import Struct
 
 from lendsignal import config as configuration
 from lendsignal.advise.preflight import LABELS
-from lendsignal.cli import ahead, giving
+from lendsignal.cli import ahead, giving, machine
 from lendsignal.cli.alerts import open_alarms
+from lendsignal.cli.findings import Check, Finding, act, look, ok, span
 from lendsignal.cli.pulling import pull_states, told_pull
 from lendsignal.cli.steer import told_stop
 from lendsignal.cli.words import as_json, configured, print_json, progress_bar
@@ -47,29 +46,17 @@ SILENT_US = 24 * HOUR_US
 """A feed that was told nothing for so long has stopped: a lender with ads has installs every day."""
 
 
-class Finding(Struct, frozen=True, kw_only=True):
-    """One thing that was looked at. `level`: ok, look (worth knowing), act (a person must)."""
-
-    check: str
-    level: str
-    found: str
-    do: str | None = None
-
-
-class Check(Protocol):
-    """Looks at one thing."""
-
-    __name__: str
-
-    def __call__(self, config: Config, /) -> Iterator[Finding]: ...
-
-
 @click.command()
 @click.option("--skip-files", is_flag=True, help="Do not read the databases through, which takes a while.")
+@click.option(
+    "--reach", is_flag=True, help="Ask every host that is sent to whether it answers, and its time."
+)
 @configured
 @as_json
-def doctor(skip_files: bool, config_path: Path, json_: bool) -> None:
+def doctor(skip_files: bool, reach: bool, config_path: Path, json_: bool) -> None:
     """Look at everything an operator would: files, disk, clock, processes, lags, pauses, what is held.
+
+    Versions, permissions, ports, durable writes and the age of the last copy are looked at too.
 
     Says of each finding what to do. Ends with 1 where a person must act, with 2 where the configuration
     cannot be used.
@@ -88,9 +75,10 @@ def doctor(skip_files: bool, config_path: Path, json_: bool) -> None:
         code = 2
     else:
         giving.folder_of(config)
+        checks: tuple[Check, ...] = (*CHECKS, machine.reach) if reach else CHECKS
         with progress_bar(quiet=json_, unit="checks") as bar:
-            task = bar.add_task("looking", total=len(CHECKS))
-            for check in CHECKS:
+            task = bar.add_task("looking", total=len(checks))
+            for check in checks:
                 if not (skip_files and check is files):
                     findings += _found(check, config)
                 bar.advance(task)
@@ -114,18 +102,6 @@ def _found(check: Check, config: Config) -> list[Finding]:
         do = "docs/how-to/recover-a-data-folder.md"
         found.append(act(check.__name__, f"cannot be looked at: {error}", do))
     return found
-
-
-def ok(check: str, found: str) -> Finding:
-    return Finding(check=check, level="ok", found=found)
-
-
-def look(check: str, found: str, do: str | None = None) -> Finding:
-    return Finding(check=check, level="look", found=found, do=do)
-
-
-def act(check: str, found: str, do: str) -> Finding:
-    return Finding(check=check, level="act", found=found, do=do)
 
 
 def settings(config: Config) -> Iterator[Finding]:
@@ -168,11 +144,10 @@ def policies(config: Config) -> Iterator[Finding]:
 def files(config: Config) -> Iterator[Finding]:
     """Each database, read through, and whether they are of one moment."""
     folder = giving.folder_of(config)
-    seldom = (folder.relay, folder.feeds, folder.keys)  # only who has a relay, feeds or made keys has these
-    for path in (folder.log, folder.deliveries, folder.orders, *seldom):
+    always = (folder.log, folder.deliveries, folder.orders)
+    for path in (*always, *(path for path in folder.databases() if path not in always)):
         if not path.exists():
-            if path not in seldom:
-                yield look("files", f"{path.name} is not there yet", "`lendsignal run` makes it")
+            yield look("files", f"{path.name} is not there yet", "`lendsignal run` makes it")
             continue
         wrong = damage(path)
         if wrong is None:
@@ -277,8 +252,8 @@ def feeds(config: Config) -> Iterator[Finding]:
         if name not in latest:
             yield look("feeds", f"{name} has told nothing yet", page)
         elif now_us - latest[name] > SILENT_US:
-            span = _span((now_us - latest[name]) / 1_000_000)
-            yield look("feeds", f"{name} has told nothing for {span}", page)
+            silent = span((now_us - latest[name]) / 1_000_000)
+            yield look("feeds", f"{name} has told nothing for {silent}", page)
         else:
             yield ok("feeds", f"{name} tells where users come from")
 
@@ -314,7 +289,7 @@ def _lag(what: str, found: str, seconds: float) -> Finding:
     if seconds > LAG_SECONDS:
         return act(
             "lag",
-            f"{what} is {_span(seconds)} behind: {found}",
+            f"{what} is {span(seconds)} behind: {found}",
             "see that the process runs, that the disk is quick enough, and its ERROR lines",
         )
     return ok("lag", f"{what}: {found}")
@@ -376,7 +351,7 @@ def _waiting(config: Config, one: Standing) -> Iterator[Finding]:
         yield ok("waiting", f"{one.destination}: nothing waits")
         return
     seconds = (now_us - record.at_us) / 1e6
-    found = f"{one.destination}: {one.waiting:,} wait, the oldest for {_span(seconds)}"
+    found = f"{one.destination}: {one.waiting:,} wait, the oldest for {span(seconds)}"
     if seconds > LONG_WAIT_SECONDS and config.outlets[one.destination].period is None:
         yield look("waiting", found, "lendsignal report delivery   # tells what they wait for")
     else:
@@ -426,14 +401,6 @@ def retention(config: Config) -> Iterator[Finding]:
     yield ok("retention", f"{size / 1e6:,.1f} MB{since}; nothing is deleted yet, so the folder grows")
 
 
-def _span(seconds: float) -> str:
-    """A span in its largest whole unit."""
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)}{unit}"
-    return f"{max(0, int(seconds))}s"
-
-
 def alarms(config: Config) -> Iterator[Finding]:
     """What the watcher of the running service found, and whether anybody is told of it."""
     raised = open_alarms(config)
@@ -447,12 +414,19 @@ def alarms(config: Config) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
+    machine.version,
     settings,
+    machine.taken_up,
     tokens,
     policies,
     files,
+    machine.backups,
+    machine.permissions,
     disk,
+    machine.durability,
+    machine.open_files,
     clock,
+    machine.ports,
     processes,
     pulls,
     feeds,

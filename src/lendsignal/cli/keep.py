@@ -41,23 +41,26 @@ def archive() -> None:
     help="Events in one file at most; smaller pieces take less memory.",
 )
 def write(config_path: Path, overrides: dict[str, object], json_: bool, piece: int | None) -> None:
-    """Write what is new, and make days that are over one file.
+    """Write what is new, make days that are over one file, and prepare a large archive for reports.
 
     A running service does this by itself; by hand it is for folders whose service is stopped, and safe at any
     time: whoever comes second waits for nothing and writes nothing twice.
     """
     from lendsignal.archive.keeper import EVENTS_AT_ONCE, brought_up  # it brings DuckDB
+    from lendsignal.report.preparing import prepare
 
     config = configuration.load(config_path, overrides=overrides)
+    folder, now_us = DataFolder(config.data), clock_at(config.replay_clock).now_us()
     with progress_bar(quiet=json_) as bar:
         task = bar.add_task("archiving", total=None)
         written, merged = brought_up(
-            DataFolder(config.data),
+            folder,
             config.archive,
-            clock_at(config.replay_clock).now_us(),
+            now_us,
             tell=lambda done, total: bar.update(task, completed=done, total=total),
             events_at_once=piece or EVENTS_AT_ONCE,
         )
+        prepare(folder, now_us)
     if json_:
         print_json({"rows": written, "merged_files": merged})
     else:

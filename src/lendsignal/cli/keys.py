@@ -55,7 +55,7 @@ def keys() -> None:
     "--scope",
     "scopes",
     multiple=True,
-    type=click.Choice(EVERY_SCOPE),
+    type=click.Choice([*EVERY_SCOPE, "admin"]),
     help="What it is good for; may be repeated. By default all of the source's scopes.",
 )
 @click.option(

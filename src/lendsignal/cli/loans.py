@@ -2,9 +2,10 @@
 
 import gzip
 import sys
+from collections.abc import Callable
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TypeVar
 
 import click
 from msgspec.structs import replace
@@ -13,15 +14,17 @@ from lendsignal import config as configuration
 from lendsignal.cli.showing import as_tables, show
 from lendsignal.cli.slicing import dated, sliced
 from lendsignal.cli.words import as_json, configured
-from lendsignal.config import Config
 from lendsignal.errors import InputError
 from lendsignal.log import DataFolder
 from lendsignal.model import Secret
-from lendsignal.report import Limits, Paid, delay, load, read_ledger, reconcile
+from lendsignal.report import Paid, delay, load, read_ledger, reconcile
 from lendsignal.report.ledger import FIELDS
 from lendsignal.report.reconcile import CHECKS
 from lendsignal.report.slices import Slice
 from lendsignal.report.vintages import BY_CAMPAIGN, vintages
+from lendsignal.role.reports import limits_of, zone_of
+
+T = TypeVar("T")
 
 
 @click.command("delay")
@@ -61,10 +64,9 @@ def vintages_(one: Slice, as_of: datetime | None, config_path: Path, json_: bool
 
 def _pairs(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
     pairs = dict(one.split("=", 1) for one in given if "=" in one)
-    allowed = FIELDS if option.name == "columns" else CHECKS
-    if len(pairs) != len(given) or set(pairs) - set(allowed):
+    if len(pairs) != len(given) or set(pairs) - set(FIELDS):
         raise click.BadParameter(
-            f"must be one of {', '.join(allowed)}, then = and what it is", context, option
+            f"must be one of {', '.join(FIELDS)}, then = and what it is", context, option
         )
     return pairs
 
@@ -95,8 +97,8 @@ def _pairs(context: click.Context, option: click.Parameter, given: tuple[str, ..
 @click.option("--currency", help="The ledger's currency, where it has no column for it.")
 @click.option("--timezone", help="The ledger's time zone; by default that of the apps.")
 @click.option("--brand", help="The ledger's brand, where there are several.")
-@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="From this day on.")
-@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="To this day, included.")
+@click.option("--since", "since_too", type=click.DateTime(["%Y-%m-%d"]), help="Another word for --from.")
+@click.option("--until", "until_too", type=click.DateTime(["%Y-%m-%d"]), help="Another word for --to.")
 @click.option(
     "--late-after",
     type=float,
@@ -108,15 +110,16 @@ def _pairs(context: click.Context, option: click.Parameter, given: tuple[str, ..
     "--limit",
     "limits",
     multiple=True,
-    callback=_pairs,
     metavar="CHECK=PERCENT",
     help=f"The share beyond which {', '.join(CHECKS)} is an alarm.",
 )
+@sliced
 @dated
 @configured
 @as_json
 @as_tables
 def reconcile_(
+    one: Slice,
     ledger: Path | None,
     ledger_url: str | None,
     ledger_query: str | None,
@@ -125,10 +128,10 @@ def reconcile_(
     currency: str | None,
     timezone: str | None,
     brand: str | None,
-    since: datetime | None,
-    until: datetime | None,
+    since_too: datetime | None,
+    until_too: datetime | None,
     late_after: float,
-    limits: dict[str, str],
+    limits: tuple[str, ...],
     as_of: datetime | None,
     config_path: Path,
     json_: bool,
@@ -136,12 +139,14 @@ def reconcile_(
 ) -> None:
     """Three ledgers: the lender's loans, what was told and sent, and what platforms recorded.
 
-    The exit code is 1 where a kind of difference is beyond its limit.
+    Days of the lender's loans are those of the ledger. The exit code is 1 where a kind of difference is
+    beyond its limit.
 
     Example: lendsignal report reconcile --ledger loans.csv --column loan_id=LoanNo --limit missing=0.5
     """
     config = configuration.load(config_path)
-    zone = _zone(config, timezone)
+    zone = _said(zone_of, config, timezone)
+    known = _said(limits_of, limits)
     if (ledger_url is None) != (ledger_query is None) or (ledger is not None and ledger_url is not None):
         raise click.UsageError("say where the books are: --ledger FILE, or --ledger-url and --ledger-query")
     paid = None if ledger is None else _ledger(ledger, columns, zone, currency)
@@ -156,12 +161,11 @@ def reconcile_(
         found = reconcile(
             tables,
             paid,
+            replace(one, since=one.since or _day(since_too), until=one.until or _day(until_too)),
             zone=zone,
-            limits=_limits(limits),
+            limits=known,
             late_after=timedelta(hours=late_after),
             brand=brand,
-            since=_day(since),
-            until=_day(until),
         )
         show(found, json_=json_, csv_=csv_)
     if not found.is_well:
@@ -173,21 +177,12 @@ def _day(moment: datetime | None) -> date | None:
     return None if moment is None else moment.date()
 
 
-def _limits(given: dict[str, str]) -> Limits:
+def _said(make: Callable[..., T], *given: object) -> T:
+    """What is made of an option's words; a wrong one is the option's."""
     try:
-        return Limits(**{name: float(share.removesuffix("%")) / 100 for name, share in given.items()})
-    except ValueError:
-        raise click.UsageError("--limit must be a number of per cent, such as missing=0.5") from None
-
-
-def _zone(config: Config, timezone: str | None) -> tzinfo:
-    zones = sorted({app.timezone for app in config.apps.values()})
-    if timezone is None and len(zones) != 1:
-        raise click.UsageError(f"--timezone is needed: the apps are in {', '.join(zones) or 'none'}")
-    try:
-        return ZoneInfo(timezone or zones[0])
-    except (ZoneInfoNotFoundError, ValueError):
-        raise click.UsageError("--timezone must be a name such as Africa/Lagos") from None
+        return make(*given)
+    except InputError as error:
+        raise click.UsageError(f"--{error}") from None
 
 
 def _ledger(path: Path, columns: dict[str, str], zone: tzinfo, currency: str | None) -> list[Paid]:

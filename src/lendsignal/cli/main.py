@@ -1,18 +1,31 @@
 """The command itself: every verb in one table, and one way to say what went wrong."""
 
-import logging
+import os
 import sys
 
 import click
 
-from lendsignal import __version__
-from lendsignal.cli import keep, keys, measure, operate, pulling, rehearse, steer, tiers, try_out, understand
+from lendsignal import __version__, journal
+from lendsignal.cli import (
+    keep,
+    keys,
+    measure,
+    moving,
+    operate,
+    pulling,
+    rehearse,
+    steer,
+    tiers,
+    try_out,
+    understand,
+)
 from lendsignal.cli.advise import advise
 from lendsignal.cli.alerts import alerts
 from lendsignal.cli.audience import audience
 from lendsignal.cli.bench_value import bench_value
 from lendsignal.cli.comparing import compare_
 from lendsignal.cli.doctor import doctor
+from lendsignal.cli.erasing import erase
 from lendsignal.cli.people import people
 from lendsignal.cli.proxy import proxy
 from lendsignal.cli.quarantine import quarantine
@@ -34,23 +47,29 @@ class Verbs(click.Group):
             return super().invoke(context)
         except ConfigError as error:
             for problem in error.problems:
-                click.echo(f"error: {problem}", err=True)
+                journal.stopped(str(problem))
             sys.exit(2)
         except LendsignalError as error:
-            click.echo(f"error: {error}", err=True)
+            journal.stopped(str(error))
             sys.exit(1)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="lendsignal")
 @click.option("-v", "--verbose", is_flag=True, help="Say more: one line per delivery.")
-def main(verbose: bool) -> None:
+@click.option(
+    "--log-format",
+    type=click.Choice(journal.FORMATS),
+    default="text",
+    envvar=journal.VARIABLE,
+    show_default=True,
+    show_envvar=True,
+    help="Lines for people, or one JSON object a line.",
+)
+def main(verbose: bool, log_format: str) -> None:
     """Loan events, on the device of the last login, to the platforms that sold the user."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    os.environ[journal.VARIABLE] = log_format  # the roles that `run` starts say it in the same way
+    journal.begin("", verbose=verbose)
 
 
 for verb in (
@@ -60,6 +79,9 @@ for verb in (
     rehearse.plan,
     operate.status,
     doctor,
+    moving.backup,
+    moving.restore,
+    moving.migrate,
     steer.pause,
     steer.resume,
     steer.cancel,
@@ -87,6 +109,7 @@ for verb in (
     alerts,
     keys.keys,
     people,
+    erase,
     operate.schema,
 ):
     main.add_command(verb)

@@ -87,6 +87,18 @@ def reports_(events: int, quick: bool, json_: bool) -> None:
     _show(time_reports(QUICK_EVENTS if quick else events, _tell), json_=json_)
 
 
+@bench.command()
+@click.option("--seconds", type=click.IntRange(1), default=20, show_default=True, help="Of each run.")
+@click.option("--rate", type=float, default=1_000.0, show_default=True, help="Events a second.")
+@click.option("--rounds", type=click.IntRange(1), default=2, show_default=True, help="Each without and with.")
+@as_json
+def archiving(seconds: int, rate: float, rounds: int, json_: bool) -> None:
+    """Delays of deliveries while the archive is written, and while it is not, by turns in one run."""
+    from lendsignal.bench.archiving import archive_beside  # it brings the archive
+
+    _show(archive_beside(seconds, rate, _tell, rounds=rounds), json_=json_)
+
+
 @bench.command("audiences")
 @click.option(
     "--users", type=click.IntRange(1_000), default=5_000_000, show_default=True, help="Of the lender."

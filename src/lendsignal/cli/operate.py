@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from lendsignal import config as configuration
+from lendsignal import journal
 from lendsignal import run as running
 from lendsignal.cli import ahead, bring, feeding, switching, touching
 from lendsignal.cli.alerts import open_alarms
@@ -33,16 +34,23 @@ from lendsignal.source.files import read_map
 @with_overrides
 @click.option("--roles", default=",".join(ROLES), show_default=True, help="Which child processes.")
 def run(config_path: Path, roles: str, overrides: dict[str, Any]) -> None:
-    """Run the service: one process a role, restarted when it dies, until Ctrl-C or SIGTERM."""
+    """Run the service: one process a role, restarted when it dies, until Ctrl-C or SIGTERM.
+
+    SIGHUP reads the configuration again: a good one is taken up role by role without losing an event or a
+    connection, a bad one is named, mistake by mistake, and the old one goes on.
+    """
     wanted = tuple(role.strip() for role in roles.split(",") if role.strip())
     unknown = set(wanted) - set(ROLES)
     if unknown or not wanted:
         raise click.UsageError(f"--roles takes {', '.join(ROLES)}; found {roles!r}")
     config = configuration.load(config_path, overrides=overrides)
     for warning in config.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        journal.warned(warning)
     for line in (*ahead.token_lines(config), *switching.missed_lines(config)):
-        click.echo(line, err=True)
+        if line.startswith("warning: "):
+            journal.warned(line.removeprefix("warning: "))
+        else:
+            click.echo(line, err=True)
     click.echo(f"data     {config.data}")
     running.run(config, wanted, tuple(f"--set={key}={value}" for key, value in overrides.items()), _announce)
 

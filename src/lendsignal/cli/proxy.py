@@ -11,10 +11,16 @@ import click
 import msgspec
 
 from lendsignal import config as configuration
+from lendsignal.cli.showing import as_tables
+from lendsignal.cli.showing import show as shown
+from lendsignal.cli.slicing import sliced
 from lendsignal.cli.understand import report
 from lendsignal.cli.words import as_json, configured, print_json
 from lendsignal.config import Config
 from lendsignal.log import DataFolder, open_log
+from lendsignal.report import load
+from lendsignal.report.slices import Slice
+from lendsignal.role.reports import proxy_of
 from lendsignal.settings import duration
 from lendsignal.value import LikelyModel
 
@@ -61,17 +67,29 @@ def _asked(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @report.command("proxy")
 @_asked
+@sliced
 @configured
 @as_json
+@as_tables
 def report_proxy(
-    after: timedelta | None, within: timedelta, precision: float, config_path: Path, json_: bool
+    one: Slice,
+    after: timedelta | None,
+    within: timedelta,
+    precision: float,
+    config_path: Path,
+    json_: bool,
+    csv_: bool,
 ) -> None:
     """How well a grant can be told while the review lasts, on history that nothing was fitted to.
 
-    Example: lendsignal report proxy --after 1h --precision 0.95
+    Sliced are the applications that it is judged by; the model is one for all.
+
+    Example: lendsignal report proxy --after 1h --precision 0.95 --by app
     """
-    found = _fitted(configuration.load(config_path), after, within, precision).report
-    click.echo(found.to_json() if json_ else found.to_text())
+    config = configuration.load(config_path)
+    with load(DataFolder(config.data)) as tables:
+        found = proxy_of(config, tables, one, after=after, within=within, precision=precision)
+    shown(found, json_=json_, csv_=csv_)
 
 
 @click.group()

@@ -108,7 +108,7 @@ def read_once(config: Config, name: str) -> PullState:
         pulls = open_pulls(folder.pulls)
         log = open_log(folder.log)
         puller = _puller(
-            config, name, pulls, IntoTheLog(log, bring.reader_of_config(config), clock_of(config)), None
+            config, name, pulls, IntoTheLog(log, bring.reader_of_config(config, log), clock_of(config)), None
         )
         try:
             while puller.turn():

@@ -30,6 +30,7 @@ WHY_LEFT_OUT = {
     LeftOut.TOO_OLD: "too old for the destination now",
     LeftOut.NOT_CONFIGURED: "of a destination that is not configured",
     LeftOut.NOT_IN_LOG: "no longer in the log",
+    LeftOut.NO_CONSENT: "of a user who has forbidden it meanwhile",
 }
 
 

@@ -1,7 +1,6 @@
 """Verbs that show what happened: explain, report."""
 
 import sys
-from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,11 @@ from lendsignal.cli.loans import delay_, reconcile_, vintages_
 from lendsignal.cli.showing import as_tables, show
 from lendsignal.cli.slicing import dated, sliced
 from lendsignal.cli.words import as_json, configured
-from lendsignal.clock import from_us
-from lendsignal.config import Config
-from lendsignal.deliver import Body, Outlet, rendered
-from lendsignal.deliver.body import encoded
-from lendsignal.log import DataFolder, open_log
-from lendsignal.model import App, Skip, SkipReason
-from lendsignal.plan import Entry
+from lendsignal.deliver import rendered
+from lendsignal.log import DataFolder
 from lendsignal.report import (
-    Known,
-    Reach,
     attribution,
     bindings,
-    coverage,
     delivery,
     devices,
     funnel,
@@ -38,7 +29,7 @@ from lendsignal.report import explain as explanation
 from lendsignal.report.arrivals import BY_WEEK
 from lendsignal.report.attribution import Level
 from lendsignal.report.slices import Cohort, Slice
-from lendsignal.role.reports import purse_of, tiers_of
+from lendsignal.role.reports import coverage_of, health_of, purse_of, tiers_of
 
 
 @click.command()
@@ -199,64 +190,35 @@ def delivery_(one: Slice, as_of: datetime | None, config_path: Path, json_: bool
     type=click.IntRange(1, 3_650),
     default=30,
     show_default=True,
-    help="Users active within so many.",
+    help="Users active within so many, unless --from or --to says on which days.",
 )
+@sliced
+@dated
 @configured
 @as_json
 @as_tables
-def coverage_(days: int, config_path: Path, json_: bool, csv_: bool) -> None:
+def coverage_(
+    one: Slice, days: int, as_of: datetime | None, config_path: Path, json_: bool, csv_: bool
+) -> None:
     """Which ids the active users are known by, what they consented to, and which destinations reach them.
 
-    Example: lendsignal report coverage --days 7
+    Example: lendsignal report coverage --days 7 --by channel
     """
     config = configuration.load(config_path)
-    log = open_log(DataFolder(config.data).log, read_only=True)
-    try:
-        found = coverage(log, days, _reaches(config), _unasked(config))
-    finally:
-        log.close()
-    show(found, json_=json_, csv_=csv_)
+    with load(DataFolder(config.data), as_of=as_of) as tables:
+        show(coverage_of(config, tables, one, days), json_=json_, csv_=csv_)
 
 
-def _unasked(config: Config) -> dict[str, bool]:
-    """By app, whether a user who was never asked counts as consenting."""
-    default = config.policy.consent_default
-    return {name: default.get(app.country, True) for name, app in config.apps.items()}
+@report.command("health")
+@configured
+@as_json
+@as_tables
+def health_(config_path: Path, json_: bool, csv_: bool) -> None:
+    """Every count beside what is expected of it, the delays of the last day, and what is alarming now.
 
-
-def _reaches(config: Config) -> dict[str, Reach]:
-    """What each destination with a route would make of a user, under the first name that it is sent."""
-    names: dict[str, str] = {}
-    for route in config.policy.routes:
-        for name in route.send.values():
-            names.setdefault(route.to, name)
-    return {
-        name: Reach(outlet.common.kind, outlet.app.name, _tried(outlet, config.apps, names[name]))
-        for name, outlet in config.outlets.items()
-        if name in names
-    }
-
-
-def _tried(outlet: Outlet, apps: Mapping[str, App], name: str) -> Callable[[Known], SkipReason | None]:
-    entry = Entry(outlet.name, outlet.common.kind, name, None, 0)
-
-    def tried(who: Known) -> SkipReason | None:
-        body = Body(
-            entry=entry,
-            conversion_id="0" * 32,
-            conversion="",
-            occurred_at=from_us(who.at_us),
-            user_id=who.user_id,
-            binding=who.binding,
-            contact=who.contact,
-            consent=who.consent,
-            occurred_us=who.at_us,
-            received_us=who.at_us,
-        )
-        item = encoded(outlet, apps, body)
-        return item.reason if isinstance(item, Skip) else None
-
-    return tried
+    Example: lendsignal report health --html health.html
+    """
+    show(health_of(configuration.load(config_path)), json_=json_, csv_=csv_)
 
 
 @report.command("attribution")

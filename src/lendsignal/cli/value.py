@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lendsignal.report.training import Training
     from lendsignal.value.gates import Trial
     from lendsignal.value.making import Evidence, Forward
+    from lendsignal.value.parity import Group
 
 
 def _moment(context: click.Context, option: click.Parameter, given: str | None) -> datetime | None:
@@ -112,7 +114,7 @@ def evaluate(version: str, chart: Path | None, config_path: Path, json_: bool) -
 
     config = configuration.load(config_path)
     folder = DataFolder(config.data)
-    one = kept(folder.value_models, version or _latest(folder))
+    one = kept(folder.value_models, version or latest(folder))
     since = forward(one.model, _training(config, None).users)
     if chart is not None:
         chart.write_text(_chart(one.evidence))
@@ -191,7 +193,7 @@ def score(version: str, out: Path, config_path: Path, json_: bool) -> None:
 
     config = configuration.load(config_path)
     folder = DataFolder(config.data)
-    one = kept(folder.value_models, version or _latest(folder))
+    one = kept(folder.value_models, version or latest(folder))
     training = _training(config, None)
     lines = 0
     with out.open("w", newline="") as file:
@@ -219,6 +221,54 @@ def score(version: str, out: Path, config_path: Path, json_: bool) -> None:
         print_json({"version": one.manifest.version, "out": str(out), "users": lines})
     else:
         click.echo(f"{out}: {lines:,} lines by version {one.manifest.version}")
+
+
+@value.command()
+@click.argument("fact")
+@click.option("--version", default="", help="The model; by default the one in force, else the youngest.")
+@configured
+@as_json
+def parity(fact: str, version: str, config_path: Path, json_: bool) -> None:
+    """Whether groups of users are told of alike: what was said of each, what came, who is told of at all.
+
+    FACT is a property of your grants and loans, such as gender, that the model need not know; or country,
+    os, app, product, channel or campaign.
+
+    Example: lendsignal value parity gender
+    """
+    from lendsignal.report.value_models import kept
+    from lendsignal.value.parity import groups_of
+    from lendsignal.value.parity import parity as alike
+    from lendsignal.value.training import values_of
+
+    config = configuration.load(config_path)
+    one = kept(DataFolder(config.data).value_models, version or latest(DataFolder(config.data)))
+    training = _training(config, None, also=fact)
+    found = []
+    for moment, scopes in one.model.scopes.items():
+        for currency, scope in scopes.items():
+            users = training.users.get(moment, {}).get(currency)
+            groups = None if users is None else groups_of(users, fact)
+            if users is not None and groups is not None:
+                came = users.value(one.model.horizon_days)
+                found.append((moment, currency, alike(values_of(scope, users), came, groups)))
+    if not found:
+        raise LendsignalError(f"no grant or loan of the model's currencies has {fact!r}")
+    if json_:
+        print_json(
+            {
+                "version": one.manifest.version,
+                "fact": fact,
+                "groups": [
+                    {"moment": moment, "currency": currency, "group": group, "remark": group.remark}
+                    for moment, currency, parts in found
+                    for group in parts
+                ],
+            }
+        )
+        return
+    for moment, currency, parts in found:
+        _show_parity(f"{moment} in {currency}, by {fact}", parts)
 
 
 @value.command()
@@ -266,12 +316,16 @@ def history(config_path: Path, json_: bool) -> None:
         click.echo("no value model was ever trained: lendsignal value train")
 
 
-def _training(config: Config, as_of: datetime | None) -> "Training":
+def _training(config: Config, as_of: datetime | None, *, also: str = "") -> "Training":
+    """The users to learn from; `also`: a further property of theirs, for looking at and not for learning."""
     from lendsignal.report import load
     from lendsignal.report.training import training
 
+    settings = config.value
+    if also and also not in settings.properties:
+        settings = replace(settings, properties=(*settings.properties, also))
     with load(DataFolder(config.data), as_of=as_of) as tables:
-        return training(tables, config.value)
+        return training(tables, settings)
 
 
 def _log(folder: DataFolder, *, read_only: bool) -> Log:
@@ -293,7 +347,7 @@ def _in_force(folder: DataFolder) -> Promotion | None:
     return promotions[-1] if promotions else None
 
 
-def _latest(folder: DataFolder) -> str:
+def latest(folder: DataFolder) -> str:
     """The model in force, else the youngest."""
     from lendsignal.report.value_models import versions
 
@@ -371,6 +425,29 @@ def _show_since(since: "Sequence[Forward]") -> None:
             f" Gini {one.judgement.gini:.3f}, bias {one.judgement.bias:+.1%};"
             f" coming values × {one.factor:.2f} at the next promotion"
         )
+
+
+def _show_parity(title: str, groups: "Sequence[Group]") -> None:
+    if not groups:
+        click.echo(f"{title}: fewer than two groups of 100 users whose value is known by now")
+        return
+    table = Table(
+        "group", "users", "said", "came", "±", "told of", "to the highest", "Gini", "remark",
+        title=title, title_justify="left", box=None,
+    )  # fmt: skip
+    for one in groups:
+        table.add_row(
+            one.name,
+            f"{one.users:,}",
+            f"{one.said:,.2f}",
+            f"{one.came:,.2f}",
+            f"{one.se:,.2f}",
+            f"{one.told:.0%}",
+            f"{one.ratio:.2f}",
+            f"{one.gini:.3f}",
+            one.remark,
+        )
+    Console().print(table)
 
 
 def _show_shipped(scope: str, shipping: Any, factor: float) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import pkgutil
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from functools import cache, partial
 from importlib import import_module
@@ -13,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
@@ -24,8 +26,8 @@ from lendsignal.config import Config
 from lendsignal.console import pages as folder_of_pages
 from lendsignal.console.filters import filters
 from lendsignal.console.gate import COOKIE, HEADERS, Gate, gate, is_our_form
-from lendsignal.console.page import Asked, Group, Look, Page
-from lendsignal.console.room import Maker, Room
+from lendsignal.console.page import Asked, Group, Look, Page, Panel, Went
+from lendsignal.console.room import InStep, Maker, Room
 from lendsignal.console.words import LANGUAGES, Words, language_of, words_of
 from lendsignal.errors import InputError, LendsignalError
 from lendsignal.log.people import SIGNED_IN_FOR, People, Session
@@ -36,6 +38,10 @@ A_YEAR = 365 * 24 * 3600
 LONGEST_FORM = 256 * 1024
 MOST_FIELDS = 2_000
 THEMES = ("auto", "light", "dark")
+DAY_US = 86_400_000_000
+FORM_HERE = secrets.token_urlsafe(24)
+"""Stands in what is kept where each session's own secret belongs; nobody else can have written it."""
+
 FRESH_EVERY = 5.0
 """Seconds between two signs that something changed."""
 
@@ -50,20 +56,25 @@ def every_page() -> tuple[Page, ...]:
 
 
 def console(
-    config: Config, people: People | None = None, makers: Mapping[str, Maker] | None = None
+    config: Config,
+    people: People | None = None,
+    makers: Mapping[str, Maker] | None = None,
+    in_step: InStep | None = None,
 ) -> Starlette:
     """The console of one data folder; without `people` an open one, for this machine alone.
 
-    `makers` make the reports, by the name that `report.catalog` has for them.
+    `makers` make the reports, by the name that `report.catalog` has for them. `in_step` tells the platforms
+    what changed in lists; without it no page offers that.
     """
-    house = Console(Room(config, makers or {}), gate(people))
+    house = Console(Room(config, makers or {}, in_step), gate(people))
     routes = [
         Route("/sign-in", house.sign_in, methods=["GET", "POST"]),
         Route("/sign-out", house.sign_out, methods=["POST"]),
         Route("/welcome", house.welcome, methods=["GET", "POST"]),
         Route("/taste", house.taste, methods=["POST"]),
         Route("/fresh", house.fresh),
-        Mount("/static", _Kept(directory=HERE / "static")),
+        # Pages themselves are not packed: they hold a session's secret beside what an address says.
+        Mount("/static", GZipMiddleware(_Kept(directory=HERE / "static"))),
     ]
     for page in every_page():
         routes.append(Route(page.path, partial(house.show, page)))
@@ -104,9 +115,7 @@ class Console:
             return Response(status_code=401, headers={"HX-Refresh": "true"})
         if panel is None or not page.is_open_to(session.member):
             return Response(status_code=404 if panel is None else 403)
-        return await run_in_threadpool(
-            self._rendered, request, session, page, panel.template, panel.look, None
-        )
+        return await run_in_threadpool(self._part, request, session, page, panel)
 
     async def file(self, page: Page, request: Request) -> Response:
         """Something of a page to keep."""
@@ -120,7 +129,7 @@ class Console:
         try:
             name, media, body = await run_in_threadpool(file.make, self.room, asked)
         except LendsignalError as error:
-            return self._trouble(request, session, 503, str(error), page)
+            return self._trouble(request, session, 503, asked.words.error(error), page)
         attached = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(body, media_type=media, headers=attached)
 
@@ -139,13 +148,15 @@ class Console:
             return self._trouble(request, session, 403, "Your role does not allow this.")
         asked = self._asked(request, session.member)
         try:
-            said = await run_in_threadpool(act.do, self.room, asked, fields)
+            went = await run_in_threadpool(act.do, self.room, asked, fields)
+            said, to = (went.said, went.to) if isinstance(went, Went) else (went, _back(request, page.path))
             if act.audited:
                 await run_in_threadpool(self._note, asked, page, request.path_params["name"], said)
             self._said[session.form] = (said, True)
         except LendsignalError as error:
-            self._said[session.form] = (str(error), False)
-        return RedirectResponse(_back(request, page.path), 303)
+            self._said[session.form] = (asked.words.error(error), False)
+            to = _back(request, page.path)
+        return RedirectResponse(to, 303)
 
     async def sign_in(self, request: Request) -> Response:
         """Name and password for a session."""
@@ -208,10 +219,19 @@ class Console:
         return answer
 
     async def taste(self, request: Request) -> Response:
-        """Keeps the visitor's language and theme."""
+        """Keeps the visitor's language and theme; a member's language for wherever he signs in, too."""
         fields = await _fields(request) or {}
         answer = RedirectResponse(_back(request, "/"), 303)
         if fields.get("language") in LANGUAGES:
+            session, people = await self._session(request), self._gate.people
+            if people is not None and session is not None and is_our_form(request, fields, session):
+                await run_in_threadpool(
+                    people.change,
+                    session.member.login,
+                    self.room.now_us(),
+                    by=session.member.login,
+                    language=fields["language"],
+                )
             answer.set_cookie("language", fields["language"], max_age=A_YEAR, samesite="lax", httponly=True)
         if fields.get("theme") in THEMES:
             answer.set_cookie("theme", fields["theme"], max_age=A_YEAR, samesite="lax", httponly=True)
@@ -223,11 +243,11 @@ class Console:
             return Response(status_code=401)
 
         async def lines() -> AsyncIterator[str]:
-            written = self.room.folder.last_written()
+            written = self._newest()
             yield "retry: 3000\n\n"
             while not await request.is_disconnected():
                 await asyncio.sleep(FRESH_EVERY)
-                latest = self.room.folder.last_written()
+                latest = self._newest()
                 yield "event: fresh\ndata: .\n\n" if latest != written else ": still here\n\n"
                 written = latest
 
@@ -239,6 +259,10 @@ class Console:
         if session is None:
             return self._to_sign_in(request) if request.method == "GET" else PlainTextResponse("", 404)
         return self._trouble(request, session, 404, "There is no such page.")
+
+    def _newest(self) -> tuple[object, ...]:
+        """What changes when something was written, and when reports are told of it."""
+        return self.room.folder.last_written(), self.room.position()
 
     def _note(self, asked: Asked, page: Page, act: str, said: str) -> None:
         with self.room.people() as people:
@@ -268,11 +292,33 @@ class Console:
         try:
             found = look(self.room, asked)
         except LendsignalError as error:
-            return self._trouble(request, session, 503, str(error), page)
+            return self._trouble(request, session, 503, asked.words.error(error), page)
         html = self._template(asked.words, template).render(
             **self._frame(request, session, asked.words), page=page, asked=asked, said=said, **found
         )
         return HTMLResponse(html)
+
+    def _part(self, request: Request, session: Session, page: Page, panel: Panel) -> Response:
+        """A panel; one that is `kept` only where nobody was shown the same a moment ago."""
+        if not panel.kept:
+            return self._rendered(request, session, page, panel.template, panel.look, None)
+        member, words = session.member, self._words(request, session.member.language)
+        kept = Session(member=member, form=FORM_HERE)
+        what = (page.path, panel.template, tuple(sorted(request.query_params.multi_items())))
+        who = (member.role, member.campaigns, words.language)
+        day = self.room.now_us() // DAY_US
+
+        def made() -> str:
+            shown = self._rendered(request, kept, page, panel.template, panel.look, None)
+            if shown.status_code != 200:
+                raise _Unkept(shown)
+            return bytes(shown.body).decode()
+
+        try:
+            found = self.room.answers.of((*what, *who, self.room.position(), day), made)
+        except _Unkept as trouble:
+            return trouble.shown
+        return HTMLResponse(found.replace(FORM_HERE, session.form))
 
     def _trouble(
         self, request: Request, session: Session, status: int, why: str, page: Page | None = None
@@ -324,10 +370,18 @@ class Console:
 
     def _words(self, request: Request, own: str) -> Words:
         wished = request.cookies.get("language", "")
-        return words_of(language_of(wished, own, accepted=request.headers.get("accept-language", "")))
+        return words_of(language_of(own, wished, accepted=request.headers.get("accept-language", "")))
 
     def _template(self, words: Words, name: str) -> Any:
         return self._templates[words.language].get_template(name)
+
+
+class _Unkept(Exception):
+    """A panel that could not be shown: nothing to keep."""
+
+    def __init__(self, shown: Response) -> None:
+        self.shown = shown
+        super().__init__()
 
 
 class _Headers:

@@ -1,6 +1,6 @@
 """How templates write what reports and rooms give them, in one language."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,8 @@ SHOWN = 200
 """Rows of a table that a page shows; the rest is in its CSV."""
 
 OUR_WORDS = frozenset(
-    "basis binding change conversion design event first_repayment kind loans measure objective of reason"
-    " remark severity stage step term verdict what".split()
+    "arm basis binding change conversion design event first_repayment kind loans measure objective of outcome"
+    " reason remark severity stage step term use verdict what".split()
 )
 """Columns whose cells hold words of ours; all others may hold a campaign's name, say."""
 
@@ -70,6 +70,7 @@ def filters(words: Words) -> Mapping[str, Callable[..., Any]]:
         "plain": lambda text: words.told(str(text).replace("_", " ")),
         "is_text": lambda table, place: not table.is_numeric(place),
         "bar": bar,
+        "spark": spark,
         "indented": indented,
     }
 
@@ -86,3 +87,15 @@ def bar(value: float | None, longest: float, kind: str = "") -> Markup:
         '<svg class="bar" aria-hidden="true" focusable="false">'
         '<rect class="{}" width="{}%" height="100%" rx="2"></rect></svg>'
     ).format(escape(kind), f"{percent:.2f}")
+
+
+def spark(values: Sequence[float]) -> Markup:
+    """A trend as a line without axes, from 0; the figures stand elsewhere."""
+    top, width = max(values, default=0) or 1, max(len(values) - 1, 1)
+    points = " ".join(
+        f"{100 * place / width:.1f},{23 - 22 * value / top:.1f}" for place, value in enumerate(values)
+    )
+    return Markup(
+        '<svg class="spark" viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true"'
+        ' focusable="false"><polyline points="{}"></polyline></svg>'
+    ).format(points)

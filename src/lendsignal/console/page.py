@@ -55,16 +55,29 @@ class Asked(Struct, frozen=True, kw_only=True):
 Look = Callable[["Room", Asked], Mapping[str, Any]]
 """What the template is filled with. Raises `LendsignalError`, which is shown in its place."""
 
-Do = Callable[["Room", Asked, Mapping[str, str]], str]
+
+class Went(Struct, frozen=True):
+    """What an act says where it leads to another address than the form's own."""
+
+    said: str
+    to: str
+
+
+Do = Callable[["Room", Asked, Mapping[str, str]], str | Went]
 """What an act does with a form's fields, and says of it. Raises `LendsignalError`, which is shown."""
 
 
 class Panel(Struct, frozen=True, kw_only=True):
-    """A part of a page that comes after it. `fresh`: again whenever something changed."""
+    """A part of a page that comes after it. `fresh`: again whenever something changed.
+
+    `kept`: it says nothing but what the tables of reports and the address say, so that it is reckoned once
+    for all who ask the same.
+    """
 
     template: str
     look: Look
     fresh: bool = False
+    kept: bool = False
 
 
 class File(Struct, frozen=True, kw_only=True):

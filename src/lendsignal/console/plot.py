@@ -12,11 +12,15 @@ if TYPE_CHECKING:  # the report room brings its database with it
 
 
 class Line(Struct, frozen=True):
-    """One line: a value for each time, `None` where there is none. `dashed`: expected or predicted."""
+    """One line: a value for each time, `None` where there is none. `dashed`: expected or predicted.
+
+    `edge`: the end of a band, which is drawn without a line of its own.
+    """
 
     name: str
     values: Sequence[float | None]
     dashed: bool = False
+    edge: bool = False
 
 
 class Plot(Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lendsignal.console.filters import SHOWN
 from lendsignal.console.page import Asked, File, Group, Page, Panel
 from lendsignal.console.room import Room
 from lendsignal.errors import InputError
@@ -30,6 +31,13 @@ FILTERED = ("channel", "media_source", "campaign", "ad_set", "app", "country", "
 
 ADDED = re.compile(r" \([\d,]+ loans\)$|(?:\w+ · )?best \d+ %.*$")
 """What a report adds to a name in a chart's label."""
+
+
+CELLS = 2_500
+"""Cells of all the tables of a page: with the drawings and the scripts that stays below 300 kB."""
+
+FEWEST = 10
+"""Rows of a table that are shown however many stand above it."""
 
 
 class Reporting(Struct, frozen=True, kw_only=True):
@@ -114,7 +122,8 @@ def page_of(reporting: Reporting) -> Page:
             "reporting": reporting,
             "report": found,
             "charts": drawn(found, asked.words),
-            "tables": _ordered(found, reporting.order),
+            "tables": (tables := _ordered(found, reporting.order)),
+            "shown": rows_shown(tables),
             "drill": Drill(reporting.path, asked, by),
             **more,
         }
@@ -145,7 +154,7 @@ def page_of(reporting: Reporting) -> Page:
         group=reporting.group,
         place=reporting.place,
         by_campaign=reporting.by_campaign,
-        panels={"report": Panel(template=reporting.inside, look=inside)},
+        panels={"report": Panel(template=reporting.inside, look=inside, kept=True)},
         files={"table": File(make=table), "image": File(make=image)},
     )
 
@@ -185,6 +194,17 @@ def _ours(names: Sequence[str], told: Sequence[str], words: "Words") -> Sequence
     if not any(map(eq, names, told)):
         return told
     return [ADDED.sub(lambda found: words.told(found[0]), name) for name in names]
+
+
+def rows_shown(tables: "Sequence[tuple[str, Table]]") -> Mapping[str, int]:
+    """How many rows of each table a page shows, so that the whole of it stays light: the first tables have
+    the most, and each has some."""
+    left, found = CELLS, {}
+    for name, table in tables:
+        wide = max(len(table.columns), 1)
+        found[name] = min(len(table.rows), SHOWN, max(FEWEST, left // wide))
+        left -= found[name] * wide
+    return found
 
 
 def _ordered(report: "Report", first: tuple[str, ...]) -> "list[tuple[str, Table]]":

@@ -1,13 +1,17 @@
 """What pages look at: the configuration, the data folder, and its tables as they stood a moment ago."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, TypeAlias
 
 from lendsignal.clock import clock_at
 from lendsignal.config import Config
+from lendsignal.console.answers import Answers
+from lendsignal.console.chores import Chores
+from lendsignal.console.drafts import Drafts
 from lendsignal.log import DataFolder
 from lendsignal.log.people import People, open_people
 
@@ -18,26 +22,44 @@ if TYPE_CHECKING:  # reports bring their database with them: loaded when the fir
 Maker: TypeAlias = "Callable[[Config, Tables, Slice, Mapping[str, str]], Report]"
 """Makes a report of a slice, with the report's own words."""
 
+InStep: TypeAlias = Callable[[Config, Sequence[str]], str]
+"""Tells the platforms what changed in these lists, and says what came of it."""
+
 FRESH_SECONDS = 5.0
 """How old tables may be while the folder is being written."""
+
+FRESH_TIMES = 20
+"""Tables that took long to read may be older: so many times what reading them took, so that a busy folder
+keeps no processor busy with reading it."""
 
 
 class Room:
     """One data folder as all pages see it; safe to be used from several threads."""
 
-    def __init__(self, config: Config, makers: Mapping[str, Maker] | None = None) -> None:
+    def __init__(
+        self, config: Config, makers: Mapping[str, Maker] | None = None, in_step: InStep | None = None
+    ) -> None:
         self.config = config
         self.makers = makers or {}
+        self.in_step = in_step
         self.folder = DataFolder(config.data)
         self.clock = clock_at(config.replay_clock)
+        self.answers = Answers()
+        self.chores = Chores(self.now_us)
+        self.drafts = Drafts(config.path)
         self._tables: Tables | None = None
         self._written = -1
         self._read_at = 0.0
+        self._took = 0.0
         self._reading = Lock()
 
     def now_us(self) -> int:
         """The service's present moment, in microseconds since 1970."""
         return self.clock.now_us()
+
+    def position(self) -> tuple[int, int]:
+        """Which data pages are told of now: it changes when the next `tables` are others."""
+        return (self._written if self._are_good() else self._last_written(), _written(self.folder.proposals))
 
     @contextmanager
     def tables(self) -> Iterator["Tables"]:
@@ -45,15 +67,27 @@ class Room:
         from lendsignal.report import load
 
         with self._reading:
-            written = self.folder.last_written()
-            old = time.monotonic() - self._read_at > FRESH_SECONDS
-            if self._tables is None or (old and written != self._written):
+            if self._tables is None or not self._are_good():
                 if self._tables is not None:
                     self._tables.close()
                     self._tables = None
+                begun = time.monotonic()
+                written = self._last_written()
                 self._tables = load(self.folder)
                 self._written, self._read_at = written, time.monotonic()
+                self._took = self._read_at - begun
             yield self._tables
+
+    def _are_good(self) -> bool:
+        """Whether the tables that were read last are those to be told of."""
+        if self._tables is None:
+            return False
+        young = time.monotonic() - self._read_at <= max(FRESH_SECONDS, FRESH_TIMES * self._took)
+        return young or self._last_written() == self._written
+
+    def _last_written(self) -> int:
+        """When something that tables are made of was written last."""
+        return max(self.folder.last_written(), _written(self.folder.feeds))
 
     @contextmanager
     def people(self) -> Iterator[People]:
@@ -67,3 +101,12 @@ class Room:
             if self._tables is not None:
                 self._tables.close()
                 self._tables = None
+
+
+def _written(path: Path) -> int:
+    """When a database was written last, in nanoseconds of the file system's clock; 0: never."""
+    latest = 0
+    for file in (path, Path(f"{path}-wal")):
+        with suppress(FileNotFoundError):
+            latest = max(latest, file.stat().st_mtime_ns)
+    return latest

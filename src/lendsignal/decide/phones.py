@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 
-from lendsignal.log import Fact, Log, number_of_user
+from lendsignal.log import Fact, Remembering, number_of_user
 from lendsignal.model import Event, person_key
 from lendsignal.plan import Policy, UserState, phones_asked, phones_shown
 from lendsignal.resolve import ResolveSettings
@@ -57,7 +57,7 @@ class BatchPhones:
     Nothing is read before a policy asks. `fresh` is what the batch adds to the log.
     """
 
-    def __init__(self, log: Log, facts: Sequence[Fact], states: Mapping[str, UserState]) -> None:
+    def __init__(self, log: Remembering, facts: Sequence[Fact], states: Mapping[str, UserState]) -> None:
         self._log = log
         self._facts = facts
         self._states = states

@@ -42,6 +42,8 @@ class LeftOut(StrEnum):
     """Its destination is not in the configuration: nobody could send it."""
     NOT_IN_LOG = "not_in_log"
     """The log does not hold what it was planned by any more."""
+    NO_CONSENT = "no_consent"
+    """Its user has forbidden meanwhile that data goes to ad platforms."""
 
 
 class Choice(Struct, frozen=True, kw_only=True):
@@ -251,6 +253,8 @@ class Chooser:
             chosen.leave_out(group, LeftOut.NOT_CONFIGURED)
         elif self._is_too_old(outlet, number):
             chosen.leave_out(group, LeftOut.TOO_OLD)
+        elif self._is_forbidden(number):
+            chosen.leave_out(group, LeftOut.NO_CONSENT)
         else:
             chosen.add(group, number, last.bound)
 
@@ -304,6 +308,10 @@ class Chooser:
         ends = None if record is None else outlet.too_old_from(record.conversion.occurred_at)
         return ends is not None and ends <= from_us(self._now_us)
 
+    def _is_forbidden(self, number: int) -> bool:
+        record = self._record(number)
+        return record is not None and is_forbidden(self._log, record)
+
     def _record(self, delivery: int) -> Placed | None:
         """What planned a delivery; those of one conversion follow each other, so the last is kept."""
         number, _ = record_of(delivery)
@@ -319,6 +327,13 @@ class Chooser:
             destination = later
             seen.add(later)
         return destination
+
+
+def is_forbidden(log: Log, record: Placed) -> bool:
+    """Whether the user has said no since this was planned. Who was never asked was judged then."""
+    origin = record.conversion.origin
+    state = log.state(f"{origin.brand}:{origin.user_id}")
+    return state is not None and state.consent is not None and state.consent.ad_user_data is False
 
 
 def _means(wanted: frozenset[str], found: str) -> bool:

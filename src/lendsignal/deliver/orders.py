@@ -3,6 +3,7 @@
 import logging
 
 from lendsignal.deliver.book import Book
+from lendsignal.deliver.choose import is_forbidden
 from lendsignal.log import (
     EVERY,
     Again,
@@ -116,18 +117,20 @@ class Obedience:
                 if one is not None and one.stage is Stage.HELD:
                     self._wait(one)
                     done += 1
-            elif one is None and self._is_planned(name, number):
+            elif one is None and self._may_be_sent(name, number):
                 self._reopen(order, number, bound)
                 done += 1
         return done, len(order.deliveries) - done
 
-    def _is_planned(self, name: str, number: int) -> bool:
-        """Whether the log holds what is to be sent: without it nobody could make it again."""
+    def _may_be_sent(self, name: str, number: int) -> bool:
+        """Whether the log holds what is to be sent, and its user does not forbid it by now."""
         record, place = record_of(number)
         planned = self._book.log.record(record)
         if not isinstance(planned, Placed) or place >= len(planned.entries):
             return False
-        return self._book.name(planned.entries[place].destination) == name
+        if self._book.name(planned.entries[place].destination) != name:
+            return False
+        return not is_forbidden(self._book.log, planned)
 
     def _reopen(self, order: Again, number: int, bound: int) -> None:
         book, name = self._book, self._book.name(order.destination)

@@ -5,7 +5,17 @@ from collections.abc import Container, Sequence
 from lendsignal.deliver.book import Book
 from lendsignal.log import Open, Stage
 from lendsignal.model import SkipReason
-from lendsignal.plan import Corrected, Entry, Planned, Rebound, Record, Withdrawn, delivery_id, record_of
+from lendsignal.plan import (
+    Corrected,
+    Entry,
+    Placed,
+    Planned,
+    Rebound,
+    Record,
+    Withdrawn,
+    delivery_id,
+    record_of,
+)
 
 RECORDS_AT_ONCE = 250
 
@@ -18,7 +28,7 @@ class Reader:
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self._position = book.store.position()
+        self._stream = book.store.stream(book.log)
         self._read_at = float("-inf")
         self.is_full = False
         self._rebounds: dict[int, tuple[int, ...]] = {}
@@ -42,13 +52,12 @@ class Reader:
         self._read_at, self.is_full = now, False
         for line in lines:
             line.fed = 0
-        records = self._book.log.records(self._position, RECORDS_AT_ONCE)
+        records = self._stream.next(RECORDS_AT_ONCE)
         if not records:
             return 0
         for number, record in records:
             self._apply(number, record)
-        self._position = records[-1][0]
-        self._book.changes.position = self._position
+        self._book.changes.read(self._stream.place)
         self._book.touched()
         return len(records)
 
@@ -116,7 +125,7 @@ class Reader:
         found: list[tuple[Entry, Open | None]] = []
         for record in (number, *self._rebounds.get(number, ())):
             planned = self._book.log.record(record)
-            if isinstance(planned, (Planned, Rebound)):
+            if isinstance(planned, Placed):
                 for place, entry in enumerate(planned.entries):
                     destination = self._book.name(entry.destination)
                     found.append((entry, self._book.find(destination, delivery_id(record, place))))

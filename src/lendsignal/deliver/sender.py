@@ -63,6 +63,9 @@ FLUSH_SECONDS = 0.02
 HELD_SECONDS = 30.0
 """How often held deliveries are looked through for those whose time with a person is over."""
 
+BURIED_SECONDS = 3_600.0
+"""How often dead deliveries are let go of that are kept no longer."""
+
 CLOCK_SLACK_US = 5_000_000
 """By how much the clock may part from steady time between two turns before it counts as set."""
 
@@ -159,7 +162,7 @@ class Sender:
         self._reader = Reader(self.book)
         self._orders = None if orders is None else Obedience(self.book, orders)
         self._pickups = None if shelf is None else Pickups(self.book, shelf)
-        self._held_at = float("-inf")
+        self._held_at = self._bury_at = float("-inf")
         self._time = (clock.now_us(), steady())
         self._recover()
 
@@ -756,6 +759,10 @@ class Sender:
         now_us = self._clock.now_us()
         if self.book.corrects:
             self.book.changes.forget_us = now_us - FORGOTTEN_US
+        if self._settings.dead_for is not None and now >= self._bury_at:
+            self._bury_at = now + BURIED_SECONDS
+            self.book.changes.bury_us = now_us - self._settings.dead_for // timedelta(microseconds=1)
+            self.book.touched()
         for name, line in self._lines.items():
             if line.outlet.held_for is not None and self.book.commit():
                 for one in self.book.store.due_of(name, Stage.HELD, (0, 0), now_us, ROWS_AT_ONCE):

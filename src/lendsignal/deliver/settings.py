@@ -129,6 +129,10 @@ class DeliverSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = 0.2
     brakes: Annotated[Brakes, Meta(description="when a destination stops by itself")] = Brakes()
     window: Annotated[int, Meta(ge=100, description="deliveries of one destination kept in memory")] = 20_000
+    dead_for: Annotated[
+        timedelta | None,
+        Meta(description="how long requests and answers of dead deliveries are kept; empty: for ever"),
+    ] = None
     drain: Annotated[
         timedelta, Meta(description="how long stopping waits for answers to requests in flight")
     ] = timedelta(seconds=10)
@@ -144,6 +148,7 @@ class DeliverSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             first_retry=self.first_retry,
             longest_retry=self.longest_retry,
             retry_for=self.retry_for,
+            dead_for=self.dead_for,
         )
         if self.longest_retry < self.first_retry:
             raise ValueError("longest_retry must not be shorter than first_retry")

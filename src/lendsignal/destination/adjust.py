@@ -9,16 +9,19 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Literal
+from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Meta, Struct
 
 from lendsignal.destination.spec import (
     Bearer,
+    Erasing,
     Item,
     Request,
     Response,
     Spec,
+    Subject,
     Trial,
     advertising_id,
     apple_id,
@@ -222,6 +225,52 @@ def classify(response: Response, count: int) -> Sequence[Outcome]:
         case _:
             outcome = by_status(response)
     return [outcome] * count
+
+
+ERASING = Erasing(
+    docs="https://dev.adjust.com/en/api/s2s-api/data-erasure-api",
+    docs_read="2026-11-22",
+    hosts=("gdpr.adjust.com",),
+    auth=Bearer("token", optional=True),
+    per_minute=10,
+)
+"""One device of one app a request; it cannot be undone, and Adjust takes nothing of the device any more."""
+
+FORGETTABLE = ("adid", "gps_adid", "idfa", "idfv")
+"""The ids of `_ids` that the erasure page takes."""
+
+
+def no_erasure(settings: Settings) -> str | None:
+    """Nothing stands in the way."""
+    return None
+
+
+def erasure_id(app: App, device: Device) -> tuple[str, str] | None:
+    """The id that names the device best among those that the call takes."""
+    ids = _ids(device, app)
+    return next(((name, ids[name]) for name in FORGETTABLE if name in ids), None)
+
+
+def erasure(subject: Subject, settings: Settings) -> Request:
+    """All of it stands in the address: the page lists query parameters alone."""
+    query = urlencode({"s2s": "1", "app_token": settings.app_id, subject.kind: subject.value})
+    return Request(
+        method="POST", url=f"https://gdpr.adjust.com/gdpr_forget_device?{query}", key=subject.request
+    )
+
+
+def erased(response: Response) -> Outcome:
+    """200: received and processed. 451 is what a device gets that Adjust has forgotten already."""
+    match response.status:
+        case 200:
+            return Accepted()
+        case 451:
+            return Accepted(reason="forgotten_before")
+        case 429:
+            # The page's own figure is ten a minute.
+            return Retry("throttled", after=timedelta(minutes=1), counts=False)
+        case _:
+            return by_status(response)
 
 
 def _in_a_200(response: Response) -> Outcome:

@@ -15,14 +15,18 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lendsignal.destination.spec import (
+    Bearer,
+    Erasing,
     HeaderAuth,
     Item,
     Request,
     Response,
     Spec,
+    Subject,
     Trial,
     apple_id,
     before_att,
+    body_json,
     by_status,
     present,
     public_ipv4,
@@ -37,6 +41,7 @@ from lendsignal.model import (
     IdKind,
     Outcome,
     Paused,
+    Pending,
     Rejected,
     Retry,
     Skip,
@@ -52,7 +57,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `token`: the S2S token of the account, not the SDK's dev key, which api3 answers with 401.
     `app_id`: the id in AppsFlyer's dashboard, where it is not the app's bundle.
-    `endpoint`: `api2` is AppsFlyer's legacy address; there `token` is the dev key.
+    `endpoint`: `api2` is AppsFlyer's legacy address; there `token` is the dev key. `api_token`: for erasures.
     """
 
     token: Annotated[Secret, Meta(description="the account's S2S token; the dev key for api2")]
@@ -61,6 +66,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="the app's id in AppsFlyer, where it is not the bundle", examples=["id123456789"]),
     ] = None
     endpoint: Annotated[Literal["api3", "api2"], Meta(description="api2: legacy, by dev key")] = "api3"
+    api_token: Annotated[
+        Secret | None,
+        Meta(description="the account's V2 API token, by which AppsFlyer is asked to forget erased users"),
+    ] = None
 
 
 def close_of_day(occurred_at: datetime) -> datetime:
@@ -232,6 +241,115 @@ def classify(response: Response, count: int) -> Sequence[Outcome]:
         case _:
             outcome = by_status(response)
     return [outcome] * count
+
+
+ERASING = Erasing(
+    docs="https://dev.appsflyer.com/hc/reference/create-opendsr-request",
+    docs_read="2026-11-22",
+    hosts=("hq1.appsflyer.com",),
+    auth=Bearer("api_token"),
+    # RudderStack's notes on the call (rudder-transformer, read 2026-11-22); AppsFlyer prints no figure.
+    per_minute=350,
+    verdict_after=timedelta(hours=6),
+    # AppsFlyer, knowledge base on OpenDSR: within 30 days, mostly 15.
+    verdict_within=timedelta(days=30),
+)
+"""OpenDSR 0.1: a request is made under an id of ours and asked after by it."""
+
+OPEN_DSR = "https://hq1.appsflyer.com/api/gdpr/v1/opendsr_requests"
+
+_IDENTITIES = {
+    "android": ((IdKind.APPSFLYER_ID, "appsflyer_id"), (IdKind.GAID, "android_advertising_id")),
+    "ios": (
+        (IdKind.APPSFLYER_ID, "appsflyer_id"),
+        (IdKind.IDFA, "ios_advertising_id"),
+        (IdKind.IDFV, "idfv"),
+    ),
+}
+
+_BY_GDPR_CODE: Mapping[str, Outcome] = {
+    "e213": Pending("e213"),  # our request of before: the answer to it was lost
+    "e215": Pending("e215"),  # another request for the same installation is under way
+    "e321": Rejected("limits_ad_tracking"),
+    "e411": Paused("app_not_found"),
+    "e511": Retry("platform_trouble", after=timedelta(hours=1)),
+}
+
+
+def no_erasure(settings: Settings) -> str | None:
+    """The S2S token is of no use here: OpenDSR wants the account's V2 API token."""
+    return "api_token is not set" if settings.api_token is None else None
+
+
+def erasure_id(app: App, device: Device) -> tuple[str, str] | None:
+    """The installation's own id, else the phone's."""
+    for kind, name in _IDENTITIES[app.platform]:
+        value = id_of(device, kind)
+        if value is not None:
+            return name, value
+    return None
+
+
+def erasure(subject: Subject, settings: Settings) -> Request:
+    """One OpenDSR request for one installation; the sender adds the bearer token."""
+    identity = {
+        "identity_type": subject.kind,
+        "identity_value": subject.value,
+        "identity_format": "raw",
+    }
+    body = {
+        "subject_request_id": subject.request,
+        "subject_request_type": "erasure",
+        "submitted_time": f"{subject.asked_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "subject_identities": [identity],
+        "property_id": settings.app_id or app_id_of(subject.app),
+        "platform": subject.app.platform,
+        "api_version": "0.1",
+    }
+    return Request(method="POST", url=OPEN_DSR, json=body, key=subject.request)
+
+
+def erased(response: Response) -> Outcome:
+    """201: it is on its way; the verdict is asked for by the id of the request. 400 tells by a code."""
+    if response.status == 201:
+        return Pending("created")
+    if response.status == 400:
+        code = _gdpr_code(response)
+        return _BY_GDPR_CODE.get(code) or Rejected(code or "http_400")
+    if 200 <= response.status < 300:
+        return Retry("unexpected_answer")
+    return by_status(response)
+
+
+def erasure_ask(request: str, settings: Settings) -> Request:
+    """Asks how far a request is."""
+    return Request(method="GET", url=f"{OPEN_DSR}/{quote(request, safe='')}", key=request)
+
+
+def erasure_verdict(response: Response) -> Outcome:
+    """`completed` is a yes; the others mean that it goes on, or that somebody called it back."""
+    if response.status != 200:
+        code = _gdpr_code(response)
+        return Rejected("request_unknown") if code == "e214" else by_status(response)
+    found = body_json(response)
+    said = found.get("request_status") if isinstance(found, dict) else None
+    match str(said).replace("_", "-"):
+        case "completed":
+            return Accepted()
+        case "pending" | "in-progress":
+            return Pending(str(said))
+        case "canceled":
+            return Rejected("canceled")
+        case _:
+            return Retry("unreadable_answer")
+
+
+def _gdpr_code(response: Response) -> str:
+    """AppsFlyer's own code of an error; the wrapper around it is left out on some calls."""
+    found = body_json(response)
+    error = found.get("error", found) if isinstance(found, dict) else None
+    code = error.get("af_gdpr_code") if isinstance(error, dict) else None
+    return code if isinstance(code, str) else ""
 
 
 def app_id_of(app: App) -> str:

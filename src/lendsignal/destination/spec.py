@@ -271,6 +271,36 @@ class Trial(Struct, frozen=True, kw_only=True):
     instead: str = ""
 
 
+class Erasing(Struct, frozen=True, kw_only=True):
+    """How a platform is asked to forget an installation; `docs_read` is the date its page was read.
+
+    `hosts`: where such requests go. `per_minute`: how many of them the platform takes. `verdict_after`: when
+    it is first asked whether it is done; `None` where its answer says so at once. `verdict_within`: how long
+    it may take by its own word.
+    """
+
+    docs: str
+    docs_read: str
+    hosts: tuple[str, ...]
+    auth: Auth
+    per_minute: int
+    verdict_after: timedelta | None = None
+    verdict_within: timedelta = timedelta(days=30)
+
+
+class Subject(Struct, frozen=True, kw_only=True):
+    """What a platform is to forget: an installation by one of the platform's own kinds of id.
+
+    `request` names the request for ever (a UUID), so that asking again asks nothing new.
+    """
+
+    app: App
+    kind: str
+    value: str
+    request: str
+    asked_at: datetime
+
+
 class Destination(Protocol):
     """What a destination file is, seen as a type.
 
@@ -289,6 +319,11 @@ class Destination(Protocol):
     `validation_request(items, settings) -> Request`: asks the platform to check and keep nothing.
     `problems_found(response) -> tuple[str, ...] | None`: the answer to that, a line a problem; `None` where
     it tells nothing.
+    `ERASING: Erasing`: the platform has a call by which it forgets somebody. With it
+    `erasure_id(app, device) -> tuple[str, str] | None`: the id (kind, value) that it would know the
+    installation by, `no_erasure(settings) -> str | None`: why it cannot be asked, `erasure(subject, settings)
+    -> Request`, `erased(response) -> Outcome`: `Accepted` where it is done, `Pending` where that is asked
+    later by `erasure_ask(handle, settings) -> Request` and `erasure_verdict(response) -> Outcome`.
     """
 
     Settings: type[Any]

@@ -13,10 +13,14 @@ from lendsignal.log.deliveries import (
     Stop,
     open_deliveries,
 )
+from lendsignal.log.engine import OneLog, Remembering, Rulebook, Taking
+from lendsignal.log.erasing import NOBODY, KeptOut, Struck, Trace, WhoIsKeptOut
 from lendsignal.log.feeds import FeedCounts, Feeds, open_feeds
 from lendsignal.log.folder import Bell, DataFolder, Ringer, RoleLock
+from lendsignal.log.forms import Form, form_at, known_form, migrate
 from lendsignal.log.keys import ID_LENGTH, ApiKey, Keys, KeyUse, open_keys
-from lendsignal.log.log import Decided, Fact, Log, number_of_user, open_log
+from lendsignal.log.log import Decided, Fact, Log, Move, open_log
+from lendsignal.log.numbers import number_of_user
 from lendsignal.log.orders import (
     EVERY,
     Again,
@@ -33,11 +37,13 @@ from lendsignal.log.pulse import Pulse, seconds_since_beat
 from lendsignal.log.quarantine import STATES, Kind, Mended, Quarantine, Quarantined, Wanted
 from lendsignal.log.relay import Acknowledged, Offer, Shelf, open_shelf
 from lendsignal.log.sqlite import damage
+from lendsignal.log.stream import OneStream, Recorded, Stream
 from lendsignal.log.whole import refuse_damage
 
 __all__ = [
     "EVERY",
     "ID_LENGTH",
+    "NOBODY",
     "STATES",
     "Acknowledged",
     "Again",
@@ -57,15 +63,20 @@ __all__ = [
     "Fact",
     "FeedCounts",
     "Feeds",
+    "Form",
     "Given",
     "Halt",
+    "KeptOut",
     "KeyUse",
     "Keys",
     "Kind",
     "LetGo",
     "Log",
     "Mended",
+    "Move",
     "Offer",
+    "OneLog",
+    "OneStream",
     "Open",
     "Order",
     "Orders",
@@ -77,16 +88,27 @@ __all__ = [
     "Quarantined",
     "Raised",
     "Receipt",
+    "Recorded",
+    "Remembering",
     "Ringer",
     "RoleLock",
+    "Rulebook",
     "Shelf",
     "Silence",
     "Stage",
     "Stop",
+    "Stream",
+    "Struck",
     "SyncRow",
+    "Taking",
     "Told",
+    "Trace",
     "Wanted",
+    "WhoIsKeptOut",
     "damage",
+    "form_at",
+    "known_form",
+    "migrate",
     "number_of_user",
     "open_alerts",
     "open_audiences",

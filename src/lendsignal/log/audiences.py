@@ -7,12 +7,13 @@ millions takes a few rows, and what was claimed and not confirmed is known after
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import apsw
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lendsignal.errors import LogError
 from lendsignal.log.sqlite import Guard, connect, row, rows, transaction
 from lendsignal.model.audience import Action
 
@@ -87,6 +88,23 @@ create table if not exists note (
     body blob not null,
     primary key (audience, account, name)
 ) without rowid;
+create table if not exists way (        -- of a chunk whose verdict outlives the build it was told for
+    audience text not null,
+    account text not null,
+    number integer not null,
+    keys blob not null,                 -- of its members, which no two files tell any more
+    worth blob not null,
+    fresh blob not null,
+    primary key (audience, account, number)
+) without rowid;
+create table if not exists mistaken (   -- what was presumed of members before a verdict, and was not so
+    audience text not null,
+    account text not null,
+    action text not null,               -- add: they are not there after all; remove: they still are;
+                                        -- wait: they are to be removed once others have come
+    key integer not null,
+    primary key (audience, account, action, key)
+) without rowid;
 create table if not exists allowed (    -- sensitive lists that somebody answers for
     audience text primary key,
     definition text not null,           -- what was allowed; another definition is not
@@ -98,6 +116,9 @@ create table if not exists allowed (    -- sensitive lists that somebody answers
 
 BEFORE_ALL = -1
 """Before the first key: keys are from 0 to below 2⁶³ − 1."""
+
+BEHIND = "behind"
+"""The note of a list some of whose changes were held back until a verdict that has come by now."""
 
 AFTER_ALL = 2**63 - 1
 """Behind the last key: all of it is ended."""
@@ -149,6 +170,11 @@ class SyncRow(Struct, frozen=True, kw_only=True):
 class ChunkRow(Struct, frozen=True, kw_only=True):
     """A claimed chunk: the span of its members' keys, and how many they are."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether it was told, and its verdict comes later."""
+        return bool(self.handle) and not self.done
+
     audience: str
     account: str
     number: int
@@ -159,6 +185,17 @@ class ChunkRow(Struct, frozen=True, kw_only=True):
     fresh: int
     handle: str | None = None
     done: bool = False
+
+
+class Way(Struct, frozen=True):
+    """The members of a chunk that outlives its base: numpy's bytes of keys, values, and whether each is new.
+
+    Keys are int64, values float64, the last is bool.
+    """
+
+    keys: bytes
+    worth: bytes
+    fresh: bytes
 
 
 class Allowed(Struct, frozen=True, kw_only=True):
@@ -304,21 +341,40 @@ class Audiences:
         refused: Mapping[int, str] | None = None,
         now_us: int = 0,
         forget: bool = False,
+        waiting: Mapping[int, Way | None] | None = None,
     ) -> None:
         """Keeps a list's new base and target; `file` is a base that was written for it, with its rows.
 
-        Chunks are over. `refused` are additions that were refused meanwhile. `forget`: what was refused
-        before is over too, so that it is tried again.
+        Chunks are over, but those that are `waiting` for a verdict: each keeps its members; whose were kept
+        before need not be given again (`None`). `refused` are additions that were refused meanwhile.
+        `forget`: what was refused before is over too, so that it is tried again.
         """
         name = (sync.audience, sync.account)
         with self._lock, transaction(self._db):
             if file is not None:
                 self._keep_file(file[0], "confirmed", file[1])
-            self._db.execute("delete from chunk where audience = ? and account = ?", name)
+            kept = dict(waiting or {})
+            for chunk in self.chunks(*name):
+                if chunk.number not in kept:
+                    self._db.execute(
+                        "delete from chunk where audience = ? and account = ? and number = ?",
+                        (*name, chunk.number),
+                    )
+                    self.note(*name, f"chunk:{chunk.number}", None)
+            for number in self.ways(*name) - kept.keys():
+                self._db.execute(
+                    "delete from way where audience = ? and account = ? and number = ?", (*name, number)
+                )
+            self._db.execute("delete from mistaken where audience = ? and account = ?", name)
+            self._db.executemany(
+                "insert into way values (?, ?, ?, ?, ?, ?)",
+                [(*name, number, *_values(way)) for number, way in kept.items() if way is not None],
+            )
             # A removal that was refused is asked for again; an addition only where that is wanted.
             action = "" if forget else " and action = 'remove'"
             self._db.execute(f"delete from refused where audience = ? and account = ?{action}", name)
             self._refuse(*name, "add", refused or {}, now_us)
+            self.note(*name, BEHIND, None)
             self.keep_sync(sync)
 
     def claim(self, chunk: ChunkRow) -> int:
@@ -344,6 +400,46 @@ class Audiences:
                 (audience, account),
             )
         return [_chunk(one) for one in found]
+
+    def ways(self, audience: str, account: str) -> set[int]:
+        """The chunks that were told for an earlier base: they wait for their verdict, or had it since this
+        base was made."""
+        with self._lock:
+            query = "select number from way where audience = ? and account = ?"
+            return {number for (number,) in rows(self._db, query, (audience, account))}
+
+    def way(self, audience: str, account: str, number: int) -> Way:
+        """The members of such a chunk."""
+        with self._lock:
+            query = "select keys, worth, fresh from way where audience = ? and account = ? and number = ?"
+            found = row(self._db, query, (audience, account, number))
+        if found is None:
+            raise LogError(f"chunk {number} of list {audience} is of no earlier base")
+        return Way(*found)
+
+    def put_off(self, audience: str, account: str, keys: Iterable[int]) -> None:
+        """Notes members that are not removed on the way to this target, but on the next."""
+        with self._lock, transaction(self._db):
+            self._db.executemany(
+                "insert or replace into mistaken values (?, ?, 'wait', ?)",
+                [(audience, account, key) for key in keys],
+            )
+
+    def mistaken(self, audience: str, account: str, action: Action | Literal["wait"]) -> list[int]:
+        """The keys that the base presumes wrongly: added, and not there, or removed, and there still; and
+        those that wait (`put_off`)."""
+        with self._lock:
+            found = rows(
+                self._db,
+                "select key from mistaken where audience = ? and account = ? and action = ? order by key",
+                (audience, account, action),
+            )
+        return [key for (key,) in found]
+
+    def awaits(self) -> bool:
+        """Whether there is any such chunk: the ids of its members stand in no list's file any more."""
+        with self._lock:
+            return row(self._db, "select 1 from way limit 1") is not None
 
     def pend(self, audience: str, account: str, number: int, handle: str) -> None:
         """Notes by what a chunk's verdict is asked later."""
@@ -375,7 +471,23 @@ class Audiences:
             self._db.execute(
                 "update chunk set done = 1 where audience = ? and account = ? and number = ?", (*name, number)
             )
+            if number in self.ways(*name):
+                self._end_late(chunk, [key for key, (_, fresh) in refused.items() if _is_wrong(chunk, fresh)])
+                return
             self._pass_over(audience, account, chunk.action)
+
+    def _end_late(self, chunk: ChunkRow, wrong: Sequence[int]) -> None:
+        """Ends a chunk that the base presumed to be taken; `wrong` are the members it was not so of.
+
+        It is kept until there is another base: its members were held back on the way to this target.
+        """
+        name = (chunk.audience, chunk.account)
+        self._db.executemany(
+            "insert or replace into mistaken values (?, ?, ?, ?)",
+            [(*name, chunk.action, key) for key in wrong],
+        )
+        # What was held back for its sake is looked at anew.
+        self.note(*name, BEHIND, b"1")
 
     def refused(self, audience: str, account: str, action: Action) -> list[int]:
         """The keys that were refused, in order."""
@@ -441,8 +553,9 @@ class Audiences:
     def _pass_over(self, audience: str, account: str, action: Action) -> None:
         """Moves `after` over the chunks that are done, up to the first that is not."""
         column = "adds_after" if action == "add" else "removes_after"
+        earlier = self.ways(audience, account)
         for chunk in self.chunks(audience, account):
-            if chunk.action != action:
+            if chunk.action != action or chunk.number in earlier:
                 continue
             if not chunk.done:
                 return
@@ -454,6 +567,11 @@ class Audiences:
                 "delete from chunk where audience = ? and account = ? and number = ?",
                 (audience, account, chunk.number),
             )
+
+
+def _is_wrong(chunk: ChunkRow, fresh: bool) -> bool:
+    """Whether a refused member makes the base wrong: a new one is not there, a removed one still is."""
+    return fresh or chunk.action == "remove"
 
 
 _SELECT_SYNC = f"select {', '.join(SyncRow.__struct_fields__)} from sync"

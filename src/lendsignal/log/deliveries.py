@@ -5,7 +5,7 @@ stream of records moves in the same transaction that opens what it read there.
 """
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from lendsignal.errors import LogError
 from lendsignal.log.sqlite import DAMAGE, Guard, connect, reading, row, rows, transaction
+from lendsignal.log.stream import OneStream, Place, Recorded
 
 SCHEMA = """
 create table if not exists destination (id integer primary key, name text not null unique);
@@ -102,6 +103,9 @@ create table if not exists tally (
     primary key (destination, conversion, what, reason)
 ) without rowid;
 """
+
+DELIVERIES_PER_RECORD = 64
+"""As `plan.records` numbers them."""
 
 _receipts_out = msgspec.msgpack.Encoder().encode
 
@@ -205,7 +209,7 @@ class Changes:
     """What one turn of the sender's loop changes, collected to be committed at once."""
 
     def __init__(self) -> None:
-        self.position: int | None = None
+        self.position: Place | None = None
         self.order: int | None = None
         self.obeyed: tuple[int, int, int] | None = None
         self.kept: dict[int, Open] = {}
@@ -221,6 +225,17 @@ class Changes:
         self.told: dict[tuple[str, int], int] = {}
         self.forget_us = 0
         """What was told before this moment is let go of with the next commit."""
+        self.bury_us = 0
+        """Requests and answers of what died before this moment, too."""
+
+    def read(self, place: Place) -> None:
+        """The stream of records is read up to there."""
+        if isinstance(place, int):
+            self.position = place
+        elif isinstance(self.position, Mapping):
+            self.position = {**self.position, **place}
+        else:
+            self.position = place
 
     def keep(self, delivery: Open) -> None:
         """An open delivery, new or changed."""
@@ -252,6 +267,7 @@ class Changes:
             or self.paused
             or self.lanes
             or self.agreed
+            or self.bury_us
         )
 
 
@@ -317,7 +333,7 @@ class Deliveries:
             ids = [receipt.id for receipt in changes.receipts]
             db.execute(
                 "insert into receipt (low, high, body) values (?, ?, ?)",
-                (min(ids), max(ids), zlib.compress(_receipts_out(changes.receipts), 1)),
+                (min(ids), max(ids), pack_receipts(changes.receipts)),
             )
         if changes.tally:
             db.executemany(
@@ -344,6 +360,8 @@ class Deliveries:
             )
         if changes.forget_us:
             db.execute("delete from told where at_us < ?", (changes.forget_us,))
+        if changes.bury_us:
+            db.execute("delete from dead where at_us < ?", (changes.bury_us,))
         self._write_rare(changes)
         if changes.position is not None:
             db.execute("insert or replace into cursor values ('records', ?)", (changes.position,))
@@ -390,6 +408,10 @@ class Deliveries:
     def position(self) -> int:
         """The last record of the stream whose deliveries are here."""
         return self._cursor("records")
+
+    def stream(self, log: Recorded) -> OneStream:
+        """The records of a log behind that place."""
+        return OneStream(log, self.position())
 
     def order(self) -> int:
         """The last of a person's orders that was carried out."""
@@ -702,6 +724,62 @@ class Deliveries:
             )
             return [Dead(one[0], self._name(one[1]), *one[2:]) for one in found]
 
+    # who was erased
+
+    def still_open(self, records: Iterable[int]) -> int:
+        """How many deliveries of these records are not ended yet."""
+        n = 0
+        with self._lock:
+            for (destination,) in rows(self._db, "select id from destination"):
+                for record in records:
+                    found = row(
+                        self._db,
+                        "select count(*) from open where destination = ? and id between ? and ?",
+                        (destination, *_span(record)),
+                    )
+                    n += 0 if found is None else int(found[0])
+        return n
+
+    def let_go(self, records: Collection[int]) -> tuple[int, int]:
+        """Forgets requests and answers of the ended deliveries of these records: (dead ones, receipts).
+
+        That they ended, when, and as what, stays. Any process may do it: the sender has none of it in memory.
+        """
+        dead = answers = 0
+        with self._lock:
+            self._db.execute("pragma secure_delete = on")
+            with transaction(self._db):
+                for record in records:
+                    span = _span(record)
+                    self._db.execute("delete from told where id between ? and ?", span)
+                    before = self._db.total_changes()
+                    self._db.execute("delete from dead where id between ? and ?", span)
+                    dead += self._db.total_changes() - before
+                answers = self._without_answers(set(records))
+        return dead, answers
+
+    def _without_answers(self, records: Collection[int]) -> int:
+        """Takes the platforms' answers out of these records' receipts."""
+        if not records:
+            return 0
+        (low, _), (_, high) = _span(min(records)), _span(max(records))
+        packs = rows(self._db, "select id, body from receipt where low <= ? and high >= ?", (high, low))
+        n = 0
+        for pack, body in packs:
+            before = unpacked(body)
+            after = [
+                msgspec.structs.replace(one, answer=b"")
+                if one.answer and one.id // DELIVERIES_PER_RECORD in records
+                else one
+                for one in before
+            ]
+            changed = sum(new is not old for new, old in zip(after, before, strict=True))
+            if changed:
+                packed = zlib.compress(_receipts_out(after), 1)
+                self._db.execute("update receipt set body = ? where id = ?", (packed, pack))
+                n += changed
+        return n
+
     def last_pack(self) -> int:
         """The number of the last pack of receipts."""
         with self._lock:
@@ -741,6 +819,16 @@ def _open(destination: str, delivery: int, stage: int, *rest: Any) -> Open:
     one = Open(destination, delivery, Stage(stage), *rest)
     one.again = bool(one.again)
     return one
+
+
+def _span(record: int) -> tuple[int, int]:
+    """The first and the last delivery that a record may have."""
+    return record * DELIVERIES_PER_RECORD, (record + 1) * DELIVERIES_PER_RECORD - 1
+
+
+def pack_receipts(receipts: Sequence[Receipt]) -> bytes:
+    """Receipts as one packed row."""
+    return zlib.compress(_receipts_out(receipts), 1)
 
 
 def unpacked(body: bytes) -> list[Receipt]:

@@ -4,7 +4,8 @@ The door and imports write it, reports read it. Taking the same facts again chan
 says differently later stands beside what it said before, and the later one holds.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from hashlib import blake2b
@@ -71,6 +72,10 @@ create table if not exists ad (
     ad_set text not null, ad_set_id text not null, ad text not null, ad_id text not null,
     unique (channel, media_source, campaign, campaign_id, ad_set, ad_set_id, ad, ad_id)
 );
+create table if not exists kept_out (   -- installations and users that were erased: nothing of them comes in
+    who blob primary key
+) without rowid;
+create table if not exists salt (one integer primary key, body blob not null);
 create table if not exists cursor (name text primary key, position integer not null) without rowid;
 create table if not exists changed (    -- the days of which something was told, each by the last time it was
     kind text not null,
@@ -157,12 +162,18 @@ class Feeds:
         self._db = connection
         self._lock = Guard(connection)
         self._ads: dict[Ad, int] = {}
+        self._salt = b""
+        self._kept_out: frozenset[bytes] = frozenset()
+        self._kept_out_at = -1
 
     def take(self, facts: Iterable[Attribution | Recorded]) -> None:
-        """Makes facts durable, all or none."""
+        """Makes facts durable, all or none. What is told of who was erased is passed over."""
         with self._lock, transaction(self._db):
             known = dict(self._ads)
+            self._look_who_is_kept_out()
             for fact in facts:
+                if self._kept_out and self._is_kept_out(fact):
+                    continue
                 if isinstance(fact, Attribution):
                     self._attribute(fact, known)
                 else:
@@ -350,6 +361,61 @@ class Feeds:
                 " (select count(*) from spend)",
             )
         return FeedCounts(*(found or (0, 0, 0)))
+
+    # who was erased
+
+    def erase(self, installations: Collection[tuple[str, str]], users: Collection[tuple[str, str]]) -> int:
+        """Deletes what was told of installations (app, the MMP's id) and of users (app, user id), and takes
+        nothing of them any more; how many rows went.
+
+        The days that they stood on count as told anew.
+        """
+        with self._lock:
+            self._db.execute("pragma secure_delete = on")
+            with transaction(self._db):
+                self._db.execute("insert or ignore into salt values (1, ?)", (os.urandom(32),))
+                before = self.counts()
+                for table in ("attribution", "recorded"):
+                    self._db.executemany(f"delete from {table} where app = ? and id = ?", installations)
+                    self._db.executemany(f"delete from {table} where app = ? and user_id = ?", users)
+                self._look_who_is_kept_out()
+                self._db.executemany(
+                    "insert or ignore into kept_out values (?)",
+                    [
+                        *((self._name("installation", *one),) for one in installations),
+                        *((self._name("user", *one),) for one in users),
+                    ],
+                )
+                self._kept_out_at = -1
+                after = self.counts()
+        return before.attributions - after.attributions + before.recorded - after.recorded
+
+    def allow_again(self, users: Collection[tuple[str, str]]) -> None:
+        """What is told of these users (app, user id) counts again; their old installations stay outside."""
+        with self._lock, transaction(self._db):
+            self._look_who_is_kept_out()
+            self._db.executemany(
+                "delete from kept_out where who = ?", [(self._name("user", *one),) for one in users]
+            )
+            self._kept_out_at = -1
+
+    def _look_who_is_kept_out(self) -> None:
+        """Reads the list where it grew or shrank, within a transaction."""
+        (found,) = rows(self._db, "select count(*) from kept_out")
+        if found[0] == self._kept_out_at:
+            return
+        salt = row(self._db, "select body from salt")
+        self._salt = b"" if salt is None else bytes(salt[0])
+        self._kept_out = frozenset(bytes(who) for (who,) in rows(self._db, "select who from kept_out"))
+        self._kept_out_at = found[0]
+
+    def _is_kept_out(self, fact: Attribution | Recorded) -> bool:
+        if self._name("installation", fact.app, fact.id) in self._kept_out:
+            return True
+        return bool(fact.user_id) and self._name("user", fact.app, fact.user_id) in self._kept_out
+
+    def _name(self, *parts: str) -> bytes:
+        return blake2b(_json(parts), key=self._salt, digest_size=16).digest()
 
     def close(self) -> None:
         with self._lock:

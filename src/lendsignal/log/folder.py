@@ -76,8 +76,36 @@ class DataFolder:
         return self.path / "audiences"
 
     @property
+    def erasures(self) -> Path:
+        return self.path / "erasures.sqlite"
+
+    @property
+    def erasing(self) -> Path:
+        """When an erasure has something to do next, in seconds since 1970; not there: none has."""
+        return self.path / "erase.due"
+
+    @property
     def proposals(self) -> Path:
         return self.path / "proposals.sqlite"
+
+    @property
+    def restoring(self) -> Path:
+        """Files that are being put back; there only while that is under way, or was broken off."""
+        return self.path / "restoring"
+
+    @property
+    def backup_note(self) -> Path:
+        """When the last copy was made, and where."""
+        return self.path / "backup.json"
+
+    @property
+    def accepted(self) -> Path:
+        """The configuration that the running service works by, as it was when it was read."""
+        return self.path / "run.toml"
+
+    def databases(self) -> list[Path]:
+        """Every database that is there, by name."""
+        return sorted(self.path.glob("*.sqlite"))
 
     def last_written(self) -> int:
         """When log or deliveries were last written, in nanoseconds of the file system's clock; 0: never."""
@@ -103,6 +131,13 @@ class DataFolder:
         except FolderInUse:
             return True
         return False
+
+    def holder(self, role: str) -> int | None:
+        """The number of the process that had a role last: while `is_running`, the one that has it."""
+        try:
+            return int((self.path / f"{role}.lock").read_text())
+        except (OSError, ValueError):
+            return None
 
     def bell(self, role: str) -> "Bell":
         """What the process with that role listens on to be woken."""

@@ -7,17 +7,18 @@ cursor, the states, the records for the sender and the timers together, or none 
 from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import apsw
 import msgspec
 from msgspec import Struct
 
 from lendsignal.derive import CutTable
-from lendsignal.errors import LogError
+from lendsignal.errors import LogError, Outrun
+from lendsignal.log.erasing import NOBODY, Erasing, admitted
+from lendsignal.log.erasing import SCHEMA as ERASING
+from lendsignal.log.numbers import number_of_event, number_of_user
 from lendsignal.log.packing import (
     KeptRecords,
     KeptState,
@@ -53,7 +54,7 @@ from lendsignal.value import Promotion
 SCHEMA = """
 create table if not exists event (
     seq integer primary key,            -- the order of arrival
-    name integer not null,              -- of event_id, see _name: in the order of time where ids are
+    name integer not null,              -- of event_id, see numbers: in the order of time where ids are
     body blob not null                  -- msgpack of model.Event
 );
 create index if not exists event_by_name on event (name);
@@ -104,7 +105,7 @@ create table if not exists imported (
     done integer not null
 ) without rowid;
 """
-SCHEMA += QUARANTINE
+SCHEMA += QUARANTINE + ERASING
 
 EVERY_REFUSAL = Wanted(states=STATES)
 
@@ -128,11 +129,23 @@ class Fact(Struct, frozen=True, gc=False):
     event: Event
 
 
+class Move(Struct, frozen=True):
+    """How far a batch takes one slot: to the event `position`. The versions are those that came into force
+    on the way; `None`: as before."""
+
+    slot: int
+    position: int
+    policy: str | None = None
+    cuts: str | None = None
+    value: str | None = None
+
+
 class Decided(Struct, frozen=True, kw_only=True):
     """What one batch of events came to. It is kept whole or not at all.
 
     `after` is the last event decided before, `position` the last of the batch. `policy`, `cuts` and `value`
     are the versions that came into force with it. `phones` are (phone key, number of the user who showed it).
+    `moves` say all this by slot, for a log that is parted into slots; another has no use for them.
     """
 
     after: int
@@ -146,6 +159,7 @@ class Decided(Struct, frozen=True, kw_only=True):
     cuts: str | None = None
     value: str | None = None
     phones: Sequence[tuple[int, int]] = ()
+    moves: Sequence[Move] = ()
 
 
 class Log:
@@ -156,7 +170,11 @@ class Log:
         self._lock = Guard(connection)
         self._parts = Parts(connection)
         self.quarantine = Quarantine(connection, self._lock, self.append)
+        self.erasing = Erasing(connection, self._lock, self.append)
         self._states: dict[str, int] = {}
+        self._generation = self._erasures = self.erasing.generation()
+        self._kept_out = self.erasing.kept_out() if self._generation else NOBODY
+        self._altered = 0
 
     # appending
 
@@ -164,13 +182,19 @@ class Log:
         """Makes events durable in this order and returns the number of the first.
 
         `imported` = (file hash, name, rows durable with this, done) moves an import on in the same
-        transaction. Returns only after the commit is on disk.
+        transaction. Returns only after the commit is on disk. Of who was erased a husk is kept.
         """
         with self._lock, transaction(self._db):
-            first = self._next()
+            first, told = self._next(), events
+            events = self._admitted(told)
+            if events is not told:
+                self._altered = first + len(events) - 1
             self._db.executemany(
                 "insert into event values (?, ?, ?)",
-                [(seq, _name(event.event_id), encode(event)) for seq, event in enumerate(events, first)],
+                [
+                    (seq, number_of_event(event.event_id), encode(event))
+                    for seq, event in enumerate(events, first)
+                ],
             )
             if imported is not None:
                 self._db.execute(
@@ -190,13 +214,20 @@ class Log:
             try:
                 with transaction(self._db):
                     first = self.append(events)
-                    decided = decide(first)
+                    decided = decide(first) if self._altered < first else None
                     if decided is not None:
                         self.commit(decided)
             except BaseException:
                 self._forget()
                 raise
         return first
+
+    def _admitted(self, events: Sequence[Event]) -> Sequence[Event]:
+        """The events as they may stand here: husks of those whose users are kept out."""
+        generation = self.erasing.generation()
+        if generation != self._generation:
+            self._generation, self._kept_out = generation, self.erasing.kept_out()
+        return admitted(events, self._kept_out)
 
     def imported(self, file: str) -> tuple[int, bool]:
         """How many rows of that file are durable already, and whether it was finished."""
@@ -269,7 +300,7 @@ class Log:
                 self._db,
                 "select seq, body, verdict from event left join verdict using (seq)"
                 " where name = ? order by seq",
-                (_name(event_id),),
+                (number_of_event(event_id),),
             )
             facts = [(Fact(seq, _event(body)), word) for seq, body, word in found]
         return [
@@ -370,7 +401,8 @@ class Log:
     def commit(self, decided: Decided) -> None:
         """Keeps a batch of decisions whole.
 
-        Raises `LogError` where another process has decided these events already.
+        Raises `LogError` where another process has decided these events already, `Outrun` where somebody was
+        erased meanwhile.
         """
         with self._lock:
             try:
@@ -398,6 +430,10 @@ class Log:
         before = row(self._db, "select position from cursor where name = 'decide'")
         if (0 if before is None else before[0]) != decided.after:
             raise LogError("another process decides over this data folder")
+        erasures = self.erasing.generation()
+        if erasures != self._erasures or self._altered > decided.after:
+            self._erasures, self._altered = erasures, 0
+            raise Outrun("somebody was erased meanwhile: it is decided anew by what stands in the log")
         self._db.execute("insert or replace into cursor values ('decide', ?)", (decided.position,))
         places = self._places(decided.states)
         self._parts.write()
@@ -641,22 +677,3 @@ def _by_event(records: Iterable[tuple[int, Record]]) -> list[tuple[int, list[Rec
 def _numbers(numbers: Iterable[int]) -> Any:
     """Whole numbers of 64 bits as a table of one statement."""
     return apsw.carray(array("q", numbers))
-
-
-def number_of_user(key: str) -> int:
-    """63 bits that stand for a person. Two people may share them: their states tell who is who."""
-    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big") >> 1
-
-
-def _name(event_id: str) -> int:
-    """A number that stands for an event id. Several may share it: the events tell which is which.
-
-    Ids that begin with their milliseconds in hexadecimal (ours, and UUIDs of version 7) are numbered in the
-    order of time, so that the index grows at its end.
-    """
-    low = crc32(event_id.encode())
-    try:
-        milliseconds = int(event_id.replace("-", "", 1)[:12], 16)
-    except ValueError:
-        return low
-    return (milliseconds & 0x1FF_FFFF_FFFF) << 22 | low & 0x3F_FFFF

@@ -139,6 +139,13 @@ class Shelf:
         with self._writing():
             self._db.executemany(f"delete from offer where {ONE}", list(offers))
 
+    def let_go(self, first: int, last: int) -> int:
+        """Offers of deliveries from `first` to `last`, whose user was erased, go; how many there were."""
+        with self._writing():
+            self._db.execute("pragma secure_delete = on")
+            self._db.execute("delete from offer where delivery between ? and ?", (first, last))
+            return self._db.changes()
+
     def shut(self, destinations: Collection[str]) -> None:
         """Nothing of these destinations is given out, and of all others everything is."""
         with self._writing():

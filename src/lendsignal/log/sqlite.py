@@ -14,6 +14,7 @@ import apsw
 import msgspec
 
 from lendsignal.errors import Damaged, LogError, NotYet
+from lendsignal.log.forms import known_form, note_form, refuse_other_form
 
 BUSY_MS = 30_000
 CHECKPOINT_PAGES = 4_000
@@ -37,14 +38,15 @@ def connect(path: Path, schema: str, *, read_only: bool = False) -> apsw.Connect
     """A connection with our pragmas; the tables are made where they are missing.
 
     Raises `LogError` with what to do where the file cannot be used: `Damaged` where it is no database any
-    more, `NotYet` where it is only to be read and not made yet. Nothing is made in a file that another
-    program keeps its tables in.
+    more, `NotYet` where it is only to be read and not made yet, `OtherForm` where another version of ours
+    wrote it. Nothing is made in a file that another program keeps its tables in.
     """
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     try:
         connection = apsw.Connection(str(path), flags=flags)
         connection.set_busy_timeout(BUSY_MS)
         _refuse_a_stranger(connection, path, schema)
+        refuse_other_form(connection, path.name)
         if not read_only:
             if connection.readonly("main"):
                 raise LogError(f"{path} may not be written by this user; {GUIDE}")
@@ -53,8 +55,11 @@ def connect(path: Path, schema: str, *, read_only: bool = False) -> apsw.Connect
             connection.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
             with connection:  # whoever reads meanwhile sees all of the tables or none
                 connection.execute(schema)
+                note_form(connection, known_form(path.name))
         elif not connection.execute("select 1 from sqlite_master where name = 'cursor'").fetchone():
             raise NotYet(f"{path} is not ready yet")
+        # What is deleted is overwritten where that costs no further write; see docs/reference/retention.md.
+        connection.execute("pragma secure_delete = fast")
         connection.execute("pragma temp_store = memory")
         connection.execute("pragma cache_size = -65536")
     except DAMAGE as error:

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 from secrets import randbits
 
-from lendsignal.errors import Damaged, LogError
+from lendsignal.errors import Damaged, LogError, OtherForm
 from lendsignal.log.deliveries import open_deliveries
 from lendsignal.log.folder import DataFolder
+from lendsignal.log.forms import form_at
 from lendsignal.log.log import Log, open_log
 from lendsignal.log.orders import open_orders
 from lendsignal.log.sqlite import GUIDE, damage
@@ -21,12 +22,18 @@ def refuse_damage(folder: DataFolder, *, sends: bool = True) -> None:
 
     `sends`: a sender is about to work here; from then on deliveries that are missing have been lost.
     """
+    if folder.restoring.exists():
+        raise LogError(
+            f"a restore into {folder.path} was broken off: run `lendsignal restore` again;"
+            " see docs/how-to/back-up-and-restore.md"
+        )
     for path in (folder.log, folder.deliveries, folder.orders, folder.relay, folder.feeds, folder.keys):
         if path.exists() and not os.access(path, os.R_OK | os.W_OK):
             raise LogError(f"{path} may not be read and written by this user; {GUIDE}")
         wrong = None if is_lost(path) else damage(path, LOOK_SECONDS)
         if wrong is not None:
             raise Damaged(path.name, wrong)
+    refuse_other_forms(folder)
     if is_lost(folder.log) and not is_lost(folder.deliveries):
         _refuse_to_begin_again(folder)
     log = open_log(folder.log)
@@ -42,6 +49,14 @@ def refuse_damage(folder: DataFolder, *, sends: bool = True) -> None:
             _pair(folder, log, mark)
     finally:
         log.close()
+
+
+def refuse_other_forms(folder: DataFolder) -> None:
+    """Raises `OtherForm` where any database is of another version than this one works on."""
+    for path in folder.databases():
+        form = form_at(path)
+        if form is not None and not form.is_current:
+            raise OtherForm(form.file, form.found, form.known)
 
 
 def _pair(folder: DataFolder, log: Log, mark: int | None) -> None:

@@ -50,7 +50,8 @@ class Sync(Struct, frozen=True, kw_only=True):
     """One list in one account of a platform.
 
     `code` is the list's name there, which says nothing of anybody. `remote` is the platform's id of it, once
-    it was made. `intended` are the members it is to have. `state` is `ready` or `paused`, with its `reason`.
+    it was made. `intended` are the members it is to have: nobody where it is `retired`, only to be emptied.
+    `state` is `ready` or `paused`, with its `reason`.
     """
 
     audience: str
@@ -58,6 +59,7 @@ class Sync(Struct, frozen=True, kw_only=True):
     code: str
     use: Use
     with_value: bool = False
+    retired: bool = False
     remote: str | None = None
     state: str = "ready"
     reason: str = ""

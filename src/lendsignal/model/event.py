@@ -40,6 +40,7 @@ class EventType(StrEnum):
     TIERS_CUT = "lendsignal.tiers_cut"
     DECISION_DUE = "lendsignal.decision_due"
     VALUE_PROMOTED = "lendsignal.value_promoted"
+    ERASED = "lendsignal.erased"
 
 
 KEY_FIELD: Mapping[str, str] = {

@@ -11,6 +11,7 @@ from lendsignal.plan.decide import (
     people_of,
     reopened,
 )
+from lendsignal.plan.erasure import ERASED_WORD, erasures_of, taken_out
 from lendsignal.plan.holdout import (
     Holdout,
     HoldoutSettings,
@@ -58,6 +59,7 @@ from lendsignal.plan.value import value_of
 
 __all__ = [
     "ALWAYS",
+    "ERASED_WORD",
     "LIKELY",
     "NEVER",
     "RECORDS_PER_EVENT",
@@ -95,6 +97,7 @@ __all__ = [
     "decide",
     "delivery_id",
     "double_counting",
+    "erasures_of",
     "event_of",
     "gaps_in_sending",
     "held_by",
@@ -111,6 +114,7 @@ __all__ = [
     "record_id",
     "record_of",
     "reopened",
+    "taken_out",
     "value_of",
     "version_of",
     "with_cuts",

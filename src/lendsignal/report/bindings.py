@@ -37,23 +37,20 @@ Label = Callable[[str, str], str]
 LAID = """
 create or replace temp table laid as
 select c.seq, c.type, c.key, c.at_us, c.amount, c.currency, c.part,
-    v.event_id is not null as is_first, b.last_login, b.first_install, b.held, b.is_late,
-    b.is_late and b.as_arrived is distinct from b.last_login as is_misled,
+    v.event_id is not null as is_first, c.last_login, c.first_install, c.held, c.is_late,
+    c.is_late and c.as_arrived is distinct from c.last_login as is_misled,
     {last} as last_source, {first} as first_source, {last_channel} as last_channel,
     {first_channel} as first_channel,
     l.device as last_device, f.device as first_device, l.app as last_app, f.app as first_app,
     c.at_us - coalesce(nullif(lo.came_us, 0), ls.at_us) as last_age_us,
     c.at_us - coalesce(nullif(fo.came_us, 0), fs.at_us) as first_age_us,
-    b.last_login is not null and b.last_login <> b.first_install
+    c.last_login is not null and c.last_login <> c.first_install
         -- the same phone before its app showed an installation is not another installation
         and not (l.device is not distinct from f.device and l.device is not null
             and not (l.shown and f.shown)) as moved
-from (
-    select c.seq, c.user_key, c.event_id, c.type, c.key, c.at_us, c.amount, c.currency, t.part
-    from counted c join binding_fact t using (seq)
-) c join bound b using (seq)
-left join installation l on l.number = coalesce(b.last_login, b.held)
-left join installation f on f.number = coalesce(b.first_install, b.held)
+from binding_fact c
+left join installation l on l.number = coalesce(c.last_login, c.held)
+left join installation f on f.number = coalesce(c.first_install, c.held)
 left join first_seen ls on ls.installation = l.number
 left join first_seen fs on fs.installation = f.number
 left join origin_named lo on lo.installation = l.number and c.at_us >= lo.from_us and c.at_us < lo.until_us
@@ -117,7 +114,11 @@ def bindings(
     one.beside("the comparison", "conversion")
     kinds = ", ".join(f"'{kind}'" for kind in LOAN_EVENTS)
     only = f"c.type in ({kinds}) and not c.superseded and not c.reversed"
-    facts(tables, one, into="binding_fact", only=only)
+    beside = (
+        "c.user_key, c.event_id, c.type, c.key, c.at_us, c.amount, c.currency, c.last_login, c.first_install,"
+        " c.held, c.is_late, c.as_arrived"
+    )
+    facts(tables, one, into="binding_fact", only=only, beside=beside)
     laid = LAID.format(
         last=origin_part("source_label", "l", "lo"),
         first=origin_part("source_label", "f", "fo"),
@@ -273,15 +274,16 @@ def _changes(tables: Tables) -> Table:
     steps = {
         kind: (users, changes)
         for kind, users, changes in tables.rows(
-            "with step as (select t.user, t.installation, t.at_us, t.event_id, i.app as new_app,"
+            "with step as (select t.user_key, t.installation, t.at_us, t.event_id, i.app as new_app,"
             "   i.device as new_device, i.shown,"
             "   lag(i.app) over mine as old_app, lag(i.device) over mine as old_device,"
             "   lag(i.shown) over mine as old_shown, lag(t.installation) over mine as old,"
-            "   row_number() over (partition by t.user, t.installation order by t.at_us, t.event_id) as times"
+            "   row_number() over (partition by t.user_key, t.installation"
+            "     order by t.at_us, t.event_id) as times"
             "   from touch t join installation i on i.number = t.installation where not t.test"
-            "   window mine as (partition by t.user order by t.at_us, t.event_id))"
+            "   window mine as (partition by t.user_key order by t.at_us, t.event_id))"
             f" select case when times > 1 then 'back to an earlier one' else"
-            f" {KIND.format(a='new', b='old')} end as kind, count(distinct user), count(*)"
+            f" {KIND.format(a='new', b='old')} end as kind, count(distinct user_key), count(*)"
             " from step where old <> installation and not (old_device is not distinct from new_device"
             "   and old_device is not null and not (shown and old_shown)) group by kind"
         )

@@ -18,6 +18,7 @@ class Named(Struct, frozen=True, kw_only=True):
 
 
 DAY = ("a day like 2026-03-10",)
+SPAN = ("a span such as 30m or 7d",)
 CURRENCY = ("three letters, such as USD",)
 
 REPORTS: Mapping[str, Named] = {
@@ -42,6 +43,29 @@ REPORTS: Mapping[str, Named] = {
         own={"level": ("channel", "media_source", "campaign", "ad_set", "ad")},
     ),
     "spend": Named(summary="What campaigns cost", own={"currency": CURRENCY}),
+    "coverage": Named(
+        summary="Which ids the active users are known by, and whom each destination could be told of",
+        own={"days": ("a number",)},
+    ),
+    "reconcile": Named(
+        summary="What was told and sent beside the lender's books and what platforms recorded",
+        own={
+            "timezone": ("a name such as Africa/Lagos",),
+            "brand": ("a brand of the configuration",),
+            "limit": ("a check and per cent, such as missing=0.5 or missing=0.5,late=10",),
+            "late_after": SPAN,
+            "column": ("what the ledger calls a field, such as loan_id=LoanNo; several between commas",),
+            "currency": ("of a ledger that has no column for it, such as USD",),
+        },
+    ),
+    "proxy": Named(
+        summary="How well a grant can be told while the review lasts",
+        own={"after": SPAN, "within": SPAN, "precision": ("from 0.5 to 0.999",)},
+    ),
+    "health": Named(
+        summary="Counts beside what is expected, the delays of the last day, and what is alarming now",
+        sliced=False,
+    ),
 }
 """What `GET /v1/reports/{name}` gives; `lendsignal report NAME` gives the same, and some more."""
 
@@ -71,7 +95,7 @@ def words_of(name: str) -> dict[str, tuple[str, ...]]:
 
 def report_paths(problem: Mapping[str, Any]) -> dict[str, Any]:
     """OpenAPI of the reports. They are served with the pages, at another address than events are sent to."""
-    return {
+    found: dict[str, Any] = {
         f"/v1/reports/{name}": {
             "get": {
                 "operationId": f"report{name.title()}",
@@ -95,6 +119,18 @@ def report_paths(problem: Mapping[str, Any]) -> dict[str, Any]:
         }
         for name, named in REPORTS.items()
     }
+    reconcile = found["/v1/reports/reconcile"]
+    reconcile["post"] = {
+        **reconcile["get"],
+        "operationId": "reconcileLedger",
+        "summary": "The same, with the lender's books: a line for each loan that was paid out",
+        "requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}},
+        "responses": {
+            **reconcile["get"]["responses"],
+            "413": {"description": "a ledger that is too large", **problem},
+        },
+    }
+    return found
 
 
 def _parameter(word: str, allowed: tuple[str, ...]) -> dict[str, Any]:

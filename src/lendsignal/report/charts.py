@@ -3,14 +3,19 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from msgspec.structs import replace
+
 from lendsignal.report.attribution import AttributionReport
 from lendsignal.report.bindings import Bindings
 from lendsignal.report.chart import Bars, Chart, Lines, Series
+from lendsignal.report.coverage import Coverage
 from lendsignal.report.delay import DECISION_STAGES, POSTING_STAGES, Delay
 from lendsignal.report.delivery import DeliveryReport
 from lendsignal.report.funnel import BEFORE, Funnel
+from lendsignal.report.health import Health
 from lendsignal.report.layout import MONEY, SECONDS, SHARE, Cell, Report, Table
 from lendsignal.report.reconcile import Reconciliation
+from lendsignal.report.slices import EVERY
 from lendsignal.report.spend import SpendReport
 from lendsignal.report.tiers import TiersReport
 from lendsignal.report.vintages import Vintages
@@ -54,6 +59,11 @@ def charts_of(report: Report) -> tuple[Chart, ...]:
             return _spend(report)
         case TiersReport():
             return _tiers(report)
+        case Coverage():
+            found = [report.ids, *([report.reaches] if report.reaches.rows else [])]
+            return tuple(_shares(_largest_first(each, "users")) for each in found)
+        case Health():
+            return _health(report)
         case _:
             own = getattr(report, "charts", None)  # of reports that are made above this room
             if own is not None:
@@ -180,31 +190,57 @@ def _stages(table: Table, keys: Sequence[str], stages: Sequence[str], title: str
 
 
 def _reconciliation(report: Reconciliation) -> tuple[Chart, ...]:
+    names = _before(report.checks, "step")
     found = [
         _stacked(
             report.platform,
-            ("destination", "conversion"),
+            (*names, "destination", "conversion"),
             ("matched", "missing"),
             "conversions that were accepted",
             "What was accepted: matched in the platform's raw data, or missing there",
         ),
-        _shares(report.checks, "Differences, as a share of what was compared"),
+        _shares(
+            _largest_first(report.checks, "differences") if names else report.checks,
+            "Differences, as a share of what was compared",
+        ),
     ]
-    days = report.ledger.records()
-    if days:
+    loans = _of_both_sides(report.ledger, names)
+    if loans:
         found.insert(
             0,
             Bars(
-                title="Loans by day: the lender's ledger beside what we were told",
-                labels=tuple(f"{one['day']} {one['currency']}" for one in days[-MOST:]),
+                title=f"Loans by {' and '.join(names).replace('_', ' ') or 'day'}: the lender's ledger beside"
+                " what we were told",
+                labels=tuple(loans),
                 series=tuple(
-                    Series(name=words, values=tuple(_number(one[name]) for one in days[-MOST:]))
-                    for name, words in (("loans_in_ledger", "in the ledger"), ("loans_told", "told"))
+                    Series(name=words, values=tuple(one[place] for one in loans.values()))
+                    for place, words in enumerate(("in the ledger", "told"))
                 ),
                 axis="loans",
             ),
         )
     return tuple(found)
+
+
+def _of_both_sides(ledger: Table, names: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Loans in the ledger and told: of the last days, or in a slice of its largest parts."""
+    found: dict[str, tuple[float, float]] = {}
+    for one in ledger.records():
+        label = _label(one, (*names, "currency")) if names else f"{one['day']} {one['currency']}"
+        booked, told = found.get(label, (0.0, 0.0))
+        found[label] = (
+            booked + (_number(one["loans_in_ledger"]) or 0.0),
+            told + (_number(one["loans_told"]) or 0.0),
+        )
+    if not names or names[0] in EVERY:
+        return dict(list(found.items())[-MOST:])
+    return dict(sorted(found.items(), key=lambda one: -max(one[1]))[:MOST])
+
+
+def _largest_first(table: Table, name: str) -> Table:
+    """The same rows, those with the most first: of a slice's many rows a picture shows a dozen."""
+    place = [column.name for column in table.columns].index(name)
+    return replace(table, rows=tuple(sorted(table.rows, key=lambda row: -(_number(row[place]) or 0.0))))
 
 
 def _vintages(report: Vintages) -> tuple[Chart, ...]:
@@ -254,6 +290,71 @@ def _outlook(rows: Rows, names: Sequence[str], title: str) -> Chart:
             ),
         ),
         axis="share of loans",
+        unit=SHARE,
+    )
+
+
+def _health(report: Health) -> tuple[Chart, ...]:
+    """The day's counts beside what is expected of them: first what is not as expected, last what is thin."""
+    places = {"as expected": 1, "thin": 2}
+    rows = sorted(
+        (one for one in report.volumes.records() if one["expected_day"] is not None),
+        key=lambda one: (places.get(str(one["verdict"]), 0), -(_number(one["expected_day"]) or 0.0)),
+    )
+    hours = [one for one in rows if one["expected_hour"] is not None][:MOST]
+    days = rows[:MOST]
+    labels = [_counted(one) for one in days]
+    delays = [one for one in report.delays.records() if one["n"]][:MOST]
+    return (
+        Bars(
+            title="Events and accepted deliveries of the last 24 hours, beside what is expected",
+            labels=tuple(labels),
+            series=(
+                Series(name="expected", values=tuple(_number(one["expected_day"]) for one in days)),
+                Series(name="came", values=tuple(_number(one["day"]) for one in days)),
+            ),
+            axis="events, or accepted deliveries, in 24 hours",
+        ),
+        Bars(
+            title="The last full hour, beside the band of a thousand ordinary hours",
+            labels=tuple(_counted(one) for one in hours),
+            series=(
+                Series(
+                    name="expected, with its band",
+                    values=tuple(_number(one["expected_hour"]) for one in hours),
+                    low=tuple(_number(one["low"]) for one in hours),
+                    high=tuple(_number(one["high"]) for one in hours),
+                ),
+                Series(name="came", values=tuple(_number(one["hour"]) for one in hours)),
+            ),
+            axis="events, or accepted deliveries, in the hour",
+        ),
+        Bars(
+            title="Nine in ten took no longer than this, in the last 24 hours",
+            labels=tuple(_label(one, ("stage", "name")) for one in delays),
+            series=(Series(name="p90", values=tuple(_number(one["p90"]) for one in delays)),),
+            axis="90th percentile",
+            unit=SECONDS,
+        ),
+    )
+
+
+def _counted(row: Mapping[str, Cell]) -> str:
+    said = "" if row["verdict"] == "as expected" else f" ({row['verdict']})"
+    return f"{_label(row, ('scope', 'name'))}{said}"
+
+
+def reliability_of(table: Table, axis: str) -> Chart:
+    """What was said in each tenth beside what came of it."""
+    rows = table.records()
+    return Bars(
+        title="Said beside what came, in tenths of what was judged",
+        labels=tuple(f"tenth {one['tenth']}" for one in rows),
+        series=(
+            Series(name="said", values=tuple(_number(one["said"]) for one in rows)),
+            _with_interval(rows, "came"),
+        ),
+        axis=axis,
         unit=SHARE,
     )
 
@@ -341,7 +442,11 @@ def _share_of(table: Table) -> str | None:
 
 def _shares(table: Table, title: str = "") -> Chart:
     """A bar for each row's first share, with its interval where the table has one."""
-    name = _share_of(table) or ""
+    return shares_of(table, _share_of(table) or "", title)
+
+
+def shares_of(table: Table, name: str, title: str = "") -> Chart:
+    """A bar for each row's share of that name, with the row's interval where it has one."""
     rows = [one for one in table.records() if one[name] is not None][:MOST]
     texts = [
         column.name

@@ -53,7 +53,8 @@ with known as (
     select u.user, u.app, u.at_us, '', '', '', '', '', ''
     from first_user u anti join told using (installation)
 )
-select row_number() over (order by at_us, user) - 1 as row, * from mine
+select row_number() over (
+    order by at_us, user, app, channel, campaign, campaign_id, ad_set, ad_set_id, ad) - 1 as row, * from mine
 where user is null or user not in (select user from old)
 """
 
@@ -63,7 +64,9 @@ with owner as (
     select own as installation, arg_min(user, (at_us, event_id)) as user from touch
     where own is not null and not test group by 1
 )
-select row_number() over (order by a.at_us, o.user) - 1 as row, o.user, a.app, a.at_us, a.channel,
+select row_number() over (
+    order by a.at_us, o.user, a.channel, a.campaign, a.campaign_id, a.ad_set, a.ad_set_id, a.ad
+) - 1 as row, o.user, a.app, a.at_us, a.channel,
     a.campaign, a.campaign_id, a.ad_set, a.ad_set_id, a.ad
 from attribution a join owner o on o.installation = a.installation
 where a.kind in ('re_engagement', 're_attribution') and a.at_us > 0
@@ -118,8 +121,8 @@ group by w.name, w.row order by w.name, w.row
 """
 
 VALUES = """
-select c.row, min(h.at_us - c.at_us) / 3600e6, min(coalesce(p.answered_us, h.told_us) - c.at_us) / 3600e6,
-    arg_min(p.value, h.at_us)
+select c.row, min(h.at_us - c.at_us) / 3600e6 as hours,
+    min(coalesce(p.answered_us, h.told_us) - c.at_us) / 3600e6 as told, arg_min(p.value, h.at_us) as value
 from choice_came c join choice_happened h on h.user = c.user and h.at_us >= c.at_us - $slack
     and h.name in ('first_credit', 'first_loan', 'repeat_loan')
 join choice_posted p on p.user = h.user and p.event_id = h.event_id and p.name = h.name and p.value > 0
@@ -147,7 +150,7 @@ with loan as (
     left join lost b on b.user = l.user and b.loan_id = l.loan_id
     group by all
 )
-select row, sum(paid - amount) filter (coalesce(lost, false) or paid >= amount) from ended
+select row, sum(paid - amount) filter (coalesce(lost, false) or paid >= amount) as margin from ended
 group by row order by row
 """
 
@@ -220,14 +223,24 @@ def grants_and_loans(tables: Tables) -> Grants:
 
 def _events(tables: Tables, always: Sequence[str], count: int) -> list[EventRows]:
     found = {name: _blank(name, count) for name in always}
-    for name, row, hours, told_us, came_us, asked in tables.rows(SIGNALS, {"slack": SLACK_US}):
+    told = _columns(tables, SIGNALS, {"slack": SLACK_US})
+    for name in sorted(set(told["name"].tolist())):
+        mine = told["name"] == name
+        row = told["row"][mine].astype(np.int64)
+        asked = np.ma.filled(told["asked"][mine].astype(np.float64), np.inf)
         one = found.setdefault(name, _blank(name, count))
-        one.hours[row] = max(hours, 0.0)
-        one.told_hours[row] = max((told_us - came_us) / HOUR_US, one.hours[row])
-        if asked is not None:
-            one.asked_hours[row] = max(asked, 0.0)
+        one.hours[row] = np.maximum(told["hours"][mine], 0.0)
+        one.told_hours[row] = np.maximum(
+            (told["told_us"][mine] - told["came_us"][mine]) / HOUR_US, one.hours[row]
+        )
+        one.asked_hours[row] = np.maximum(asked, 0.0)
         one.sent[row] = 1.0
     return list(found.values())
+
+
+def _columns(tables: Tables, query: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The columns of a query, masked where something is not known."""
+    return tables.db.execute(query, dict(asked)).fetchnumpy()
 
 
 def _blank(name: str, count: int) -> EventRows:
@@ -239,14 +252,14 @@ def _blank(name: str, count: int) -> EventRows:
 
 def _values(tables: Tables, count: int) -> list[EventRows]:
     """`value`, where a conversion of each coming was sent with one."""
-    rows = tables.rows(VALUES, {"slack": SLACK_US})
-    if not rows:
+    told = _columns(tables, VALUES, {"slack": SLACK_US})
+    row = told["row"].astype(np.int64)
+    if not len(row):
         return []
     one = _blank("value", count)
-    for row, hours, told, value in rows:
-        one.hours[row] = max(hours, 0.0)
-        one.told_hours[row] = max(told, one.hours[row])
-        one.sent[row] = value
+    one.hours[row] = np.maximum(told["hours"], 0.0)
+    one.told_hours[row] = np.maximum(told["told"], one.hours[row])
+    one.sent[row] = told["value"]
     return [one]
 
 
@@ -257,8 +270,8 @@ def _margin(tables: Tables, count: int, horizon: timedelta) -> Floats:
         "horizon": horizon // MICROSECOND,
         "default_dpd": tables.default_dpd,
     }
-    for row, margin in tables.rows(MARGIN, asked):
-        found[row] = margin or 0.0
+    told = _columns(tables, MARGIN, asked)
+    found[told["row"].astype(np.int64)] = np.ma.filled(told["margin"].astype(np.float64), 0.0)
     return found
 
 

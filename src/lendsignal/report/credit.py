@@ -62,8 +62,8 @@ def orphans(tables: Tables) -> Table:
     tables.db.execute(
         "create or replace temp table followed as"
         " with event_at as ("
-        "   select b.last_login, b.first_install, c.at_us from counted c join bound b using (seq)"
-        "   where not c.superseded and c.type not in ('logged_in', 'app_opened'))"
+        "   select last_login, first_install, at_us from placed"
+        "   where not test and not superseded and type not in ('logged_in', 'app_opened'))"
         " select a.mmp, a.channel, a.kind, a.at_us, l.at_us as last_us, f.at_us as first_us"
         " from attribution a left join first_seen s on s.installation = a.installation"
         " asof left join event_at l on l.last_login = a.installation and a.at_us <= l.at_us"
@@ -212,11 +212,13 @@ def moved_ids(tables: Tables) -> Table:
     """Of disbursements that moved, which ids are other ones on the two installations."""
     rows: list[tuple[Cell, ...]] = []
     for kind, both, same in tables.rows(
-        "with one as (select kind, installation, list(value) as ids from known_id group by all)"
+        "with pair as (select last_login, first_install from laid where type = 'disbursed' and moved),"
+        " one as ("
+        "   select kind, installation, list(value) as ids from known_id where installation in"
+        "     (select last_login from pair union select first_install from pair) group by all)"
         " select a.kind, count(*), count(*) filter (list_has_any(a.ids, b.ids))"
-        " from laid l join one a on a.installation = l.last_login"
-        " join one b on b.installation = l.first_install and b.kind = a.kind"
-        " where l.type = 'disbursed' and l.moved group by all order by all"
+        " from pair l join one a on a.installation = l.last_login"
+        " join one b on b.installation = l.first_install and b.kind = a.kind group by all order by all"
     ):
         rate = Rate(both - same, both)
         rows.append((kind, both, same, both - same, rate.value, rate.low, rate.high, rate.remark))

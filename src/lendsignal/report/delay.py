@@ -53,16 +53,18 @@ qualify row_number() over (partition by user_key, application_id, type order by 
 
 SPANS = """
 create or replace temp table decision as
-with point as (
-    select seq, -1 as place, applied_us as at_us, 'applied' as type from decided
-    union all
-    select d.seq, c.seq, c.at_us, c.type
+with between as (  -- most applications are decided without anybody looking at them
+    select d.seq, c.seq as place, c.at_us, c.type
     from decided d join counted c on c.user_key = d.user_key and c.application_id = d.application_id
         and c.at_us between d.applied_us and d.at_us
     where c.type in ('review_started', 'review_ended', 'phone_check_started', 'phone_check_ended')
         and not c.superseded
+), point as (
+    select seq, -1 as place, applied_us as at_us, 'applied' as type from decided semi join between using (seq)
     union all
-    select seq, 9223372036854775807, at_us, 'answered' from decided
+    select * from between
+    union all
+    select seq, 9223372036854775807, at_us, 'answered' from decided semi join between using (seq)
 ), told as (
     select *, case type when 'review_started' then true when 'review_ended' then false end as reviewing,
         case type when 'phone_check_started' then true when 'phone_check_ended' then false end as calling
@@ -89,30 +91,25 @@ with point as (
     from stretch group by seq
 )
 select v.record, v.name as conversion, coalesce(nullif(v.app, ''), d.app) as app, d.applied_us, d.at_us,
-    v.installation, a.waiting, a.review, a.phone_check, a.other, d.at_us - d.applied_us as whole
-from decided d join added a using (seq)
+    v.installation, coalesce(a.waiting, 0) as waiting, coalesce(a.review, 0) as review,
+    coalesce(a.phone_check, 0) as phone_check, coalesce(a.other, d.at_us - d.applied_us) as other,
+    d.at_us - d.applied_us as whole, f.part
+from decided d left join added a using (seq)
 join conversion v on v.user_key = d.user_key and v.event_id = d.event_id and not v.test
+join sent_fact f on f.record = v.record
 """
 
 POSTED = """
 create or replace temp table posted as
-with tried as (select id, min(sent_us) filter (sent_us > 0) as sent_us from receipt group by id)
-select d.destination, d.conversion, coalesce(e.rebinds, e.record) as record, v.app, d.at_us, d.answered_us,
+select d.destination, d.conversion, d.record, v.app, d.at_us, d.answered_us,
     d.received_us - d.at_us as arrival,
     greatest(d.planned_us - d.received_us, 0) as pen,
-    least(d.planned_us + s.settle_us, coalesce(t.sent_us, d.answered_us)) - d.planned_us as settle,
-    coalesce(t.sent_us, d.answered_us) - d.planned_us - settle as queue,
-    d.answered_us - coalesce(t.sent_us, d.answered_us) as platform,
-    arrival + pen + settle + queue + platform as whole
-from delivery d join entry e on e.id = d.id join step s on s.step = e.step
-join conversion v on v.record = coalesce(e.rebinds, e.record)
-left join tried t on t.id = d.id
+    least(d.planned_us + d.settle_us, coalesce(d.sent_us, d.answered_us)) - d.planned_us as settle,
+    coalesce(d.sent_us, d.answered_us) - d.planned_us - settle as queue,
+    d.answered_us - coalesce(d.sent_us, d.answered_us) as platform,
+    arrival + pen + settle + queue + platform as whole, f.part
+from delivery d join conversion v on v.record = d.record join sent_fact f on f.record = d.record
 where d.what = 'accepted'
-"""
-
-IN_SLICE = """
-create or replace temp table {name} as
-select t.*, f.part from {name} t join sent_fact f on f.record = t.record
 """
 
 COMING = """
@@ -163,8 +160,6 @@ def delay(tables: Tables, windows: Mapping[str, Window] | None = None, one: Slic
     sent_facts(tables, one.beside("the report", "conversion"))
     for query in (DECIDED, SPANS, POSTED):
         tables.db.execute(query)
-    for name in ("decision", "posted"):
-        tables.db.execute(IN_SLICE.format(name=name))
     names = " ".join(one.names)
     return Delay(
         title=", ".join(filter(None, ("Delay", one.words))),
@@ -265,7 +260,7 @@ def _days(tables: Tables, windows: Mapping[str, Window], names: str) -> Table:
         (tuple(part), destination, conversion): n
         for part, destination, conversion, n in tables.rows(
             "select f.part, d.destination, d.conversion, count(*) from delivery d"
-            " join entry e using (id) join sent_fact f on f.record = coalesce(e.rebinds, e.record)"
+            " join sent_fact f on f.record = d.record"
             " where what in ('dead', 'skipped') and reason in (select unnest($late)) group by all",
             {"late": LATE},
         )
@@ -428,8 +423,8 @@ def _notes(tables: Tables) -> tuple[str, ...]:
         " and by_day and not test and not superseded"
     )
     unasked = tables.number(
-        "select count(*) from counted c where type in ('credit_granted', 'disbursed') and not by_day"
-        " and not test and not superseded and not exists (select 1 from decided d where d.seq = c.seq)"
+        "select count(*) - (select count(distinct seq) from decided) from counted"
+        " where type in ('credit_granted', 'disbursed') and not by_day and not test and not superseded"
     )
     told = (
         (by_day, "applications, grants and disbursements are known by their day alone: no decision delay"),

@@ -10,6 +10,7 @@ Poisson sum: as if users came at random, each with what they brought, its varian
 (W. Feller, An Introduction to Probability Theory and Its Applications I, 3rd ed., XII.2).
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
@@ -20,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from lendsignal.clock import to_us
+from lendsignal.errors import InputError
 from lendsignal.model.rates import Rates
 from lendsignal.report.days import local_day
 from lendsignal.report.layout import MONEY, SHARE, Cell, Table, columns, table
@@ -143,10 +145,17 @@ class Earnings(Struct, frozen=True, kw_only=True):
 
 
 class Purse(Struct, frozen=True, kw_only=True):
-    """In which currency money is told: `None`, in each its own. `rates` convert, each day by its own."""
+    """In which currency money is told: `None`, in each its own. `rates` convert, each day by its own.
+
+    Raises `InputError` for a currency that is not three capital letters: it becomes part of SQL.
+    """
 
     currency: str | None = None
     rates: Rates | None = None
+
+    def __post_init__(self) -> None:
+        if self.currency is not None and re.fullmatch("[A-Z]{3}", self.currency) is None:
+            raise InputError("currency", "must be three letters, such as USD")
 
 
 AS_TOLD = Purse()

@@ -43,22 +43,23 @@ COUNTED_STEPS = "'registered', 'applied', 'credit_granted', 'disbursed', 'repaid
 
 STEPS = """
 create or replace temp table step_taken as
-with happened as (
-    select seq, user_key, loan, if(type = 'credit_granted', 'granted', type) as step, at_us, by_day, amount,
-        currency, fee from counted
-    where type in ('registered', 'applied', 'credit_granted', 'disbursed', 'repaid')
-        and not test and not superseded and not reversed
-    union all
-    select seq, user_key, loan, 'lost', at_us, by_day, amount, currency, fee from counted
+with lost as (
+    select seq from counted
     where (type = 'defaulted' or (type = 'overdue' and dpd >= $default_dpd))
         and not test and not superseded and not reversed
     -- a loan is lost once
     qualify row_number() over (partition by coalesce(loan, hash(user_key, event_id)) order by at_us, seq) = 1
 )
-select c.user_key as user, c.loan, c.step, c.at_us, c.by_day, c.amount, c.currency, c.fee, f.part, f.loans,
-    hash(f.part) as place
-from happened c join fact f using (seq)
+select user_key as user, loan, if(type = 'credit_granted', 'granted', type) as step, at_us, by_day, amount,
+    currency, fee, part, loans, hash(part) as place
+from fact where type in ('registered', 'applied', 'credit_granted', 'disbursed', 'repaid')
+union all
+select user_key, loan, 'lost', at_us, by_day, amount, currency, fee, part, loans, hash(part)
+from fact where type in ('defaulted', 'overdue') and seq in (select seq from lost)
 """
+
+OF_STEPS = "c.user_key, c.loan, c.type, c.at_us, c.by_day, c.amount, c.currency, c.fee"
+"""What of each event the steps are made of."""
 
 INSTALLED = """
 insert into step_taken
@@ -73,18 +74,20 @@ from came_fact f left join owner o on o.installation = f.installation
 
 TAKEN = """
 create or replace temp table taken as
-select place, if(grouping(loans) = 1, 'all', loans) as kind, user, {steps}
-from step_taken group by grouping sets ((place, user, loans), (place, user))
+with mine as (select place, loans as kind, user, {steps} from step_taken group by place, loans, user)
+select * from mine union all select place, 'all', user, {all_steps} from mine group by place, user
 """
 """A row for each user, so that whatever is asked next looks at few rows; `place` is a part's number. Each
 step has its events (`n_…`) and the first of them (`us_…`)."""
 
 LOANS_OF_STEPS = """
-select any_value(p.part), kind, step, count(*) from (
-    select distinct place, loans as kind, step, user, loan from step_taken where loan is not null
-    union all
-    select distinct place, 'all', step, user, loan from step_taken where loan is not null
-) join place_of p using (place) group by place, kind, step
+select any_value(p.part), step, count(*), count(*) filter (first), count(*) filter (again),
+    count(*) filter (unknown)
+from (
+    select place, step, loan, bool_or(loans = 'first') as first, bool_or(loans = 'repeat') as again,
+        bool_or(loans = 'unknown') as unknown
+    from step_taken where loan is not null group by place, step, loan
+) join place_of p using (place) group by place, step
 """
 
 PLACES = """
@@ -122,7 +125,7 @@ def funnel(
     """
     one.beside("the funnel", "loans")
     only = f"c.type in ({COUNTED_STEPS}) and not c.superseded and not c.reversed"
-    facts(tables, one, only=only, cohort=cohort, loans=True)
+    facts(tables, one, only=only, cohort=cohort, loans=True, beside=OF_STEPS)
     tables.db.execute(STEPS, {"default_dpd": tables.default_dpd})
     has_installs = _install(tables, one, cohort)
     steps = (
@@ -130,7 +133,8 @@ def funnel(
         f" min(at_us) filter (step = '{step}' and not by_day and at_us > 0) as us_{step}"
         for step in BEFORE
     )
-    tables.db.execute(TAKEN.format(steps=", ".join(steps)))
+    all_steps = (f"sum(n_{step})::bigint, min(us_{step})" for step in BEFORE)
+    tables.db.execute(TAKEN.format(steps=", ".join(steps), all_steps=", ".join(all_steps)))
     tables.db.execute(PLACES)
     brought = earnings(tables, one, purse, cohort)
     of_cohort = "" if cohort is None else f"by cohort of {cohort}"
@@ -192,7 +196,11 @@ def left_out(tables: Tables) -> tuple[str, ...]:
 
 
 def _steps(tables: Tables, one: Slice, has_installs: bool) -> Table:
-    loans_of = {(tuple(part), kind, step): loans for part, kind, step, loans in tables.rows(LOANS_OF_STEPS)}
+    loans_of = {
+        (tuple(part), kind, step): loans
+        for part, step, *counts in tables.rows(LOANS_OF_STEPS)
+        for kind, loans in zip(LOANS, counts, strict=True)
+    }
     counts: dict[tuple[Part, str, str], tuple[int, int, int]] = {}
     both: dict[tuple[Part, str, str], int] = {}
     each = ", ".join(

@@ -26,6 +26,15 @@ create view counted as
 select e.*, coalesce(s.superseded, false) as superseded, coalesce(s.reversed, false) as reversed
 from event e left join event_struck s on s.seq = e.seq where e.verdict = 'taken'
 """,
+    "placed": """
+create view placed as
+select c.*, b.last_login, b.first_install, b.held, b.touch_us, b.touch_received_us, b.is_late, b.as_arrived
+from counted c left join bound b on b.seq = c.seq
+""",
+    "placed_loan": """
+create view placed_loan as
+select p.*, l.loans, l.loan_number as number_of_loan from placed p left join loans_of l on l.seq = p.seq
+""",
     "instalment": """
 create view instalment as
 select seq, due_date::varchar as due_day, amount from raw_instalments
@@ -54,10 +63,6 @@ create view receipt as
 select pack * 1048576 + place as place, delivery as id, what, reason,
     coalesce(epoch_us(sent_at), 0) as sent_us, epoch_us("at") as answered_us from raw_outcomes
 """,
-    "attribution": """
-create view attribution as
-select a.*, n.installation from coming_told a left join install_name n on n.name = hash(a.app, a.id)
-""",
     "recorded": """
 create view recorded as
 select feed, mmp, app, mmp_id as id, name, coalesce(epoch_us(happened_at), 0) as at_us,
@@ -69,7 +74,7 @@ select feed, mmp, app, mmp_id as id, name, coalesce(epoch_us(happened_at), 0) as
 create view spend as
 select feed, account, spent_on::varchar as day, channel, media_source, campaign, campaign_id, ad_set,
     ad_set_id, ad,
-    ad_id, country, currency, amount, impressions, clicks from raw_spend
+    ad_id, country, currency, amount, impressions, clicks, {ad} as ad_number from raw_spend
 """,
 }
 """Tables that cost nothing until they are asked, and then only the columns that are asked for."""
@@ -85,7 +90,7 @@ with again as (
     select fact_key from raw_events
     where verdict = 'taken' and fact_key is not null and type in ({once}) group by 1 having count(*) > 1
 ), superseded as (
-    select seq from raw_events
+    select seq, user_key from raw_events
     where verdict = 'taken' and type in ({once}) and fact_key in (select fact_key from again)
     -- of a fact that was told for both purposes the telling for optimisation stands
     qualify seq - if(purpose = 'analytics', 4000000000000000000, 0)
@@ -97,16 +102,18 @@ with again as (
     where verdict = 'taken' and type in ('disbursement_reversed', 'loan_cancelled', 'repayment_reversed')
     group by all
 ), reversed as (
-    select e.seq from (
+    select e.seq, e.user_key from (
         select seq, user_key, type, epoch_us(occurred_at) as at_us, {key} as key from raw_events
         where verdict = 'taken' and type in ('disbursed', 'repaid')
             and user_key in (select user_key from reversal)
     ) e join reversal r on r.user_key = e.user_key and r.type = e.type and r.key = e.key
     where r.at_us >= e.at_us
 )
-select seq, bool_or(superseded) as superseded, bool_or(reversed) as reversed from (
-    select seq, true as superseded, false as reversed from superseded
-    union all select seq, false, true from reversed
+select seq, any_value(user_key) as user_key, bool_or(superseded) as superseded,
+    bool_or(reversed) as reversed
+from (
+    select seq, user_key, true as superseded, false as reversed from superseded
+    union all select seq, user_key, false, true from reversed
 ) group by seq
 """,
     "touch_look": """
@@ -145,18 +152,23 @@ with came as (  -- a return to the same installation through an ad leaves its or
     select *, row_number() over (partition by installation order by at_us, feed, kind, id) as place from came
     where installation in (select installation from again)
 )
-select installation, channel, media_source, campaign, campaign_id, ad_set, ad_set_id, at_us as came_us,
-    -9223372036854775807 as from_us, 9223372036854775807 as until_us
+select installation, channel, media_source, campaign, campaign_id, ad_set, ad_set_id, ad_number,
+    at_us as came_us, -9223372036854775807 as from_us, 9223372036854775807 as until_us
 from came where installation not in (select installation from again)
 union all
 select *, lead(from_us, 1, 9223372036854775807) over (partition by installation order by from_us) as until_us
 from (
-    select installation, channel, media_source, campaign, campaign_id, ad_set, ad_set_id, at_us as came_us,
+    select installation, channel, media_source, campaign, campaign_id, ad_set, ad_set_id, ad_number,
+        at_us as came_us,
         -- what happened before an MMP noticed belongs to the first origin all the same
         case when place = 1 then -9223372036854775807 else at_us end as from_us
     from coming
     qualify row_number() over (partition by installation, from_us order by place desc) = 1
 )
+""",
+    "attribution": """
+create table attribution as
+select a.*, n.installation from coming_told a left join install_name n on n.name = hash(a.app, a.id)
 """,
     "coming_told": """
 create table coming_told as  -- of several sayings about one coming the latest
@@ -166,7 +178,7 @@ with saying as (
 ), again as (select hash from saying group by hash having count(*) > 1)
 select feed, mmp, app, mmp_id as id, kind, coalesce(epoch_us(came_at), 0) as at_us, {came_day} as day,
     channel,
-    media_source, campaign, campaign_id, ad_set, ad_set_id, ad, ad_id
+    media_source, campaign, campaign_id, ad_set, ad_set_id, ad, ad_id, {ad} as ad_number
 from (
     select * from saying where hash not in (select hash from again)
     union all
@@ -243,27 +255,53 @@ select l.seq, l.last_login, case when l.last_login is not null then o.installati
 from event_touch l left join first_seen o on o.user_key = l.user_key left join arrived a on a.seq = l.seq
     left join released r on r.seq = l.seq
 """,
+    "first_seen": """
+create table first_seen as
+select own as installation, min(at_us) as at_us, bool_or(test) as test from touch
+where own is not null group by own
+""",
+    "loans_of": """
+create table loans_of as  -- of every event whether it is of a user's first loan or a repeat one
+with own as (  -- each user's first disbursed loan, and whether we have seen the user from the start
+    select user_key, bool_or(type = 'registered') as whole,
+        min(at_us) filter (type = 'disbursed' and not reversed and not superseded) as loan_us,
+        arg_min(loan, at_us) filter (type = 'disbursed' and not reversed and not superseded) as loan
+    from counted where type in ('registered', 'disbursed') group by user_key
+), numbered as (
+    select loan, max(loan_number) as loan_number from counted
+    where loan is not null and loan_number is not null group by loan
+)
+select c.seq, case when c.type = 'registered' then 'first'
+        when coalesce(c.loan_number, n.loan_number) = 1 then 'first'
+        when coalesce(c.loan_number, n.loan_number) > 1 then 'repeat'
+        when not coalesce(o.whole, false) and not $whole then 'unknown'
+        when o.loan_us < c.at_us and o.loan is distinct from c.loan then 'repeat'
+        else 'first' end as loans, coalesce(c.loan_number, n.loan_number) as loan_number
+from counted c left join own o on o.user_key = c.user_key left join numbered n on n.loan = c.loan
+where not c.test and c.type not in ('logged_in', 'app_opened')
+""",
     "delivery": """
 create table delivery as
 with again as (
     select id from receipt group by id having count(*) > 1
 ), tried as (  -- most deliveries have one receipt: only those of the others are sorted
     select id, what in ('accepted', 'dead', 'skipped', 'cancelled') as over, what, reason, answered_us,
-        if(sent_us > 0, 1, 0) as attempts, if(what = 'retry', 1, 0) as retries
+        if(sent_us > 0, 1, 0) as attempts, if(what = 'retry', 1, 0) as retries, nullif(sent_us, 0) as sent_us
     from receipt where id not in (select id from again)
     union all
-    select id, last is not null, last.what, last.reason, last.answered_us, attempts, retries from (
+    select id, last is not null, last.what, last.reason, last.answered_us, attempts, retries, sent_us from (
         select id, count(*) filter (sent_us > 0) as attempts, count(*) filter (what = 'retry') as retries,
+            min(sent_us) filter (sent_us > 0) as sent_us,
             arg_max({{'what': what, 'reason': reason, 'answered_us': answered_us}}, place)
                 filter (what in ('accepted', 'dead', 'skipped', 'cancelled')) as last
         from receipt where id in (select id from again) group by id
     )
 ), seen as (
     select e.delivery as id, e.record, e.rebinds, epoch_us(e.planned_at) as planned_us, e.destination, e.kind,
-        e.conversion, e.name, e.skip, c.at_us, c.received_us,
+        e.conversion, e.name, e.skip, e.settle_us, c.at_us, c.received_us,
         case when t.over then t.what end as ended, case when t.over then t.reason end as end_reason,
         case when t.over then t.answered_us end as answered_us, w.stage, w.reason as wait_reason,
-        coalesce(t.attempts, 0) as attempts, coalesce(t.retries, 0) as retries
+        coalesce(t.attempts, 0) as attempts, coalesce(t.retries, 0) as retries, t.sent_us
     from planned_delivery e left join (
         select record, epoch_us(occurred_at) as at_us, epoch_us(received_at) as received_us
         from raw_conversions where rebinds is null
@@ -288,7 +326,8 @@ select id, destination, conversion, name,
     case when stage is not null then wait_reason
         when ended is not null then end_reason
         when skip is not null then skip else '' end as reason,
-    planned_us, answered_us, attempts, retries, at_us, received_us
+    planned_us, answered_us, attempts, retries, at_us, received_us, coalesce(rebinds, record) as record,
+    settle_us, sent_us
 from opened
 """,
 }
@@ -330,20 +369,16 @@ where s.user_key = touch.user_key and s.at_us = touch.at_us and s.event_id = tou
 INSTALLATION = """
 create table installation as
 with named as (
-    select n.installation, {name} as id, arg_min({phone}, l.n) as phone
-    from touch_look l join look_number n using (shown) group by 1
+    select n.installation, {name} as id, arg_min({phone}, l.n) as phone, any_value(l.app) as app
+    from {looks} l join {numbers} n using (shown) group by 1
 ), system as (  -- a touch without an installation of its own changes none
     select installation, arg_max({os}, (t.occurred_at, t.event_id)) as os
-    from raw_touches t join look_number n on n.shown = t.shown group by 1
+    from {touches} t join {numbers} n on n.shown = t.shown group by 1
 )
-select a.number::integer as number, coalesce(d.id, d.phone) as id, l.app, a.device::integer as device,
+select a.number::integer as number, coalesce(d.id, d.phone) as id, d.app, a.device::integer as device,
     a.shown,
     s.os
-from arriving a join named d on d.installation = a.number left join system s on s.installation = a.number
-join (
-    select n.installation, any_value(l.app) as app from touch_look l
-    join look_number n using (shown) group by 1
-) l on l.installation = a.number
+from {arriving} a join named d on d.installation = a.number left join system s on s.installation = a.number
 """
 
 WAITED = """
@@ -367,6 +402,10 @@ select destination, conversion, what, reason, count(*) from delivery
 where what in ('accepted', 'dead', 'skipped', 'cancelled') group by all
 """
 """The sender's counts at an earlier moment, counted delivery by delivery."""
+
+
+AD = "(hash(channel, media_source, campaign, campaign_id, ad_set, ad_set_id) >> 1)::bigint"
+"""SQL of a number that is equal where an ad set's six words are: quicker to join by than those."""
 
 
 def key_of_type() -> str:
@@ -419,14 +458,14 @@ def ids(kinds: Iterable[str]) -> str:
     return ", ".join(f"t.{kind}" for kind in kinds)
 
 
-def named(kinds: Sequence[str]) -> str:
+def named(kinds: Sequence[str], looks: str = "touch_look", numbers: str = "look_number") -> str:
     """A query of the ids that installations are known by: a hash of app and id, the kind's place, the
     installation."""
     if not kinds:
         return "select null::ubigint as name, 0::bigint as place, 0 as installation where false"
     return " union all ".join(
         f"select hash(l.app, l.{kind}) as name, {place}::bigint as place, n.installation"
-        f" from touch_look l join look_number n using (shown) where l.{kind} is not null"
+        f" from {looks} l join {numbers} n using (shown) where l.{kind} is not null"
         for place, kind in enumerate(kinds)
     )
 

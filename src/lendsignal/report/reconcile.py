@@ -10,13 +10,16 @@ from datetime import date, timedelta, tzinfo
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from lendsignal.clock import MICROSECOND, from_us
 from lendsignal.model import ZERO_DECIMAL, plain
 from lendsignal.report.days import local_day
 from lendsignal.report.layout import MONEY, SHARE, Cell, Report, Table, columns, table
 from lendsignal.report.ledger import Paid
+from lendsignal.report.ledger_slices import Apart, Part, apart
+from lendsignal.report.rates import THIN, Rate
+from lendsignal.report.slices import EVERYTHING, Slice
 from lendsignal.report.spend import rounded
 from lendsignal.report.tables import Tables
 
@@ -47,60 +50,102 @@ WHY: Mapping[str, Difference] = {
 
 TOLD = """
 select loan_id, arg_min(at_us, seq), arg_min(received_us, seq), arg_min(amount, seq),
-    coalesce(arg_min(currency, seq), ''), bool_or(reversed), bool_or(history)
-from counted where type = 'disbursed' and loan_id is not null and not superseded and not test
+    coalesce(arg_min(currency, seq), ''), bool_or(reversed), bool_or(history), {part}
+from counted c {joined} where type = 'disbursed' and loan_id is not null and not superseded and not test
     and ($brand is null or starts_with(user, $brand || ':'))
 group by loan_id
 """
 
 SENT = """
+create or replace temp table sent_all as
+select v.id, hash(v.id, s.kind) as pair, d.id as delivery, s.kind, d.destination, d.conversion, d.name,
+    d.what, d.at_us, v.app, v.loan_id, v.event_type, a.amount, a.currency, {part} as part
+from delivery d join conversion v on v.record = d.record
+join (select destination, any_value(kind) as kind from step group by destination) s
+    on s.destination = d.destination
+left join valued a on a.id = d.id {joined}
+"""
+
+SENT_ONCE = """
 create or replace temp table sent_one as
-select v.id, s.kind, d.destination, d.conversion, d.name, d.what, d.at_us, v.app, v.loan_id, v.event_type,
-    a.amount, a.currency
-from delivery d join entry e on e.id = d.id join step s on s.step = e.step
-join conversion v on v.record = coalesce(e.rebinds, e.record)
-left join valued a on a.id = d.id
+with again as (select pair from sent_all group by pair having count(*) > 1)
+select * from sent_all where pair not in (select pair from again)
+union all
 -- a delivery that was moved to another destination is counted where it arrived
-qualify row_number() over (partition by v.id, s.kind order by d.what = 'accepted' desc, d.id desc) = 1
+select * from sent_all where pair in (select pair from again)
+qualify row_number() over (partition by id, kind order by what = 'accepted' desc, delivery desc) = 1
 """
 
 FATES = """
-select destination, conversion, count(distinct loan_id), count(*) filter (what = 'accepted'),
+select part, destination, conversion, count(distinct loan_id), count(*) filter (what = 'accepted'),
     count(*) filter (what in ('waiting', 'held', 'planned')), count(*) filter (what = 'dead'),
     count(*) filter (what in ('skipped', 'cancelled'))
-from sent_one where event_type = 'disbursed' group by all order by all
+from sent_one where event_type = 'disbursed' and part is not null group by all order by all
 """
 
 SEEN = """
 create or replace temp table seen_one as
 select mmp, app, conversion, min(at_us) as at_us, min(day) as day, any_value(name order by at_us) as name,
     any_value(amount order by at_us) as amount, any_value(currency order by at_us) as currency,
-    sum(copies)::bigint as copies
-from recorded where is_primary and conversion <> '' group by all
+    sum(copies)::bigint as copies, any_value(part order by at_us) as part
+from recorded_part where is_primary and conversion <> '' group by all
 """
 
 MATCHED = """
+create or replace temp table matched_one as
 with covered as (
     select mmp, app, greatest(min(day), $since) as first_day, least(max(day), $until) as last_day
     from recorded where day <> '' group by all
 ), wanted as (
-    select s.*, strftime({day}, '%Y-%m-%d') as day from sent_one s
+    select s.*, strftime({day}, '%Y-%m-%d') as day from sent_one s where s.what = 'accepted'
+    union all  -- of what is not accepted only that counts which the platform has all the same
+    select s.*, strftime({day}, '%Y-%m-%d') as day from sent_one s where s.what <> 'accepted'
+        and (s.id, s.kind) in (select (conversion, mmp) from seen_one)
 )
-select coalesce(w.destination, ''), coalesce(w.conversion, ''), coalesce(w.kind, r.mmp),
-    coalesce(w.id, r.conversion), w.what, w.name, w.day, w.amount, w.currency,
-    r.name, r.day, r.amount, r.currency, r.copies, c.first_day is not null
+select coalesce(w.destination, '') as destination, coalesce(w.conversion, '') as conversion,
+    coalesce(w.kind, r.mmp) as kind, coalesce(w.id, r.conversion) as id, coalesce(w.what, '') as what, w.name,
+    w.day, w.amount, w.currency, r.name as seen_name, r.day as seen_day, r.amount as seen_amount,
+    r.currency as seen_currency, r.copies, c.first_day is not null as covered,
+    case when w.id is null then r.part else w.part end as part
 from wanted w full join seen_one r on r.conversion = w.id and r.mmp = w.kind
 left join covered c on c.mmp = coalesce(w.kind, r.mmp) and c.app = coalesce(w.app, r.app)
     and coalesce(w.day, r.day) between c.first_day and c.last_day
-order by 4
+where case when w.id is null then r.part else w.part end is not null
+"""
+
+TOTALS = """
+select part, {day} as day, destination, conversion, kind, count(*) filter (covered),
+    count(*) filter (covered and what = 'accepted'), count(*) filter (covered and copies is not null),
+    count(*) filter (covered and what = 'accepted' and copies is not null),
+    count(*) filter (not covered and what = 'accepted' and day between $since and $until),
+    coalesce(sum(amount) filter (covered and what = 'accepted'), 0),
+    coalesce(sum(seen_amount) filter (covered), 0)
+from matched_one group by all
+"""
+
+DIFFERENT = """
+select part, destination, conversion, kind, id, what, name, day, amount, currency, seen_name, seen_day,
+    seen_amount, seen_currency, copies
+from matched_one
+where covered and (copies is null or what <> 'accepted' or copies > 1 or name is distinct from seen_name
+    or day is distinct from seen_day or amount is distinct from seen_amount
+    or currency is distinct from seen_currency)
+order by id
 """
 
 WITHOUT_ID = """
-select r.mmp, r.name, r.day, r.amount, r.currency, sum(r.copies)::bigint
-from recorded r
-where r.conversion = '' and r.is_primary and r.day between $since and $until and r.sent_by <> 'SDK'
+select r.mmp, r.name, r.day, r.amount, r.currency, r.part, sum(r.copies)::bigint
+from recorded_part r
+where r.part is not null and r.conversion = '' and r.is_primary and r.day between $since and $until
+    and r.sent_by <> 'SDK'
     and (r.mmp, r.name) in (select (kind, name) from step)
 group by all order by all
+"""
+
+
+RECORDED = """
+create or replace temp table recorded_part as
+select r.*, {part} as part from recorded r left join app a on a.app = r.app {joined}
 """
 
 
@@ -119,7 +164,8 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class Reconciliation(Report, frozen=True, kw_only=True):
-    """`is_well` says that no kind of difference is beyond its limit; `checks` has each with its limit."""
+    """`is_well` says that over all that was compared no kind of difference is beyond its limit; `checks` has
+    each with its limit, in each part of a slice."""
 
     is_well: bool
     checks: Table
@@ -140,6 +186,7 @@ class _Found(Struct, frozen=True):
     theirs: str
     destination: str = ""
     conversion: str = ""
+    part: Part = ()
 
 
 class _Told(Struct, frozen=True):
@@ -152,81 +199,124 @@ class _Told(Struct, frozen=True):
     currency: str
     reversed: bool
     history: bool
+    by: Part | None
 
 
 def reconcile(
     tables: Tables,
     ledger: Iterable[Paid] | None = None,
+    one: Slice = EVERYTHING,
     *,
     zone: tzinfo,
     limits: Limits | None = None,
     late_after: timedelta = timedelta(hours=3),
     brand: str | None = None,
-    since: date | None = None,
-    until: date | None = None,
 ) -> Reconciliation:
     """The three ledgers, compared loan by loan and conversion by conversion. `tables` need `recorded`.
 
-    Compared are the days that both sides cover, between `since` and `until` (both included): of the lender's
-    ledger the days from its first to its last loan, in `zone`, the ledger's own; of a platform's raw data the
-    app's local days from the first to the last recorded event. A loan told more than `late_after` after it
-    was paid out is late; so is an event that the platform has on another day than it happened. Imported
-    history is never late. Without `ledger` the first step is left out.
+    Compared are the days that both sides cover, and of these those of the slice: of the lender's ledger the
+    days from its first to its last loan, in `zone`, the ledger's own; of a platform's raw data the app's
+    local days from the first to the last recorded event. A loan told more than `late_after` after it was
+    paid out is late; so is an event that the platform has on another day than it happened. Imported history
+    is never late. Without `ledger` the first step is left out. Raises `InputError` where the slice names
+    what there is not.
     """
-    days = (since.isoformat() if since else "0000-00-00", until.isoformat() if until else "9999-99-99")
+    sides = apart(tables, one, brand)
+    days = (
+        one.since.isoformat() if one.since else "0000-00-00",
+        one.until.isoformat() if one.until else "9999-99-99",
+    )
     limits = limits or Limits()
-    compared: dict[str, int] = {}
-    money: dict[tuple[str, str], list[Decimal]] = {}
-    loans: list[_Found] = []
-    if ledger is not None:
-        loans, money, compared["ledger"] = _against_ledger(tables, ledger, zone, days, late_after, brand)
-    tables.db.execute(SENT)
+    books = (
+        _Books() if ledger is None else _against_ledger(tables, ledger, sides, zone, days, late_after, brand)
+    )
+    tables.db.execute(SENT.format(part=sides.sent, joined=sides.sent_join))
+    tables.db.execute(SENT_ONCE)
+    tables.db.execute(RECORDED.format(part=sides.recorded, joined=sides.recorded_join))
     tables.db.execute(SEEN)
-    conversions, platform, compared["platform"] = _against_platforms(tables, days)
+    conversions, platform, compared = _against_platforms(tables, sides, days)
     checks = [
-        *(_checks("ledger", loans, compared["ledger"], limits) if ledger is not None else ()),
-        *_checks("platform", conversions, compared["platform"], limits),
+        *(_checks("ledger", sides, books.found, books.compared, limits) if ledger is not None else ()),
+        *_checks("platform", sides, conversions, compared, limits),
     ]
+    names = " ".join(sides.names)
     return Reconciliation(
-        title="Reconciliation",
+        title=", ".join(filter(None, ("Reconciliation", one.words))),
         as_of=tables.as_of,
-        is_well=all(row[-1] is True for row in checks),
+        is_well=_is_well(books.found, books.compared.total(), limits)
+        and _is_well(conversions, compared.total(), limits),
         checks=table(
             "Differences and their limits",
-            columns("step check differences of share limit well", share=SHARE, limit=SHARE),
+            columns(
+                f"{names} step check differences of share low high limit well remark",
+                share=SHARE,
+                low=SHARE,
+                high=SHARE,
+                limit=SHARE,
+            ),
             checks,
             "ledger: the lender's loans against what we were told. platform: what was accepted against what"
-            "\nthe platform says it recorded. of: everything that was compared.",
+            f"\nthe platform says it recorded. of: everything that was compared; thin: fewer than {THIN}.",
         ),
-        ledger=_ledger(loans, money),
-        sent=_sent(tables),
+        ledger=_ledger(sides, books),
+        sent=_sent(tables, sides),
         platform=platform,
         ledger_differences=table(
             "Differences with the lender's ledger",
-            columns("what loan_id day told ledger"),
-            [(one.what, one.name, one.day, one.ours, one.theirs) for one in loans],
+            columns(f"{names} what loan_id day told ledger"),
+            [(*each.part, each.what, each.name, each.day, each.ours, each.theirs) for each in books.found],
         ),
         platform_differences=table(
             "Differences with the platforms",
-            columns("what destination conversion conversion_id day sent recorded"),
+            columns(f"{names} what destination conversion conversion_id day sent recorded"),
             [
-                (one.what, one.destination, one.conversion, one.name, one.day, one.ours, one.theirs)
-                for one in conversions
+                (
+                    *each.part,
+                    each.what,
+                    each.destination,
+                    each.conversion,
+                    each.name,
+                    each.day,
+                    each.ours,
+                    each.theirs,
+                )
+                for each in conversions
             ],
         ),
-        notes=_notes(tables, ledger is not None, compared["platform"]),
+        notes=_notes(tables, books if ledger is not None else None, compared.total()),
     )
+
+
+class _Books(Struct):
+    """What the lender's ledger comes to beside what we were told.
+
+    `sums`: by part, day and currency the loans and amounts of both sides. `compared`: loans by part.
+    `unplaced`: loans that only the books know, and of which nothing tells whether they are in the slice.
+    """
+
+    found: list[_Found] = field(default_factory=list)
+    sums: dict[tuple[Part, str, str], list[Decimal]] = field(default_factory=dict)
+    compared: Counter[Part] = field(default_factory=Counter)
+    unplaced: int = 0
+
+    def add(
+        self, part: Part, day: str, currency: str, place: int, amount: Decimal | None, *, count: bool = True
+    ) -> None:
+        """Counts a loan on one side: 0 the ledger's, 2 ours."""
+        sums = self.sums.setdefault((part, day, currency), [Decimal(0)] * 4)
+        sums[place] += count
+        sums[place + 1] += amount or 0
 
 
 def _against_ledger(
     tables: Tables,
     ledger: Iterable[Paid],
+    sides: Apart,
     zone: tzinfo,
     days: tuple[str, str],
     late_after: timedelta,
     brand: str | None,
-) -> tuple[list[_Found], dict[tuple[str, str], list[Decimal]], int]:
-    """The differences, for each day and currency loans and amounts of both sides, and how many loans."""
+) -> _Books:
     paid: dict[str, Paid] = {}
     copies: Counter[str] = Counter()
     on_other_days: set[str] = set()
@@ -239,42 +329,47 @@ def _against_ledger(
     # A ledger without any loan covers every day that was asked for: what we were told is then all extra.
     first = min((one.day for one in paid.values()), default=date.min)
     last = max((one.day for one in paid.values()), default=date.max)
-    found: list[_Found] = []
-    sums: dict[tuple[str, str], list[Decimal]] = defaultdict(lambda: [Decimal(0)] * 4)
-    compared = 0
-    for one in paid.values():
-        _add(sums, one.day.isoformat(), one.currency, 0, one.amount)
-        if copies[one.loan_id] > 1:
-            found.append(
-                _Found("twice_in_ledger", one.loan_id, str(one.day), "1 loan", f"{copies[one.loan_id]} lines")
-            )
-    for row in tables.rows(TOLD, {"brand": brand}):
-        told = _Told(*row)
-        day = from_us(told.at_us).astimezone(zone).date()
-        booked = paid.pop(told.loan_id, None)
-        if booked is not None:
-            compared += 1
-            amount = None if told.reversed else told.amount
-            _add(sums, booked.day.isoformat(), told.currency, 2, amount, count=not told.reversed)
-            found += _between(told, day, booked, late_after // MICROSECOND)
-        elif told.reversed or told.loan_id in on_other_days:
+    query = TOLD.format(part=sides.told, joined=sides.told_join)
+    told_of = {row[0]: _Told(*row) for row in tables.rows(query, {"brand": brand})}
+    books = _Books()
+    for booked in paid.values():
+        told, text = told_of.get(booked.loan_id), booked.day.isoformat()
+        by = sides.untold if told is None else told.by
+        if by is None:
+            books.unplaced += told is None
             continue
-        elif first <= day <= last and days[0] <= day.isoformat() <= days[1]:
-            compared += 1
-            _add(sums, day.isoformat(), told.currency, 2, told.amount)
-            worth = _worth(told.amount, told.currency)
-            found.append(_Found("not_in_ledger", told.loan_id, str(day), worth, ""))
-    for one in paid.values():
-        compared += 1
-        found.append(_Found("not_told", one.loan_id, str(one.day), "", _worth(one.amount, one.currency)))
-    return sorted(found, key=lambda one: (one.day, one.name, one.what)), dict(sums), compared
+        part = sides.on(by, text)
+        books.compared[part] += 1
+        books.add(part, text, booked.currency, 0, booked.amount)
+        if copies[booked.loan_id] > 1:
+            lines = f"{copies[booked.loan_id]} lines"
+            books.found.append(_Found("twice_in_ledger", booked.loan_id, text, "1 loan", lines, part=part))
+        if told is None:
+            worth = _worth(booked.amount, booked.currency)
+            books.found.append(_Found("not_told", booked.loan_id, text, "", worth, part=part))
+            continue
+        amount = None if told.reversed else told.amount
+        books.add(part, text, told.currency, 2, amount, count=not told.reversed)
+        day = from_us(told.at_us).astimezone(zone).date()
+        books.found += _between(told, day, booked, late_after // MICROSECOND, part)
+    for told in told_of.values():
+        day = from_us(told.at_us).astimezone(zone).date()
+        if told.loan_id in paid or told.reversed or told.by is None or told.loan_id in on_other_days:
+            continue
+        if first <= day <= last and days[0] <= day.isoformat() <= days[1]:
+            part, worth = sides.on(told.by, day.isoformat()), _worth(told.amount, told.currency)
+            books.compared[part] += 1
+            books.add(part, day.isoformat(), told.currency, 2, told.amount)
+            books.found.append(_Found("not_in_ledger", told.loan_id, day.isoformat(), worth, "", part=part))
+    books.found.sort(key=lambda each: (each.part, each.day, each.name, each.what))
+    return books
 
 
-def _between(told: _Told, day: date, booked: Paid, late_us: int) -> list[_Found]:
+def _between(told: _Told, day: date, booked: Paid, late_us: int, part: Part) -> list[_Found]:
     """What differs between a loan as we were told it, on that local day, and as it is in the books."""
 
     def differs(what: str, ours: str, theirs: str) -> _Found:
-        return _Found(what, told.loan_id, booked.day.isoformat(), ours, theirs)
+        return _Found(what, told.loan_id, booked.day.isoformat(), ours, theirs, part=part)
 
     found = []
     ours, theirs = _worth(told.amount, told.currency), _worth(booked.amount, booked.currency)
@@ -292,59 +387,58 @@ def _between(told: _Told, day: date, booked: Paid, late_us: int) -> list[_Found]
     return found
 
 
-def _add(
-    sums: dict[tuple[str, str], list[Decimal]],
-    day: str,
-    currency: str,
-    place: int,
-    amount: Decimal | None,
-    *,
-    count: bool = True,
-) -> None:
-    before = sums[day, currency]
-    sums[day, currency] = [*before]
-    sums[day, currency][place] += count
-    sums[day, currency][place + 1] += amount or 0
-
-
-def _against_platforms(tables: Tables, days: tuple[str, str]) -> tuple[list[_Found], Table, int]:
+def _against_platforms(
+    tables: Tables, sides: Apart, days: tuple[str, str]
+) -> tuple[list[_Found], Table, Counter[Part]]:
     """The differences, the table by destination and conversion, and how many conversions were compared."""
     span = {"since": days[0], "until": days[1]}
     found: list[_Found] = []
-    counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    money: dict[tuple[str, str], list[Decimal]] = defaultdict(lambda: [Decimal(0), Decimal(0)])
-    compared = 0
-    for row in tables.rows(MATCHED.format(day=local_day(tables, "s.at_us", "s.app")), span):
-        destination, conversion, kind, id_, what, name, day, amount, currency = row[:9]
-        seen_name, seen_day, seen_amount, seen_currency, copies, covered = row[9:]
-        key = destination or f"({kind})", conversion or "(unknown)"
-        if what == "accepted" and not covered:
-            counts[key]["not_covered"] += 1
-        if not covered or (what != "accepted" and copies is None):
+    counts: dict[tuple[Part, str, str], Counter[str]] = defaultdict(Counter)
+    money: dict[tuple[Part, str, str], list[Decimal]] = defaultdict(lambda: [Decimal(0), Decimal(0)])
+    compared: Counter[Part] = Counter()
+    tables.db.execute(MATCHED.format(day=local_day(tables, "s.at_us", "s.app")), span)
+    spans = "''" if sides.every is None else "coalesce(day, seen_day)"
+    for (
+        by,
+        day,
+        destination,
+        conversion,
+        kind,
+        of,
+        accepted,
+        seen,
+        matched,
+        uncovered,
+        sent,
+        told,
+    ) in tables.rows(TOTALS.format(day=spans), span):
+        part = sides.on(by, day)
+        key = (part, destination or f"({kind})", conversion or "(unknown)")
+        if not of and not uncovered:
             continue
-        compared += 1
-        counts[key]["accepted"] += what == "accepted"
-        counts[key]["recorded"] += copies is not None
-        sums = money[key]
-        money[key] = [sums[0] + ((amount or 0) if what == "accepted" else 0), sums[1] + (seen_amount or 0)]
-        differences = _differences(
-            what, (name, day, amount, currency), (seen_name, seen_day, seen_amount, seen_currency), copies
-        )
-        counts[key]["matched"] += what == "accepted" and copies is not None
-        for difference, ours, theirs in differences:
-            counts[key][WHY[difference]] += 1
-            found.append(_Found(difference, id_, day or seen_day, ours, theirs, *key))
-    for kind, name, day, amount, currency, copies in tables.rows(WITHOUT_ID, span):
-        compared += copies
-        key = f"({kind})", "(unknown)"
+        compared[part] += of
+        counts[key].update(accepted=accepted, recorded=seen, matched=matched, not_covered=uncovered)
+        money[key] = [money[key][0] + sent, money[key][1] + told]
+    for by, destination, conversion, kind, id_, what, *sides_of in tables.rows(DIFFERENT):
+        ours, theirs, copies = sides_of[:4], sides_of[4:8], sides_of[8]
+        part = sides.on(by, ours[1] or theirs[1])
+        where = destination or f"({kind})", conversion or "(unknown)"
+        for difference, said, told in _differences(what, tuple(ours), tuple(theirs), copies):
+            counts[part, *where][WHY[difference]] += 1
+            found.append(_Found(difference, id_, ours[1] or theirs[1], said, told, *where, part))
+    for kind, name, day, amount, currency, by, copies in tables.rows(WITHOUT_ID, span):
+        part = sides.on(by, day)
+        key = (part, f"({kind})", "(unknown)")
+        compared[part] += copies
         counts[key]["extra"] += copies
         counts[key]["recorded"] += copies
         worth = f"{copies} × {name} {_worth(amount, currency)}".strip()
-        found.extend([_Found("without_id", "", day, "", worth, *key)] * copies)
-    found.sort(key=lambda one: (one.destination, one.day, one.name, one.what))
+        found.extend([_Found("without_id", "", day, "", worth, *key[1:], part)] * copies)
+    found.sort(key=lambda each: (each.part, each.destination, each.day, each.name, each.what))
     rows: list[tuple[Cell, ...]] = [
         (
-            *key,
+            *key[0],
+            *key[1:],
             *(counts[key][name] for name in ("accepted", "recorded", "matched", *CHECKS, "not_covered")),
             _cents(money[key][0]),
             _cents(money[key][1]),
@@ -357,8 +451,8 @@ def _against_platforms(tables: Tables, days: tuple[str, str]) -> tuple[list[_Fou
         table(
             "Accepted against recorded",
             columns(
-                "destination conversion accepted recorded matched missing extra differs late not_covered"
-                " value_sent value_recorded value_difference",
+                f"{' '.join(sides.names)} destination conversion accepted recorded matched missing extra"
+                " differs late not_covered value_sent value_recorded value_difference",
                 value_sent=MONEY,
                 value_recorded=MONEY,
                 value_difference=MONEY,
@@ -376,16 +470,14 @@ _Side: TypeAlias = tuple[str | None, str | None, Decimal | None, str | None]
 """Of a conversion: event name, local day, value and its currency."""
 
 
-def _differences(
-    what: str | None, sent: _Side, seen: _Side, copies: int | None
-) -> list[tuple[str, str, str]]:
+def _differences(what: str, sent: _Side, seen: _Side, copies: int | None) -> list[tuple[str, str, str]]:
     """What differs, what we say of it and what the platform says."""
     name, day, amount, currency = sent
     seen_name, seen_day, seen_amount, seen_currency = seen
     told = _worth(seen_amount, seen_currency) or str(seen_name)
     if copies is None:
         return [("not_recorded", _worth(amount, currency) or str(name), "")]
-    if what is None:
+    if not what:
         return [("unknown_id", "", told)]
     found = [] if what == "accepted" else [("not_accepted", what, told)]
     if copies > 1:
@@ -406,28 +498,47 @@ def _minor(amount: Decimal | None, currency: str | None) -> tuple[Decimal, str]:
     return amount.quantize(Decimal(1) if currency in ZERO_DECIMAL else Decimal("0.01")), currency or ""
 
 
-def _checks(step: str, found: Sequence[_Found], compared: int, limits: Limits) -> list[tuple[Cell, ...]]:
-    counts = Counter(WHY[one.what] for one in found)
+def _is_well(found: Iterable[_Found], compared: int, limits: Limits) -> bool:
+    """Over the whole slice: a part of few loans, or of those nobody told of, is no alarm by itself."""
+    counts = Counter(WHY[each.what] for each in found)
+    return all(not counts[check] or counts[check] / compared <= limits.of(check) for check in CHECKS)
+
+
+def _checks(
+    step: str, sides: Apart, found: Sequence[_Found], compared: Mapping[Part, int], limits: Limits
+) -> list[tuple[Cell, ...]]:
+    counts = Counter((each.part, WHY[each.what]) for each in found)
     rows: list[tuple[Cell, ...]] = []
-    for check in CHECKS:
-        share = counts[check] / compared if compared else None
-        rows.append(
-            (step, check, counts[check], compared, share, limits.of(check), (share or 0) <= limits.of(check))
-        )
+    for part in sorted({*compared, *(each.part for each in found), *(() if sides.names else ((),))}):
+        of = compared.get(part, 0)
+        for check in CHECKS:
+            n, limit = counts[part, check], limits.of(check)
+            share = n / of if of else None
+            # A conversion may differ in more than one way: it has the interval of one that differs in all.
+            rate = Rate(min(n, of), of)
+            well = (share or 0) <= limit
+            rows.append((*part, step, check, n, of, share, rate.low, rate.high, limit, well, rate.remark))
     return rows
 
 
-def _ledger(found: Sequence[_Found], money: Mapping[tuple[str, str], Sequence[Decimal]]) -> Table:
-    counts = Counter((one.day, WHY[one.what]) for one in found)
+def _ledger(sides: Apart, books: _Books) -> Table:
+    """By day and currency, or by the span that the slice asks for."""
+    by_day = sides.every is None
+    sums: dict[tuple[Part, str, str], list[Decimal]] = defaultdict(lambda: [Decimal(0)] * 4)
+    for (part, day, currency), mine in books.sums.items():
+        key = (part, day if by_day else "", currency)
+        sums[key] = [before + more for before, more in zip(sums[key], mine, strict=True)]
+    counts = Counter((each.part, each.day if by_day else "", WHY[each.what]) for each in books.found)
     rows: list[tuple[Cell, ...]] = []
-    for (day, currency), (loans, amount, told, told_amount) in sorted(money.items()):
+    for (part, day, currency), (loans, amount, told, told_amount) in sorted(sums.items()):
         rows.append(
             (
-                day,
+                *part,
+                *((day,) if by_day else ()),
                 currency,
                 int(loans),
                 int(told),
-                *(counts[day, check] for check in CHECKS),
+                *(counts[part, day, check] for check in CHECKS),
                 rounded(amount, currency),
                 rounded(told_amount, currency),
                 rounded(told_amount - amount, currency),
@@ -436,30 +547,37 @@ def _ledger(found: Sequence[_Found], money: Mapping[tuple[str, str], Sequence[De
     return table(
         "The lender's ledger against what we were told",
         columns(
-            "day currency loans_in_ledger loans_told missing extra differs late amount_in_ledger amount_told"
-            " amount_difference",
+            f"{' '.join(sides.names)} {'day' if by_day else ''} currency loans_in_ledger loans_told missing"
+            " extra differs late amount_in_ledger amount_told amount_difference",
             amount_in_ledger=MONEY,
             amount_told=MONEY,
             amount_difference=MONEY,
         ),
         rows,
-        "day: of the ledger, in its time zone. Loans are matched by their id." if rows else "",
+        "Days are the ledger's own, in its time zone. Loans are matched by their id." if rows else "",
     )
 
 
-def _sent(tables: Tables) -> Table:
+def _sent(tables: Tables, sides: Apart) -> Table:
+    # Of a slice by days this table has all days: a loan is on its way for longer than one.
+    names = " ".join(name for name in sides.names if name != sides.every)
     return table(
         "What became of the loans we were told",
-        columns("destination conversion loans accepted open dead never_sent"),
-        tables.rows(FATES),
+        columns(f"{names} destination conversion loans accepted open dead never_sent"),
+        [(*part, *rest) for part, *rest in tables.rows(FATES)],
         "open: waiting, held or not read yet. never_sent: skipped or cancelled; `report delivery` says why.",
     )
 
 
-def _notes(tables: Tables, has_ledger: bool, compared: int) -> tuple[str, ...]:
+def _notes(tables: Tables, books: _Books | None, compared: int) -> tuple[str, ...]:
     notes = []
-    if not has_ledger:
+    if books is None:
         notes.append("No ledger of the lender's was given: bring one with --ledger.")
+    elif books.unplaced:
+        notes.append(
+            f"{books.unplaced:,} loans of the ledger that nobody told us of are in no slice like this: only"
+            " what is told has a campaign."
+        )
     if not tables.number("select count(*) from recorded"):
         notes.append("No raw data of a platform is here: see docs/how-to/reconcile-ledgers.md.")
     elif not compared:

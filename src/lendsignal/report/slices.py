@@ -47,6 +47,9 @@ KEYS: tuple[str, ...] = get_args(Key)
 EVERY: tuple[str, ...] = get_args(Every)
 RULES: tuple[str, ...] = get_args(Rule)
 
+AD_LABELS = ("channel", "media_source", "campaign", "ad_set")
+"""Keys of where an installation came from."""
+
 LOAN_KEYS = ("loans", "loan_number")
 """Keys that a loan has, whichever of its events is counted."""
 
@@ -54,6 +57,7 @@ NO_TOUCH = "(no touch)"
 NOT_ATTRIBUTED = "(not attributed)"
 NO_AD_SET = "(no ad set)"
 NO_PRODUCT = "(no product)"
+NO_LOAN = "(no loan)"
 NO_CONVERSION = "(no conversion)"
 NOT_TOLD = "(not told)"
 
@@ -92,17 +96,9 @@ MADE = (
 """SQL of all conversions that an event made: where one is asked for, the event still counts once."""
 
 ORIGINS = """
-create or replace temp table origin_named as
-select o.*, n.channel_label, n.source_label, n.campaign_label, n.ad_set_label from origin o
-left join named n on n.channel = o.channel and n.media_source = o.media_source
-    and n.campaign = o.campaign and n.campaign_id = o.campaign_id
-    and n.ad_set = o.ad_set and n.ad_set_id = o.ad_set_id
-"""
-
-SEEN = """
-create or replace temp table first_seen as
-select own as installation, min(at_us) as at_us, bool_or(test) as test from touch
-where own is not null group by own
+create or replace temp view origin_named as
+select o.*, n.channel_label, n.source_label, n.campaign_label, n.ad_set_label
+from origin o left join named n on n.ad_number = o.ad_number
 """
 
 PRODUCTS = """
@@ -113,28 +109,6 @@ union all
 select user_key, hash(application_id), false, max(product) from event
     where application_id is not null and product is not null group by all
 """
-
-LOANS = """
-create or replace temp table loans_of as
-with own as (  -- each user's first disbursed loan, and whether we have seen the user from the start
-    select user_key, bool_or(type = 'registered') as whole,
-        min(at_us) filter (type = 'disbursed' and not reversed and not superseded) as loan_us,
-        arg_min(loan, at_us) filter (type = 'disbursed' and not reversed and not superseded) as loan
-    from counted where type in ('registered', 'disbursed') group by user_key
-), numbered as (
-    select loan, max(loan_number) as loan_number from counted
-    where loan is not null and loan_number is not null group by loan
-)
-select c.seq, case when c.type = 'registered' then 'first'
-        when coalesce(c.loan_number, n.loan_number) = 1 then 'first'
-        when coalesce(c.loan_number, n.loan_number) > 1 then 'repeat'
-        when not coalesce(o.whole, false) and not $whole then 'unknown'
-        when o.loan_us < c.at_us and o.loan is distinct from c.loan then 'repeat'
-        else 'first' end as loans, coalesce(c.loan_number, n.loan_number) as loan_number
-from counted c left join own o on o.user_key = c.user_key left join numbered n on n.loan = c.loan
-where not c.test and c.type not in ('logged_in', 'app_opened')
-"""
-"""Of every event whether it is of a user's first loan or a repeat one; a login is of none."""
 
 
 class Slice(Struct, frozen=True, kw_only=True):
@@ -269,29 +243,35 @@ def facts(
     only: str = "true",
     cohort: Cohort | None = None,
     loans: bool = False,
+    beside: str = "",
 ) -> None:
-    """Fills the temporary table `into(seq, part, app, loans, came_us, moment_us)`: the events in the slice.
+    """Fills the temporary table `into(seq, part, app, moment_us, loans, …)`: the events in the slice.
 
-    `only` is SQL of which events of `counted`, as `c`. Of users marked as test there are none. `moment_us` is
+    `only` is SQL of which events of `counted`, as `c`; `beside` is SQL of further columns of theirs. Of users
+    marked as test there are none. `moment_us` is
     what days are told of: the event, or with a `cohort` the coming or the registration it goes back to; with
     the registration, where the user came from is also as it was then. `loans` is filled where it is asked
     for. An event that made several conversions stands under each of them where the slice is by conversion.
     Raises `InputError` for a value of `where` that nothing has, with the nearest that something has.
     """
-    prepared(tables, one, loans=loans)
-    anchor = "r" if cohort == "registration" else "c"
+    prepared(tables, one)
+    keys = one.keys
+    by_registration, asks_loans = cohort == "registration", loans or bool(keys.intersection(LOAN_KEYS))
+    anchor, bound = ("r", "b") if by_registration else ("c", "c")
     moment = {"install": "coalesce(nullif(o.came_us, 0), s.at_us)", "registration": "r.at_us"}.get(
         cohort or "", "c.at_us"
     )
-    keys = one.keys
     joins = [
-        "join registered r on r.user_key = c.user_key" if cohort == "registration" else "",
-        f"left join bound b on b.seq = {anchor}.seq",
-        f"left join installation i on i.number = coalesce(b.{one.binding}, b.held)",
+        "join registered r on r.user_key = c.user_key left join bound b on b.seq = r.seq"
+        if by_registration
+        else "",
+        f"left join installation i on i.number = coalesce({bound}.{one.binding}, {bound}.held)",
+        # Joins over all events cost more than the rest of most reports: only where somebody asks.
         f"left join origin_named o on o.installation = i.number and {anchor}.at_us >= o.from_us"
-        f" and {anchor}.at_us < o.until_us",
-        "left join first_seen s on s.installation = i.number",
-        "left join loans_of l on l.seq = c.seq" if loans or keys.intersection(LOAN_KEYS) else "",
+        f" and {anchor}.at_us < o.until_us"
+        if cohort == "install" or keys.intersection(AD_LABELS)
+        else "",
+        "left join first_seen s on s.installation = i.number" if cohort == "install" else "",
     ]
     if cohort == "registration":
         tables.db.execute(
@@ -304,12 +284,12 @@ def facts(
         one,
         into,
         first="c.seq",
-        source="counted c",
+        source=f"{'placed_loan' if asks_loans else 'placed'} c",
         joins=joins,
         only=f"not c.test and ({only})",
         moment=moment,
-        beside=f"{'l.loans' if loans else 'null::varchar'} as loans,"
-        " coalesce(nullif(o.came_us, 0), s.at_us) as came_us",
+        own={"loans": "c.loans", "loan_number": f"coalesce(c.number_of_loan::varchar, '{NOT_TOLD}')"},
+        beside=f"{'c.loans' if loans else 'null::varchar'} as loans" + (f", {beside}" if beside else ""),
     )
 
 
@@ -352,9 +332,7 @@ def came_facts(
     """
     prepared(tables, one)
     joins = [
-        "left join named o on o.channel = c.channel and o.media_source = c.media_source"
-        " and o.campaign = c.campaign and o.campaign_id = c.campaign_id and o.ad_set = c.ad_set"
-        " and o.ad_set_id = c.ad_set_id",
+        "left join named o on o.ad_number = c.ad_number",
         "left join installation j on j.number = c.installation",
         "left join first_seen s on s.installation = c.installation",
         # The install is one whether or not a login has shown it.
@@ -379,6 +357,64 @@ def came_facts(
         own=own,
         beside="c.kind, c.installation, c.mmp, c.day, c.channel, c.media_source, c.campaign, c.campaign_id,"
         " c.ad_set, c.ad_set_id, c.ad, c.ad_id",
+    )
+
+
+LATEST_LOAN = """
+create or replace temp table latest_loan as
+select c.user_key, arg_max(c.product, c.at_us) as product, arg_max(l.loans, c.at_us) as loans,
+    arg_max(l.loan_number, c.at_us) as loan_number
+from counted c join loans_of l on l.seq = c.seq
+where c.type = 'disbursed' and not c.reversed and not c.superseded group by c.user_key
+"""
+
+FIRST_SHOWN = """
+(select user_key, arg_min(own, (at_us, event_id)) as installation from touch where own is not null
+ group by user_key)
+"""
+
+
+def touch_facts(tables: Tables, one: Slice, *, into: str = "touch_fact", only: str = "true") -> None:
+    """Fills `into(user_key, part, app, moment_us, event_id)`: the touches, those of test users left out.
+
+    `only` is SQL of which touches, as `c`. A login is of no loan and makes no conversion: it stands under its
+    user's latest loan, and under every conversion that its user has had.
+    """
+    of_loans = one.keys.intersection(("product", *LOAN_KEYS))
+    prepared(tables, one)
+    if of_loans:
+        tables.db.execute(LATEST_LOAN)
+    bound = "c.installation" if one.binding == "last_login" else "b.installation"
+    joins = [
+        f"left join {FIRST_SHOWN} b on b.user_key = c.user_key" if one.binding == "first_install" else "",
+        f"left join installation i on i.number = {bound}",
+        "left join origin_named o on o.installation = i.number and c.at_us >= o.from_us"
+        " and c.at_us < o.until_us",
+        "left join latest_loan w on w.user_key = c.user_key" if of_loans else "",
+        "left join (select distinct user_key, name from conversion) v on v.user_key = c.user_key"
+        if "conversion" in one.keys
+        else "",
+    ]
+    labels = {"channel": "channel", "media_source": "source", "campaign": "campaign", "ad_set": "ad_set"}
+    own = {
+        **{key: f"coalesce(o.{name}_label, '{NOT_ATTRIBUTED}')" for key, name in labels.items()},
+        "os": f"coalesce(nullif(i.os, ''), nullif(c.os, ''), '{NOT_TOLD}')",
+        "product": f"coalesce(w.product, '{NO_PRODUCT}')",
+        "loans": f"coalesce(w.loans, '{NO_LOAN}')",
+        "loan_number": f"coalesce(w.loan_number::varchar, '{NOT_TOLD}')",
+        "conversion": f"coalesce(v.name, '{NO_CONVERSION}')",
+    }
+    _fill(
+        tables,
+        one,
+        into,
+        first="c.user_key",
+        source="(select *, null::bigint as loan, null::varchar as application_id from touch) c",
+        joins=joins,
+        only=f"not c.test and ({only})",
+        moment="c.at_us",
+        own=own,
+        beside="c.event_id",
     )
 
 
@@ -428,9 +464,7 @@ def spent_facts(tables: Tables, one: Slice, *, into: str = "spent_fact") -> bool
     tables.db.execute(
         f"create or replace temp table {into} as select {_list(cells)} as part, c.day, c.currency, c.amount,"
         " c.impressions, c.clicks, c.channel, c.campaign_id, c.campaign"
-        " from spend c left join named o on o.channel = c.channel"
-        " and o.media_source = c.media_source and o.campaign = c.campaign and o.campaign_id = c.campaign_id"
-        " and o.ad_set = c.ad_set and o.ad_set_id = c.ad_set_id"
+        " from spend c left join named o on o.ad_number = c.ad_number"
         f" where {' and '.join(held) or 'true'}"
     )
     return True
@@ -525,17 +559,13 @@ def _list(cells: Sequence[str]) -> str:
 # what facts are told apart by
 
 
-def prepared(tables: Tables, one: Slice, *, loans: bool = False) -> None:
+def prepared(tables: Tables, one: Slice) -> None:
     """Makes what the slice's keys need, once for these tables, and checks the values of `where`."""
     made = _made(tables)
     if "named" not in made:
         _name(tables)
         tables.db.execute(ORIGINS)
-        tables.db.execute(SEEN)
         made.add("named")
-    if (loans or one.keys.intersection(LOAN_KEYS)) and "loans" not in made:
-        tables.db.execute(LOANS, {"whole": tables.history_is_whole})
-        made.add("loans")
     if "product" in one.keys and "product" not in made:
         tables.db.execute(PRODUCTS)
         made.add("product")
@@ -552,7 +582,7 @@ def prepared(tables: Tables, one: Slice, *, loans: bool = False) -> None:
 
 def _made(tables: Tables) -> set[str]:
     """Which of the helping tables stand in this database already."""
-    names = {"named": "origin_named", "loans": "loans_of", "product": "product_of"}
+    names = {"named": "named", "product": "product_of"}
     there = {name for (name,) in tables.rows("select table_name from duckdb_tables() where temporary")}
     return {key for key, name in names.items() if name in there}
 
@@ -567,7 +597,7 @@ VALUES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "country": ("select country from app", (NOT_TOLD,)),
     "os": ("select os from installation union select platform from app", (NO_TOUCH, NOT_TOLD)),
     "product": ("select product from event", (NO_PRODUCT,)),
-    "loans": ("select unnest(['first', 'repeat', 'unknown'])", ()),
+    "loans": ("select unnest(['first', 'repeat', 'unknown'])", (NO_LOAN,)),
     "loan_number": ("select loan_number::varchar from event", (NOT_TOLD,)),
     "conversion": ("select name from conversion", (NO_CONVERSION,)),
 }
@@ -590,30 +620,32 @@ def _name(tables: Tables) -> None:
     tables.db.execute(
         "create or replace temp table named (channel varchar, media_source varchar, campaign varchar,"
         " campaign_id varchar, ad_set varchar, ad_set_id varchar, channel_label varchar,"
-        " source_label varchar, campaign_label varchar, ad_set_label varchar)"
+        " source_label varchar, campaign_label varchar, ad_set_label varchar, ad_number bigint)"
     )
     told = tables.rows(
-        "select channel, media_source, campaign, campaign_id, ad_set, ad_set_id, max(attributed)::int from ("
-        " select channel, media_source, campaign, campaign_id, ad_set, ad_set_id, true as attributed"
-        "   from attribution union all"
-        " select channel, media_source, campaign, campaign_id, ad_set, ad_set_id, false from spend"
-        ") group by all order by 7 desc, 1, 2, 3, 4, 5, 6"
+        "with told as ("
+        " select any_value(channel), any_value(media_source), any_value(campaign), any_value(campaign_id),"
+        "   any_value(ad_set), any_value(ad_set_id), max(attributed)::int as attributed, ad_number"
+        " from (select *, true as attributed from attribution union all by name"
+        "   select channel, media_source, campaign, campaign_id, ad_set, ad_set_id, ad_number,"
+        "     false as attributed from spend) group by ad_number"
+        ") select * from told order by 7 desc, 1, 2, 3, 4, 5, 6"
     )
     known = campaigns(tables)
     sets = Campaigns((_word(known.of(row[0], row[3], row[2])), row[5], row[4]) for row in told)
     sources: dict[object, str] = {}
     by_channel: dict[str, set[str]] = {}
-    for channel, media_source, name, id_, _, _, attributed in told:
+    for channel, media_source, name, id_, _, _, attributed, _ in told:
         if media_source and attributed:
             sources.setdefault(known.of(channel, id_, name), media_source)
             by_channel.setdefault(channel, set()).add(media_source)
-    rows: list[tuple[str | None, ...]] = []
-    for channel, media_source, name, id_, ad_set, ad_set_id, _ in told:
+    rows: list[tuple[str | int | None, ...]] = []
+    for channel, media_source, name, id_, ad_set, ad_set_id, _, number in told:
         campaign = known.of(channel, id_, name)
         alone = by_channel.get(channel, set())
         source = sources.get(campaign) or media_source or (next(iter(alone)) if len(alone) == 1 else channel)
         if not source:
-            rows.append((channel, media_source, name, id_, ad_set, ad_set_id, None, None, None, None))
+            rows.append((channel, media_source, name, id_, ad_set, ad_set_id, None, None, None, None, number))
             continue
         has_name = bool(campaign.name or campaign.id)
         label = f"{source} / {campaign.label}" if has_name else source
@@ -631,6 +663,7 @@ def _name(tables: Tables) -> None:
                 media_source or source,
                 label,
                 f"{label} / {deepest}" if has_name else label,
+                number,
             )
         )
     tables.fill_rows(
@@ -646,6 +679,7 @@ def _name(tables: Tables) -> None:
             "source_label",
             "campaign_label",
             "ad_set_label",
+            "ad_number",
         ),
         rows,
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import apsw
 
 from lendsignal.archive import FEEDS, TABLES, VERSION, Book, Part, Table, place_at
-from lendsignal.archive.layout import EVENTS, OUTCOMES
+from lendsignal.archive.layout import ATTRIBUTIONS, EVENTS, OUTCOMES
 from lendsignal.archive.place import Bucket
 from lendsignal.archive.readers import reading as archive_reading
 from lendsignal.archive.taking import FEED_OF, OF_LOG, Erased, Rows, rows_of_log, rows_of_outcomes, undecided
@@ -46,9 +46,14 @@ KNOWN_BY: Mapping[str, str] = {
 class Sources:
     """What a data folder holds. The deliveries are opened first, so that what they speak of is in the log."""
 
-    def __init__(self, folder: DataFolder, as_of: datetime | None = None) -> None:
+    def __init__(
+        self, folder: DataFolder, as_of: datetime | None = None, *, archived_only: bool = False
+    ) -> None:
         self._open = ExitStack()
         self._as_of = as_of
+        self._archived_only = archived_only
+        self.taken_away = 0
+        """How often rows left the archive."""
         try:
             self._parts, self._reach, self._erased = self._archive(folder)
             self._sent = self._open.enter_context(reading(folder.deliveries))
@@ -68,6 +73,26 @@ class Sources:
     def sent(self) -> apsw.Connection | None:
         """The file of deliveries, where there is one."""
         return self._sent
+
+    @property
+    def reach(self) -> Mapping[str, int]:
+        """How far the archive is, by stream: log and outcomes."""
+        return self._reach
+
+    @property
+    def archived_events(self) -> int:
+        """The rows of `events` in the archive."""
+        return sum(part.rows for part in self._parts if part.table == EVENTS.name)
+
+    @property
+    def told_files(self) -> frozenset[str]:
+        """The archive's files of attributions: a day that is told anew has another name."""
+        return frozenset(part.name for part in self._parts if part.table == ATTRIBUTIONS.name)
+
+    @property
+    def told_since(self) -> bool:
+        """Whether a feed told of attributions that the archive does not have yet."""
+        return bool(self._new(ATTRIBUTIONS)[0])
 
     def put(self, db: "duckdb.DuckDBPyConnection", name: str) -> None:
         """Makes a table of the archive known to DuckDB, as a view over its files and what came after them."""
@@ -111,6 +136,7 @@ class Sources:
                 return [], nothing, Erased({})  # of an older layout: the log has all of it
             self._place = place_at(address, folder.path)
             reach = {stream: book.reach(stream) for stream in nothing}
+            self.taken_away = book.taken_away()
             return book.parts(), reach, Erased(book.erased())
         finally:
             book.close()
@@ -126,6 +152,8 @@ class Sources:
 
     def _new(self, table: Table) -> tuple[list[tuple[object, ...]], Collection[int]]:
         """The rows that are not archived, and the days on which they take the place of archived ones."""
+        if self._archived_only:
+            return [], ()
         if table in FEEDS:
             return self._new_of_feed(table)
         if table is OUTCOMES:

@@ -9,11 +9,14 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from lendsignal.archive.prepared import prepared_beside
 from lendsignal.clock import MICROSECOND, from_us
 from lendsignal.derive import DerivePolicy
 from lendsignal.errors import DataError
@@ -23,6 +26,7 @@ from lendsignal.model import DEVICE_SCOPED, IdKind
 from lendsignal.plan import PolicySource
 from lendsignal.report import making
 from lendsignal.report.installations import KINDS, NAMED_BY, in_order, parted, together, torn
+from lendsignal.report.prepared import Prepared, Unusable
 from lendsignal.report.sources import TABLE_OF, Sources, reading
 from lendsignal.resolve import ResolveSettings
 
@@ -44,7 +48,9 @@ _MISSING = re.compile(r"Table with name (\w+) does not exist")
 class Base:
     """A DuckDB in memory that makes its tables when they are first asked for."""
 
-    def __init__(self, make: Callable[[str], None]) -> None:
+    def __init__(
+        self, make: Callable[[str], None], *, threads: int | None = None, memory: str = MEMORY
+    ) -> None:
         import duckdb
 
         self._scratch = tempfile.TemporaryDirectory(prefix="lendsignal-report-")
@@ -52,8 +58,8 @@ class Base:
         self.db = duckdb.connect(
             ":memory:",
             config={
-                "threads": os.cpu_count() or 1,
-                "memory_limit": MEMORY,
+                "threads": threads or os.cpu_count() or 1,
+                "memory_limit": memory,
                 "temp_directory": self._scratch.name,
                 "preserve_insertion_order": False,
             },
@@ -61,6 +67,17 @@ class Base:
         self.db.execute("set TimeZone = 'UTC'")
         self._make = make
         self._asked: set[str] = set()
+
+    def beside(self, make: Callable[[str], None], schema: str) -> "Base":
+        """The same database by another schema, whose tables are named first; close it before this one."""
+        other = Base.__new__(Base)
+        other._scratch, other._missing = self._scratch, self._missing
+        other.db = self.db.cursor()
+        other.db.execute("set TimeZone = 'UTC'")
+        other.db.execute(f"create schema {schema}")
+        other.db.execute(f"set search_path = '{schema}'")
+        other._make, other._asked = make, set()
+        return other
 
     def execute(self, query: str, parameters: object = None) -> "duckdb.DuckDBPyConnection":
         """A statement; tables that it names and that are not there yet are made first."""
@@ -91,9 +108,17 @@ class Base:
 class Tables:
     """What reports are computed from, in `db`. Close it, or use it in a `with`."""
 
-    def __init__(self, sources: Sources, as_of: datetime | None = None) -> None:
-        self.db = Base(self._make)
+    def __init__(
+        self,
+        sources: Sources,
+        as_of: datetime | None = None,
+        *,
+        threads: int | None = None,
+        memory: str = MEMORY,
+    ) -> None:
+        self.db = Base(self.make, threads=threads, memory=memory)
         self._sources = sources
+        self._prepared: Prepared | None = None
         self._at = as_of
         self._youngest: datetime | None = None
         self._seen_kinds: set[IdKind] | None = None
@@ -172,6 +197,8 @@ class Tables:
 
     def close(self) -> None:
         """Lets the memory and the files go."""
+        if self._prepared is not None:
+            self._prepared.close()
         self.db.close()
         self._sources.close()
 
@@ -185,20 +212,53 @@ class Tables:
 
     # making
 
-    def _make(self, name: str) -> None:
+    @property
+    def is_prepared(self) -> bool:
+        """Whether tables are taken from what was made of the archive before."""
+        return self._prepared is not None
+
+    def attached(self, path: Path) -> bool:
+        """Makes the tables of a file known as `prepared`; False where it cannot be read."""
+        import duckdb
+
+        try:
+            self.db.db.execute(f"attach {making.word(str(path))} as prepared (read_only)")
+        except duckdb.Error:
+            return False
+        return True
+
+    def prepare_from(self, path: Path) -> None:
+        """Takes what was made before from that file, where it is of this archive and of these policies."""
+        with suppress(Unusable):
+            self._prepared = Prepared(self, self._sources, path)
+
+    def make(self, name: str) -> None:
         """Makes a table, where there is one of that name."""
+        if self._prepared is None or not self._prepared.make(name):
+            self.make_in(self.db, name)
+
+    def make_in(self, db: Base, name: str) -> None:
+        """Makes a table of what `db` has: of everything, or of a part of it."""
         own = getattr(self, f"_make_{name}", None)
         if name in TABLE_OF:
             self._read(name)
+        elif name == "touch":
+            self._make_touch(db)
         elif own is not None:
             own()
         elif name in making.VIEWS:
-            self.db.execute(making.VIEWS[name].format_map(_Words(self)))
+            db.execute(making.VIEWS[name].format_map(_Words(self)))
         elif name in making.TABLES:
-            asked = {"settle": self.settle_us, "pen_after": self.pen_after_us, "position": self._position()}
+            asked: dict[str, object] = {
+                "settle": self.settle_us,
+                "pen_after": self.pen_after_us,
+                "position": self._position(),
+                "whole": self.history_is_whole,
+                "default_dpd": self.default_dpd,
+            }
             query = making.TABLES[name]
             given = {key: value for key, value in asked.items() if f"${key}" in query}
-            self.db.execute(query.format_map(_Words(self)), given)
+            db.execute(query.format_map(_Words(self)), given)
 
     def _read(self, name: str) -> None:
         import duckdb
@@ -228,13 +288,13 @@ class Tables:
             ],
         )
 
-    def _make_touch(self) -> None:
+    def _make_touch(self, db: Base) -> None:
         """What each touch shows, and the installation that stands after it by resolve's rule: as long as
         every touch of a user shows an installation it is the touch's own."""
-        self.db.execute(making.TABLES["touch"].format_map(_Words(self)))
-        self.db.execute(making.STANDING.format_map(_Words(self)))
-        if self.number("select count(*) from touch_standing"):
-            self.db.execute(making.STOOD)
+        db.execute(making.TABLES["touch"].format_map(_Words(self)))
+        db.execute(making.STANDING.format_map(_Words(self)))
+        if db.execute("select 1 from touch_standing limit 1").fetchone() is not None:
+            db.execute(making.STOOD)
 
     def _make_installation(self) -> None:
         self.db.execute("select 1 from look_number limit 1")  # they are numbered together
@@ -249,7 +309,8 @@ class Tables:
         )
         self.db.unregister("arriving")
         self.db.register("arriving", {"number": _range(len(shown)), "device": phones, "shown": shown})
-        self.db.execute(making.INSTALLATION.format_map(_Words(self)))
+        everything = {"looks": "touch_look", "numbers": "look_number", "touches": "raw_touches"}
+        self.db.execute(self.worded(making.INSTALLATION, arriving="arriving", **everything))
         self.db.unregister("arriving")
 
     def _numbered(self) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
@@ -355,6 +416,10 @@ class Tables:
 
     # words of SQL
 
+    def worded(self, statement: str, **words: str) -> str:
+        """A statement with its open words filled in, some of them as they are given."""
+        return statement.format_map(_Words(self, words))
+
     def word(self, name: str) -> str:
         """What stands in the statements of `making` under a name."""
         derive = self._policy.derive
@@ -363,6 +428,8 @@ class Tables:
                 return making.key_of_type()
             case "once":
                 return making.once()
+            case "ad":
+                return making.AD
             case "default_app":
                 return making.chosen("brand", derive.default_app, "''")
             case "binds":
@@ -405,23 +472,29 @@ class Tables:
 class _Words(dict[str, str]):
     """What `making` leaves open, filled in as it is asked for."""
 
-    def __init__(self, tables: Tables) -> None:
-        super().__init__()
+    def __init__(self, tables: Tables, given: Mapping[str, str] | None = None) -> None:
+        super().__init__(given or {})
         self._tables = tables
 
     def __missing__(self, name: str) -> str:
         return self._tables.word(name)
 
 
-def load(folder: DataFolder, *, as_of: datetime | None = None) -> Tables:
+def load(folder: DataFolder, *, as_of: datetime | None = None, prepared: bool = True) -> Tables:
     """The tables of a data folder as it stands; empty ones where it keeps nothing yet.
+
+    What was made of the archive before is taken from there (`prepared`), with what changed since: it is the
+    same, and quicker.
 
     `as_of` asks for what was known at that moment: what had come in, been decided, answered and told by then.
     Raises `LogError` where a file is damaged, `DataError` where the archive's files are not there.
     """
     sources = Sources(folder, as_of)
     try:
-        return Tables(sources, None if as_of is None else as_of.astimezone(UTC))
+        tables = Tables(sources, None if as_of is None else as_of.astimezone(UTC))
+        if prepared and as_of is None:
+            tables.prepare_from(prepared_beside(folder.archive))
+        return tables
     except BaseException:
         sources.close()
         raise

@@ -104,19 +104,14 @@ select part, count(*), {counts} from told group by part order by count(*) desc, 
 """
 
 CURVE = """
-with aged as (
-    select l.vintage, l.currency, a.age, l.owed, l.loan,
-        date_diff('day', l.day, l.today) >= a.age as seen
-    from lent l cross join (select unnest($ages) as age) a
-), paid as (
-    select loan, a.age, sum(amount) as repaid from paid_back b
-    join (select unnest($ages) as age) a on b.age <= a.age group by all
+with paid as (select loan, {paid} from paid_back group by loan),
+aged as (
+    select l.vintage, l.currency, l.owed, date_diff('day', l.day, l.today) as age, p.* exclude (loan)
+    from lent l left join paid p using (loan)
 )
-select g.vintage, g.currency, g.age, count(*), count(*) filter (seen), sum(g.owed) filter (seen),
-    coalesce(sum(p.repaid) filter (seen), 0)
-from aged g left join paid p using (loan, age)
-group by all having count(*) filter (seen) > 0 order by all
+select vintage, currency, count(*), {seen} from aged group by vintage, currency order by vintage, currency
 """
+"""What was paid back by each age, of the loans that are that old."""
 
 
 class Vintages(Report, frozen=True, kw_only=True):
@@ -146,11 +141,18 @@ class _Book(Struct, frozen=True):
     bad: Mapping[str, tuple[int, Decimal]]
 
 
+class _Keys(Struct, frozen=True):
+    """What each loan is told apart by: the names there are, in order, and the place of each loan's own."""
+
+    names: "Sequence[_Name]"
+    place: Days
+
+
 class _Loans(Struct, frozen=True):
     """What curves are made of, one entry a loan: due ages at which it went bad and until which it is seen."""
 
-    vintage: Sequence[str]
-    part: Sequence[Part]
+    vintage: _Keys
+    part: _Keys
     term: Days
     seen_until: Days
     bad_at: Mapping[str, Days]
@@ -233,22 +235,33 @@ def _books(tables: Tables) -> list[_Book]:
 
 
 def _loans(tables: Tables) -> _Loans:
-    ages = ", ".join(f'"age_{measure}"' for measure in MEASURES)
-    found = tables.rows(
-        "select vintage, part, date_diff('day', day, due), date_diff('day', due, today),"
-        f" {ages} from lent where due is not null order by at_us, loan"
+    ages = ", ".join(f'coalesce("age_{measure}", {NEVER}) as "age_{measure}"' for measure in MEASURES)
+    tables.db.execute(
+        "create or replace temp table cell as select vintage, part, row_number() over () as number"
+        " from (select distinct vintage, part from lent where due is not null)"
     )
-    columns_ = list(zip(*found, strict=True)) or [()] * (4 + len(MEASURES))
+    cells = tables.rows("select number, vintage, part from cell")
+    found = tables.db.execute(
+        "select number, date_diff('day', day, due) as term, date_diff('day', due, today) as seen_until,"
+        f" {ages} from lent join cell using (vintage, part) where due is not null order by at_us, loan"
+    ).fetchnumpy()
+    of_cell = found["number"]
     return _Loans(
-        columns_[0],
-        [tuple(part) for part in columns_[1]],
-        np.array(columns_[2], dtype=np.int64),
-        np.array(columns_[3], dtype=np.int64),
-        {
-            measure: np.array([NEVER if age is None else age for age in column], dtype=np.int64)
-            for measure, column in zip(MEASURES, columns_[4:], strict=True)
-        },
+        _keys(of_cell, {number: vintage for number, vintage, _ in cells}),
+        _keys(of_cell, {number: tuple(part) for number, _, part in cells}),
+        found["term"].astype(np.int64),
+        found["seen_until"].astype(np.int64),
+        {measure: found[f"age_{measure}"].astype(np.int64) for measure in MEASURES},
     )
+
+
+def _keys(of_cell: Days, names: "Mapping[int, _Name]") -> _Keys:
+    """The keys of loans whose cell's number is known, and each cell's name."""
+    known = sorted(set(names.values()))
+    place = np.zeros(max(names, default=0) + 1, dtype=np.int64)
+    for number, name in names.items():
+        place[number] = known.index(name)
+    return _Keys(known, place[of_cell])
 
 
 def _curves(loans: _Loans, measure: str) -> dict[int | None, Curve]:
@@ -282,18 +295,15 @@ def _known(loans: _Loans, measure: str) -> Shares | None:
 
 
 def _groups(
-    loans: _Loans, keys: "Sequence[_Name]", known: Shares | None, measure: str
+    loans: _Loans, keys: _Keys, known: Shares | None, measure: str
 ) -> "tuple[list[_Name], list[Group]]":
     """The groups of loans with one key, and what each amounts to; none where there is no curve."""
     if known is None:
         return [], []
-    names = sorted(set(keys))
-    places = {name: number for number, name in enumerate(names)}
-    place = np.array([places[key] for key in keys], dtype=np.int64)
-    count = np.bincount(place)
-    bad = np.bincount(place, weights=loans.bad_at[measure] < NEVER)
-    exposure = np.bincount(place, weights=known)
-    return names, [
+    count = np.bincount(keys.place)
+    bad = np.bincount(keys.place, weights=loans.bad_at[measure] < NEVER)
+    exposure = np.bincount(keys.place, weights=known)
+    return list(keys.names), [
         Group(int(n), int(k), float(worth)) for n, k, worth in zip(count, bad, exposure, strict=True)
     ]
 
@@ -346,6 +356,12 @@ def _money(books: Sequence[_Book], loans: _Loans, known: Shares | None) -> Table
 
 
 def _repayment(tables: Tables) -> Table:
+    paid = ", ".join(f"sum(amount) filter (age <= {age}) as paid_{age}" for age in AGES)
+    seen_by = ", ".join(
+        f"count(*) filter (age >= {age}), sum(owed) filter (age >= {age}),"
+        f" coalesce(sum(paid_{age}) filter (age >= {age}), 0)"
+        for age in AGES
+    )
     rows: list[tuple[Cell, ...]] = [
         (
             vintage,
@@ -357,7 +373,9 @@ def _repayment(tables: Tables) -> Table:
             _share(repaid, owed),
             "" if seen == loans else "maturing",
         )
-        for vintage, currency, age, loans, seen, owed, repaid in tables.rows(CURVE, {"ages": AGES})
+        for vintage, currency, loans, *by_age in tables.rows(CURVE.format(paid=paid, seen=seen_by))
+        for age, (seen, owed, repaid) in zip(AGES, zip(*[iter(by_age)] * 3, strict=True), strict=True)
+        if seen
     ]
     return table(
         "Repayment curve",
@@ -479,7 +497,7 @@ _Name: TypeAlias = str | Part
 _Outlook: TypeAlias = dict[tuple[str, _Name], tuple[Group, Any]]
 
 
-def _outlook(loans: _Loans, keys: Sequence[_Name], known: Mapping[str, Shares | None]) -> _Outlook:
+def _outlook(loans: _Loans, keys: _Keys, known: Mapping[str, Shares | None]) -> _Outlook:
     """For each measure and key the group and what it comes to."""
     found: _Outlook = {}
     for measure, chances in known.items():

@@ -6,7 +6,6 @@ Apart from the command line so that a role loads what it needs and no more: it l
 import argparse
 import errno
 import gc
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 import apsw
 
 from lendsignal import config as configuration
+from lendsignal import journal
 from lendsignal.config import Config
 from lendsignal.errors import ConfigError, Damaged, DataError, LendsignalError, LogError
 from lendsignal.lifeline import end_with_parent
@@ -31,23 +31,22 @@ def main() -> int:
     words = argparse.ArgumentParser(prog="python -m lendsignal.role", description=__doc__)
     words.add_argument("name", choices=ROLES)
     words.add_argument("--config", type=Path, required=True)
+    words.add_argument("--accepted", type=Path, help="what is read in place of the text of --config")
     words.add_argument("-v", "--verbose", action="store_true")
     words.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     given = words.parse_args()
-    logging.basicConfig(
-        level=logging.DEBUG if given.verbose else logging.INFO,
-        format=f"%(asctime)s %(levelname)-7s {given.name}: %(message)s",
-        stream=sys.stderr,
-    )
+    journal.begin(given.name, verbose=given.verbose)
     end_with_parent()
     try:
-        done(given.name, configuration.load(given.config, overrides=configuration.overrides(given.set)))
+        text = None if given.accepted is None else given.accepted.read_text()
+        overrides = configuration.overrides(given.set)
+        done(given.name, configuration.load(given.config, overrides=overrides, text=text))
     except ConfigError as error:
         for problem in error.problems:
-            print(f"error: {problem}", file=sys.stderr)
+            journal.stopped(str(problem))
         return 2
     except LendsignalError as error:
-        print(f"error: {error}", file=sys.stderr)
+        journal.stopped(str(error))
         return DAMAGED_CODE if isinstance(error, (Damaged, DataError)) else 1
     return 0
 

@@ -19,6 +19,7 @@ from lendsignal.deliver import secrets_of
 from lendsignal.log import (
     DataFolder,
     Shelf,
+    WhoIsKeptOut,
     open_feeds,
     open_keys,
     open_log,
@@ -65,7 +66,13 @@ def core(config: Config) -> None:
         meters = [came_in, decided, told, apart, FolderMeters(folder.path)]
         metrics = RoleMetrics("core", folder.path, meters)
         decider = Decider(log, config.policy, clock, ringer.ring, decided)
-        reader = reader_of(config.apps, config.policy.resolve.clock_ahead, sets_received_at=clock.replay)
+        erased = open_log(folder.log, read_only=True)
+        reader = reader_of(
+            config.apps,
+            config.policy.resolve.clock_ahead,
+            sets_received_at=clock.replay,
+            kept_out=WhoIsKeptOut(erased.erasing),
+        )
         mender = Mender(log, reader, clock, config.door.quarantine_days, told=apart.mended)
 
         def turn(first: int, events: Sequence[Event]) -> bool:
@@ -90,7 +97,10 @@ def core(config: Config) -> None:
         intake.start()
         shelf = shelf_of(config, folder)
         relay = [] if shelf is None else _relay_door(config, shelf, clock, keys, ringer.ring).routes()
-        rest = Starlette(routes=[*_routes(config, clock, intake), *relay, metrics_route(metrics, config)])
+        erasing = _erasing_routes(config, keys)
+        rest = Starlette(
+            routes=[*_routes(config, clock, intake), *relay, *erasing, metrics_route(metrics, config)]
+        )
 
         async def app(
             scope: MutableMapping[str, Any],
@@ -110,7 +120,13 @@ def core(config: Config) -> None:
 
         try:
             with keys, Ticking(metrics):
-                serve(app, config.door.host, config.door.port, folder.path / "core.address")
+                serve(
+                    app,
+                    config.door.host,
+                    config.door.port,
+                    folder.path / "core.address",
+                    config.door.max_connections,
+                )
         finally:
             if feeds is not None:
                 feeds.close()
@@ -118,7 +134,17 @@ def core(config: Config) -> None:
             if shelf is not None:
                 shelf.close()
             looked_at.close()
+            erased.close()
             log.close()
+
+
+def _erasing_routes(config: Config, keys: Keyring) -> list[Route]:
+    """The calls that have users erased, where any source may have a key for them: it brings more code."""
+    if not any("admin" in source.scopes for source in config.sources.values()):
+        return []
+    from lendsignal.role.erasing import erasing_routes
+
+    return erasing_routes(config, keys, SystemClock())
 
 
 def _feed_door(

@@ -1,5 +1,25 @@
 """Lists as the configuration means them; made in the room of lists, where the console finds them too."""
 
-from lendsignal.audience.planning import Plan, builder, definitions, is_confirmed, plan_of
+from lendsignal.audience.planning import (
+    LEFT_SINCE,
+    Left,
+    Plan,
+    builder,
+    definitions,
+    is_confirmed,
+    left_behind,
+    note_left,
+    plan_of,
+)
 
-__all__ = ["Plan", "builder", "definitions", "is_confirmed", "plan_of"]
+__all__ = [
+    "LEFT_SINCE",
+    "Left",
+    "Plan",
+    "builder",
+    "definitions",
+    "is_confirmed",
+    "left_behind",
+    "note_left",
+    "plan_of",
+]

@@ -1,6 +1,7 @@
 """How a role serves HTTP and tells its metrics."""
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -16,23 +17,32 @@ from lendsignal.config import Config
 from lendsignal.errors import LogError
 from lendsignal.metrics import CONTENT_TYPE, RoleMetrics
 from lendsignal.role import JOBS, roles_of
+from lendsignal.role.connections import PAGES_CONNECTIONS, allow_files, limited
+
+LISTENS_ON = "LENDSIGNAL_LISTENS_ON"
+"""The variable that names the number of a socket that is handed over to a role."""
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the pools of the usual clients keep a connection, so that it is they who close it."""
 
 
-def serve(app: Any, host: str, port: int, address: Path) -> None:
-    """Serves an ASGI app until told to stop, and writes where it listens into a file."""
+def serve(app: Any, host: str, port: int, address: Path, connections: int = PAGES_CONNECTIONS) -> None:
+    """Serves an ASGI app until told to stop, and writes where it listens into a file.
+
+    So many `connections` at once; who comes on top is answered 503.
+    """
+    allow_files(connections)
     # Uvicorn ends in good order on SIGTERM and then raises it once more: that is a plain exit here.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    opened = listening(host, port)
+    opened = _handed_over() or listening(host, port)
     settings = uvicorn.Config(
         app,
-        http="httptools",
+        http=limited(connections),
         loop="uvloop",
         lifespan="off",
         access_log=False,
         log_level="warning",
+        log_config=None,  # what it says goes the way of everything that is said
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=5,
         backlog=2048,
@@ -41,6 +51,12 @@ def serve(app: Any, host: str, port: int, address: Path) -> None:
     fresh.write_text(f"http://{host}:{opened.getsockname()[1]}")
     fresh.replace(address)
     uvicorn.Server(settings).run(sockets=[opened])
+
+
+def _handed_over() -> socket.socket | None:
+    """The socket on which the supervisor listens for this role, so that callers wait while it is renewed."""
+    number = os.environ.get(LISTENS_ON)
+    return None if number is None else socket.socket(fileno=int(number))
 
 
 def listening(host: str, port: int) -> socket.socket:

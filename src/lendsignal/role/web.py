@@ -2,7 +2,9 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from threading import Event
 
 from lendsignal.clock import SystemClock, clock_at
 from lendsignal.config import Config
@@ -18,20 +20,22 @@ def web(config: Config) -> None:
     # Imported here: core and send live without the pages, the reports and their database.
     from lendsignal.console import console
     from lendsignal.decide.cutting import Cutter
+    from lendsignal.deliver.audiences.meters import ListMeters
     from lendsignal.role.reports import MAKERS, report_routes
+    from lendsignal.role.tracing import Tracing
     from lendsignal.role.watcher import Watcher
     from lendsignal.source import Keyring
 
     folder = DataFolder(config.data)
-    metrics = RoleMetrics("web", folder.path)
     clock = clock_at(config.replay_clock)
+    metrics = RoleMetrics("web", folder.path, [ListMeters(folder.audiences, clock)])
     with ExitStack() as open_things:
         open_things.enter_context(folder.lock("web"))
         people = None
         if not config.web.open:
             people = open_things.enter_context(closing(open_people(folder.people)))
             _invite_the_first(people, config, clock.now_us())
-        app = console(config, people, MAKERS)
+        app = console(config, people, MAKERS, in_step)
         # The machine's own clock: a key ends when it ends, also while history is replayed.
         keys = Keyring(
             config.keys,
@@ -45,7 +49,20 @@ def web(config: Config) -> None:
         open_things.enter_context(Ticking(metrics))
         open_things.enter_context(Cutter(lambda: open_log(folder.log), config.policy, config.tiers, clock))
         open_things.enter_context(Watcher(config, clock))
+        open_things.enter_context(Tracing(config))
         serve(app, config.web.host, config.web.port, folder.path / "web.address")
+
+
+def in_step(config: Config, names: Sequence[str]) -> str:
+    """Tells the platforms what changed in these lists, by default in all; a line of what came of each."""
+    from lendsignal.role.audience import brought_in_step
+
+    found = brought_in_step(config, clock_at(config.replay_clock), Event(), names)
+    return "\n".join(
+        f"{one.audience} → {one.account}: {one.outcome}{f' ({one.reason})' if one.reason else ''},"
+        f" +{one.added:,} −{one.removed:,}, {one.refused:,} refused"
+        for one in found
+    )
 
 
 def _invite_the_first(people: People, config: Config, now_us: int) -> None:

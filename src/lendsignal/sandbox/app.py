@@ -26,6 +26,7 @@ from lendsignal.sandbox import (
     adjust,
     appsflyer,
     branch,
+    forgetting,
     ga4,
     google,
     google_ads,
@@ -76,6 +77,7 @@ class Sandbox:
         self.latest = Latest()
         self.allowance = Allowance()
         self.lists = Lists()
+        self.forgotten = forgetting.Forgotten()
         for platform in sorted(LIST_PLATFORMS):
             for taken in memory.taken(platform):
                 self.lists.apply(taken)
@@ -103,7 +105,11 @@ class Sandbox:
             ),
             snap_audiences.HOST: (partial(snap_audiences.judge, self.lists), snap_audiences.broken),
             snap_audiences.TOKEN_HOST: (snap_audiences.token, snap_audiences.broken),
-            appsflyer_audiences.HOST: (appsflyer_audiences.judge, appsflyer_audiences.broken),
+            appsflyer_audiences.HOST: (
+                forgetting.beside(self.forgotten, appsflyer_audiences.judge),
+                appsflyer_audiences.broken,
+            ),
+            forgetting.ADJUST_HOST: (partial(forgetting.adjust, self.forgotten), forgetting.broken),
             **dict.fromkeys(settings.webhooks, (webhook.judge, webhook.broken)),
         }
         if settings.chaos is not None:
@@ -338,6 +344,7 @@ def inspection(sandbox: Sandbox) -> Starlette:
         sandbox.latest.forget()
         sandbox.allowance.forget()
         sandbox.lists.forget()
+        sandbox.forgotten.forget()
         faults.play(())
         return as_json({"reset": True})
 

@@ -48,6 +48,8 @@ class SandboxSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, for
     `appsflyer_zero_package`: app ids whose plan has no server-to-server events.
     `appsflyer_installs`, `ga4_instances`: the installations the platform knows; when given, events of
     others are answered as usual and kept with `recorded = false`.
+    `appsflyer_api_tokens`: V2 API token → the app ids whose users it may have erased;
+    `appsflyer_erasure_seconds`: how long an erasure takes.
     `branch`, `kochava`: a name of your own → Branch key, app GUID; the name is the account.
     `singular`: app id → SDK key. `singular_devices`: the device ids it knows, as `ga4_instances`.
     `ga4`: Firebase app id → api secret. `meta`: dataset id → token and app secret.
@@ -74,6 +76,8 @@ class SandboxSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, for
     appsflyer_dev_keys: frozenset[str] = frozenset()
     appsflyer_zero_package: frozenset[str] = frozenset()
     appsflyer_installs: frozenset[str] | None = None
+    appsflyer_api_tokens: dict[str, frozenset[str]] = {}
+    appsflyer_erasure_seconds: float = 0
     branch: dict[str, str] = {}
     kochava: dict[str, str] = {}
     singular: dict[str, str] = {}

@@ -23,7 +23,7 @@ from lendsignal.source.intake import Full, Intake
 from lendsignal.source.keys import Access, Keyring
 from lendsignal.source.mending import kept_of
 from lendsignal.source.meters import SourceMeters
-from lendsignal.source.reading import Reader, masked, read_array, read_event, read_json
+from lendsignal.source.reading import ErasedUser, Reader, masked, read_array, read_event, read_json
 from lendsignal.source.settings import DoorSettings
 
 __all__ = ["Door", "Problem", "Refused", "Taken", "durable"]
@@ -127,7 +127,8 @@ class Door:
                 event = read_event(found, received_at, self._reader, source=source, warnings=warnings)
             except InputError as error:
                 answers.append(Refused(error.field, error.rule, error.nearest))
-                refused.append(self._quarantined(source, error.field, error.rule, items.sent(number)))
+                sent = b"" if isinstance(error, ErasedUser) else items.sent(number)
+                refused.append(self._quarantined(source, error.field, error.rule, sent))
             else:
                 events.append(event)
                 answers.append(Taken(event.event_id, event.flags, tuple(warnings)))

@@ -132,6 +132,7 @@ def openapi(settings: DoorSettings) -> dict[str, Any]:
             **feed_paths(problem),
             **segment_paths(),
             **report_paths(problem),
+            **erasure_paths(problem),
             **{
                 path: {
                     "get": {
@@ -157,6 +158,43 @@ def openapi(settings: DoorSettings) -> dict[str, Any]:
                 "writeKey": {"type": "http", "scheme": "basic"},
                 "installation": {"type": "http", "scheme": "bearer", "bearerFormat": "relay token"},
             },
+        },
+    }
+
+
+def erasure_paths(problem: dict[str, Any]) -> dict[str, Any]:
+    """The calls that have users erased; 404 where no source may have a key of the scope `admin`."""
+    table = {"content": {"application/json": {"schema": {"type": "object"}}}}
+    whys = {
+        "401": "no API key, or one that is unknown or has ended",
+        "403": "the API key lacks the scope admin",
+        "404": "unknown, or no source has the scope admin",
+    }
+    refused = {code: {"description": why, **problem} for code, why in whys.items()}
+
+    def named(name: str, where: str) -> dict[str, Any]:
+        return {"name": name, "in": where, "required": where == "path", "schema": {"type": "string"}}
+
+    return {
+        "/v1/users/{user}": {
+            "delete": {
+                "operationId": "eraseUser",
+                "summary": "Erase a user, or every user of a person, and keep them out",
+                "parameters": [named("user", "path"), named("brand", "query"), named("person", "query")],
+                "responses": {
+                    "202": {"description": "noted durably: carried out within seconds", **table},
+                    "400": {"description": "the brand is not clear, or not one of yours", **problem},
+                    **refused,
+                },
+            }
+        },
+        "/v1/erasures/{receipt}": {
+            "get": {
+                "operationId": "showErasure",
+                "summary": "The receipt of an erasure, and how far it is",
+                "parameters": [named("receipt", "path")],
+                "responses": {"200": {"description": "known", **table}, **refused},
+            }
         },
     }
 

@@ -24,7 +24,7 @@ from lendsignal.source.door import durable
 from lendsignal.source.intake import Intake
 from lendsignal.source.mending import kept_of
 from lendsignal.source.pull import Batch, Handed, NotTaken, Unread
-from lendsignal.source.reading import Reader, masked, read_event, read_json
+from lendsignal.source.reading import ErasedUser, Reader, masked, read_event, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ def judged(parcel: Parcel, reader: Reader, now_us: int) -> tuple[list[Event], li
         try:
             events.append(read_event(read_json(raw), received_at, reader, source=parcel.pull))
         except InputError as error:
+            raw = b"" if isinstance(error, ErasedUser) else raw
             refused.append(_quarantined(parcel.pull, error.field, error.rule, one.where, raw, now_us))
     return events, refused
 

@@ -5,7 +5,7 @@ The door and the file import both come through `read_event`: there is one way to
 
 import json
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from lendsignal.errors import InputError
+from lendsignal.log import NOBODY, KeptOut
 from lendsignal.model import (
     KEY_FIELD,
     TOUCH_TYPES,
@@ -26,6 +27,7 @@ from lendsignal.model import (
     Event,
     Instalment,
     contact_of,
+    to_us,
 )
 from lendsignal.source.ids import ZERO_RULE, Warned, odd_ids
 
@@ -65,6 +67,17 @@ INSIDE: Mapping[str, frozenset[str]] = {
 """What stands inside a field of ours; of the lender's own properties only the names are kept."""
 
 
+ERASED_RULE = "erased: nothing of this user is taken any more"
+"""Why an event of somebody who was erased is refused; `lendsignal erase --allow-again` lifts it."""
+
+
+class ErasedUser(InputError):
+    """The event is one of somebody's who was erased: nothing of it is kept, in quarantine neither."""
+
+    def __init__(self) -> None:
+        super().__init__("user_id", ERASED_RULE)
+
+
 _objects = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
@@ -72,20 +85,34 @@ class Reader(Struct, frozen=True, kw_only=True):
     """What is needed to judge an event: the lender's apps, and how far a phone's clock may run ahead.
 
     `sets_received_at`: whether senders may give `received_at` (an import, or a replay of history).
+    `kept_out` says who was erased.
     """
 
     apps: Mapping[str, App]
     brands: Mapping[str, tuple[str, ...]]
     clock_ahead: timedelta
     sets_received_at: bool = False
+    kept_out: Callable[[], KeptOut] = lambda: NOBODY
 
 
-def reader_of(apps: Mapping[str, App], clock_ahead: timedelta, *, sets_received_at: bool = False) -> Reader:
+def reader_of(
+    apps: Mapping[str, App],
+    clock_ahead: timedelta,
+    *,
+    sets_received_at: bool = False,
+    kept_out: Callable[[], KeptOut] = lambda: NOBODY,
+) -> Reader:
     """A reader for these apps."""
     brands: dict[str, tuple[str, ...]] = {}
     for app in apps.values():
         brands[app.brand] = (*brands.get(app.brand, ()), app.name)
-    return Reader(apps=apps, brands=brands, clock_ahead=clock_ahead, sets_received_at=sets_received_at)
+    return Reader(
+        apps=apps,
+        brands=brands,
+        clock_ahead=clock_ahead,
+        sets_received_at=sets_received_at,
+        kept_out=kept_out,
+    )
 
 
 def read_json(raw: bytes) -> dict[str, Any]:
@@ -136,8 +163,12 @@ def read_event(
 
     `ordinal` makes derived ids of rows apart that are equal otherwise. `contact` and `flags` are those of an
     event that came in before and is mended. An id that names nobody is left out and flagged; what the
-    sender should mend goes into `warnings`. Raises `InputError` with field and rule; never with a value.
+    sender should mend goes into `warnings`. Raises `InputError` with field and rule; never with a value:
+    `ErasedUser` before anything else is looked at.
     """
+    kept_out = reader.kept_out()
+    if kept_out:
+        _refuse_the_erased(found, reader, kept_out)
     if not OURS.isdisjoint(found):
         raise InputError(
             next(field for field in ("source", "flags", "contact") if field in found), "is set by us"
@@ -192,6 +223,19 @@ def read_event(
     if event.amount is not None and event.currency is None and not event.type.startswith("lendsignal"):
         raise InputError("currency", "is needed beside an amount: a three-letter ISO 4217 code")
     return event
+
+
+def _refuse_the_erased(found: Mapping[str, Any], reader: Reader, kept_out: KeptOut) -> None:
+    """Raises `ErasedUser`. An event that names no brand of ours may be of any."""
+    brand, user_id, person_id = (found.get(name) for name in ("brand", "user_id", "person_id"))
+    brands = [brand] if isinstance(brand, str) and brand in reader.brands else list(reader.brands)
+    try:
+        at_us = to_us(read_moment(found.get("occurred_at"), "occurred_at"))
+    except InputError:
+        at_us = 0
+    person = person_id if isinstance(person_id, str) else None
+    if any(kept_out.holds(one, user_id if isinstance(user_id, str) else "", person, at_us) for one in brands):
+        raise ErasedUser
 
 
 def _without_odd_ids(

@@ -25,7 +25,7 @@ from lendsignal.source.intake import Intake
 from lendsignal.source.keys import Access, Keyring
 from lendsignal.source.mending import kept_of
 from lendsignal.source.meters import SourceMeters
-from lendsignal.source.reading import Reader, masked, read_event
+from lendsignal.source.reading import ErasedUser, Reader, masked, read_event
 from lendsignal.source.segment import CALLS, Letter, Mapped, PassedOver, mapped
 from lendsignal.source.settings import DoorSettings, SourceSettings
 
@@ -162,7 +162,8 @@ class SegmentDoor:
                 events.append(self._event(one, received_at, access))
             except InputError as error:
                 last = error
-                refused.append(self._quarantined(access.source, error, _json(shown)))
+                said = b"" if isinstance(error, ErasedUser) else _json(shown)
+                refused.append(self._quarantined(access.source, error, said))
         if events or refused:
             await durable(self._intake, events, refused)
         if last is not None and not events and not passed_over:

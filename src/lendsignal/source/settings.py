@@ -8,8 +8,9 @@ from msgspec import Meta, Struct
 
 from lendsignal.model import Secret
 
-Scope = Literal["events", "segment", "attribution", "relay", "read"]
-"""What a key may be good for: sending events, Segment's calls, an MMP's feed, tokens for apps, reading."""
+Scope = Literal["events", "segment", "attribution", "relay", "read", "admin"]
+"""What a key may be good for: sending events, Segment's calls, an MMP's feed, tokens for apps, reading; and
+having users erased, which only a key may that is given `admin` by name."""
 
 EVERY_SCOPE: tuple[Scope, ...] = ("events", "segment", "attribution", "relay", "read")
 
@@ -119,6 +120,9 @@ class DoorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         int,
         Meta(ge=1_024, description="bytes of all requests in memory at once, before the door answers 429"),
     ] = 64_000_000
+    max_connections: Annotated[
+        int, Meta(ge=1, description="connections at once; who comes on top is answered 503")
+    ] = 2_000
     queue: Annotated[
         int, Meta(ge=1, description="events that may wait to be written before the door answers 429")
     ] = 50_000

@@ -3,20 +3,17 @@
 import numpy as np
 import pytest
 
-from lendsignal.advise.bids.evidence import MEMORY_PER_WEEK, Said, by_development, gathered
+from lendsignal.advise.bids.evidence import WEEKS, Said, by_development, gathered
 from lendsignal.advise.bids.posterior import Evidence, Floats, posterior
 from lendsignal.report.development import NEVER
 
 
 def seen(exposure: list[float], bad: list[float], score: list[float] | None = None) -> Evidence:
-    """Campaigns of which all is known and nothing forgotten, where one loan in ten is lost in general."""
-    loans, lost = np.array(exposure), np.array(bad)
+    """Campaigns of which all is known, alike in ten weeks, where one loan in ten is lost in general."""
     return Evidence(
-        seen=loans,
-        seen_bad=lost,
-        exposure=loans,
-        bad=lost,
-        expected=np.full(len(loans), 0.1),
+        seen=np.outer(exposure, np.full(10, 0.1)),
+        bad=np.outer(bad, np.full(10, 0.1)),
+        expected=np.full(len(exposure), 0.1),
         score=None if score is None else np.array(score),
     )
 
@@ -96,14 +93,90 @@ def test_the_same_seed_gives_the_same_draws() -> None:
     assert (one == two).all()
 
 
-def test_a_loan_weighs_less_with_every_week_that_it_is_old() -> None:
-    said = Said(known=np.ones(3), bad=np.array([1.0, 0, 1]), expected=np.full(3, 0.1))
-    found = gathered(np.array([0, 0, 0]), 1, np.array([0, 7, 14]), said)
+def test_evidence_stands_by_the_week_of_the_disbursement() -> None:
+    said = Said(known=np.array([0.5, 1, 1, 1]), bad=np.array([0.5, 0, 1, 0]), expected=np.full(4, 0.1))
+    found = gathered(np.array([0, 0, 0, 1]), 2, np.array([0, 6, 14, 10_000]), said)
 
-    assert found.exposure == pytest.approx([1 + MEMORY_PER_WEEK + MEMORY_PER_WEEK**2])
-    assert found.bad == pytest.approx([1 + MEMORY_PER_WEEK**2])
-    assert found.seen == pytest.approx([3])
-    assert found.seen_bad == pytest.approx([2])
+    assert found.seen[:, [0, 1, 2]].tolist() == [[1.5, 0, 1], [0, 0, 0]]
+    assert found.bad[:, [0, 1, 2]].tolist() == [[0.5, 0, 1], [0, 0, 0]]
+    # Whatever is older than a year stands with what is a year old.
+    assert found.seen.shape == (2, WEEKS)
+    assert found.seen[1, WEEKS - 1] == 1
+
+
+def drifting(drift: float, seed: int) -> Evidence:
+    """Two hundred campaigns with a hundred known loans in each of ten weeks; their odds wander by `drift`."""
+    rng = np.random.default_rng(seed)
+    walk = np.cumsum(drift * rng.standard_normal((200, 10)), axis=1)
+    rate = 1 / (1 + np.exp(2.2 + 0.3 * rng.standard_normal((200, 1)) + walk))
+    loans = np.full((200, 10), 100.0)
+    return Evidence(seen=loans, bad=rng.binomial(100, rate).astype(np.float64), expected=np.full(200, 0.1))
+
+
+def test_where_campaigns_wander_their_old_weeks_count_less_and_their_intervals_are_wider() -> None:
+    print("seeds 11 and 12")
+    calm = posterior(drifting(0.0, 11), np.random.default_rng(1))
+    restless = posterior(drifting(0.2, 12), np.random.default_rng(1))
+
+    # Of a thousand loans nearly all count where nothing changes, and less than half where much does.
+    assert calm.exposure.mean() > 800
+    assert restless.exposure.mean() < 450
+    assert restless.draws.std(axis=1).mean() > 1.4 * calm.draws.std(axis=1).mean()
+
+
+def test_where_much_changes_the_youngest_week_speaks_loudest() -> None:
+    restless = drifting(0.2, 12)
+    rising, falling = [16.0, 14, 12, 10, 8, 6], [6.0, 8, 10, 12, 14, 16]
+    mine = np.array([[*rising, 5, 5, 5, 5], [*falling, 17, 17, 17, 17]])
+    found = posterior(
+        Evidence(
+            seen=np.concatenate([restless.seen, np.full((2, 10), 100.0)]),
+            bad=np.concatenate([restless.bad, mine]),
+            expected=np.full(202, 0.1),
+        ),
+        np.random.default_rng(1),
+    )
+
+    # Both lost about eleven in a hundred over all ten weeks.
+    assert found.mean[-2] > 0.115
+    assert found.mean[-1] < 0.105
+
+
+def test_where_weeks_share_a_fate_one_good_week_does_not_outweigh_seven_poor_ones() -> None:
+    print("seed 5")
+    rng = np.random.default_rng(5)
+    own = rng.beta(6, 54, (150, 1))
+    weekly = rng.beta(20 * own, 20 * (1 - own), (150, 8))
+    good_at_last = [10.0, 40, 40, 40, 40, 40, 40, 40]
+    found = posterior(
+        Evidence(
+            seen=np.full((151, 8), 200.0),
+            bad=np.concatenate([rng.binomial(200, weekly).astype(np.float64), [good_at_last]]),
+            expected=np.full(151, 0.1),
+        ),
+        np.random.default_rng(1),
+    )
+
+    # One lost in twenty this week, one in five before. By loans alone the last 200 would speak for all.
+    assert 0.09 < found.mean[-1] < 0.18
+    # A week of 200 loans is worth no more than about twenty of which each had a fate of its own.
+    assert found.exposure.mean() < 8 * 20
+
+
+def test_a_young_loan_that_is_lost_says_less_than_an_old_one_by_what_fisher_says() -> None:
+    # A hundred loans lost on day 1 or day 10 past due, half each; of 400 loans all is known but of the last.
+    bad_at = np.array([1] * 50 + [10] * 50 + [NEVER] * 300 + [1])
+    seen_until = np.array([30] * 400 + [1])
+    found = by_development(np.zeros(401, dtype=np.int64), bad_at, seen_until)
+
+    assert found is not None
+    said, curves = found
+    (part,), p = curves[0].at(np.array([1])), said.expected[-1]
+    assert part == pytest.approx(0.5, abs=0.01)
+    # What a coin of chance f·p says of p, f² / (f·p·(1 − f·p)), over what a known end says, 1 / (p·(1 − p)).
+    assert said.known[-1] == pytest.approx(part**2 / (part * p * (1 - part * p)) * p * (1 - p))
+    assert said.bad[-1] == pytest.approx(said.known[-1] / part)
+    assert said.bad[0] == pytest.approx(1)
 
 
 def test_a_score_is_told_in_standard_deviations_and_a_campaign_without_any_has_the_mean() -> None:

@@ -166,7 +166,9 @@ def test_every_guard_is_said_in_words() -> None:
 
 
 def test_profit_is_income_less_losses_and_costs() -> None:
-    lost = Posterior(mean=np.array([0.1]), draws=np.array([[0.0, 0.1, 0.5]]))
+    lost = Posterior(
+        mean=np.array([0.1]), draws=np.array([[0.0, 0.1, 0.5]]), exposure=np.ones(1), bad=np.zeros(1)
+    )
     found = profit(lost, Terms(income=np.array([300.0]), loss=np.array([1_000.0]), cost=np.array([20.0])))
 
     assert found.tolist() == [[280.0, 180.0, -220.0]]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner, Result
@@ -10,6 +11,7 @@ from tests.unit.report.world import filled, world
 from lendsignal.cli import main
 from lendsignal.log import DataFolder
 from lendsignal.report import load
+from lendsignal.value import Moment
 
 CONFIG = """
 [portfolio]
@@ -96,7 +98,11 @@ def test_a_models_values_stand_for_profit_without_waiting(lender: Path, tmp_path
         )
     values = tmp_path / "values.csv"
     heads = "brand,user_id,moment,at,currency,predicted_value,realised_value"
-    lines = [f"{brand},{user},first_loan,2026-03-02T00:00:00Z,NGN,900,-7" for brand, user in borrowers]
+    lines = [
+        f"{brand},{user},{moment},2026-03-02T00:00:00Z,NGN,{said},{came}"
+        for brand, user in borrowers
+        for moment, said, came in (("credit_granted", -800, -9), ("disbursed", 900, -7))
+    ]
     values.write_text("\n".join([heads, *lines]) + "\n")
     with_values = json.loads(asked(lender, "--json", "--values", str(values)).stdout)
     without = json.loads(asked(lender, "--json").stdout)  # sixty days of seventy-five are waited for
@@ -104,6 +110,25 @@ def test_a_models_values_stand_for_profit_without_waiting(lender: Path, tmp_path
     best = {row["app"]: row["best"] for row in with_values["tables"]["advice"]["rows"]}
     assert best["acme-android"] == "first_loan"
     assert sum("thin" in note for note in with_values["notes"]) <= sum("thin" in n for n in without["notes"])
+
+
+def test_who_borrowed_is_worth_what_is_said_at_the_first_loan_and_who_did_not_what_came(
+    tmp_path: Path,
+) -> None:
+    from lendsignal.cli.advise_events import _worth
+
+    path = tmp_path / "values.csv"
+    path.write_text(
+        "brand,user_id,moment,at,currency,predicted_value,realised_value\n"
+        "a,borrowed,credit_granted,2026-03-02T00:00:00Z,NGN,11,12\n"
+        "a,borrowed,disbursed,2026-03-02T00:00:00Z,NGN,13,14\n"
+        "a,granted,credit_granted,2026-03-02T00:00:00Z,NGN,15,0\n"
+        "a,young,credit_granted,2026-03-02T00:00:00Z,NGN,16,\n"
+    )
+
+    assert _worth(path) == {"a:borrowed": 13, "a:granted": 0, "a:young": 16}
+    # The moments are those that `value score` writes.
+    assert get_args(Moment) == ("credit_granted", "disbursed")
 
 
 def test_a_file_of_something_else_is_refused(lender: Path, tmp_path: Path) -> None:

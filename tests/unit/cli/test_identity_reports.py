@@ -112,7 +112,10 @@ def test_installations_counts_the_user_who_came_back() -> None:
     ("name", "tables"),
     [
         ("installations", ["users", "weeks", "ids", "reach"]),
-        ("coverage", ["ids", "versions", "systems", "consents", "reaches"]),
+        (
+            "coverage",
+            "ids versions systems consents reaches reaches_by_version reaches_by_system".split(),
+        ),
     ],
 )
 def test_each_is_text_json_and_csv(name: str, tables: list[str]) -> None:

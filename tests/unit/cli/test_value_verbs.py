@@ -25,6 +25,9 @@ from lendsignal.plan import Planned
 USERS, DAYS = 2_700, 150
 """So many users come evenly over so many days; the higher the score, the likelier they pay back."""
 
+EMPLOYERS: tuple[dict[str, str], ...] = ({}, {"employer": "public"}, {"employer": "private"})
+"""What the grants of every third user say."""
+
 VALUE = '\n[value]\nhorizon = "30d"\ngrace = "5d"\nloan_cost = { NGN = 3.0 }\n'
 
 
@@ -52,6 +55,7 @@ def user(number: int, score: float, pays: bool, minutes: float) -> Iterator[Even
         limit=Decimal(1_000),
         score=score,
         score_version="v1",
+        properties=EMPLOYERS[number % 3],
         **about,
     )
     yield loan(
@@ -182,6 +186,26 @@ def test_every_user_is_scored_and_who_is_known_by_now_stands_beside_it(
         rows = list(csv.DictReader(file))
     assert scored["users"] == len(rows) >= 2 * USERS
     assert {row["realised_value"] for row in rows} == {"497.0", "-1003.0", ""}
+
+
+def test_groups_of_users_are_held_against_each_other_by_a_fact_that_no_model_looks_at(
+    lender: Path, trained: dict[str, Any]
+) -> None:
+    asked = ("--version", trained["version"])
+    found = json.loads(call("value", "parity", "employer", *asked, "--json").stdout)
+    granted = {
+        one["group"]["name"]: one["group"] for one in found["groups"] if one["moment"] == "credit_granted"
+    }
+
+    # Two grants in three name an employer, and neither is worth more than the other.
+    assert granted.keys() == {"private", "public", "(not told)"}
+    assert all(one["said"] == pytest.approx(one["came"], abs=4 * one["se"]) for one in granted.values())
+    assert (
+        "employer"
+        not in (lender / "data" / "models" / "value" / trained["version"] / "model.json").read_text()
+    )
+    assert "credit_granted in NGN, by employer" in call("value", "parity", "employer", *asked).stdout
+    assert "has 'shoe size'" in call("value", "parity", "shoe size", *asked, code=1).output
 
 
 def test_a_model_whose_files_were_touched_is_refused(lender: Path, trained: dict[str, Any]) -> None:

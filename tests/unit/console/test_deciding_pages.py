@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import date
 from decimal import Decimal
@@ -26,6 +26,8 @@ from lendsignal.log.proposals import open_proposals
 from lendsignal.model.attribution import Ad, Attribution, Spend
 from lendsignal.report import load
 from lendsignal.role.reports import MAKERS
+
+PATIENCE = 120.0
 
 CAMPAIGNS = (("google", "11", "search"), ("meta", "22", "broad"))
 
@@ -314,6 +316,65 @@ def test_a_preview_of_a_list_has_the_size_of_the_command_line(lender: Path, visi
     assert isinstance(members, int)
     assert members > 0
     assert f"{members:,} members" in plain(visitor.get("/audiences/panel/preview?list=good").text)
+
+
+def test_a_list_is_built_now_and_what_came_of_it_is_told(
+    lender: Path, config: Config, visitor: Browser
+) -> None:
+    form = visitor.get("/audiences").form
+    said = visitor.post("/audiences/act/build", {"form": form, "list": "good"})
+    chores = visitor.app.state.room.chores
+    assert chores.wait(PATIENCE)
+    shown = plain(visitor.get("/audiences/panel/work").text)
+    members = told_by(lender, "audience", "preview", "good")["members"]
+
+    assert said.status == 303
+    assert f"good: {members:,} members" in shown
+    assert "done" in shown
+    with closing(open_audiences(DataFolder(config.data).audiences, read_only=True)) as book:
+        build = book.build("good")
+        arrears = book.build("arrears")
+    assert build is not None
+    assert (build.members, arrears) == (members, None)
+
+
+def test_platforms_are_told_of_one_list_now_and_a_console_that_cannot_says_so(config: Config) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def in_step(_: Config, names: Sequence[str]) -> str:
+        asked.append(tuple(names))
+        return "good → meta-ng: done"
+
+    app = console(config, None, MAKERS, in_step)
+    teller, mute = Browser(app), Browser(console(config, None, MAKERS))
+    for browser in (teller, mute):
+        fields = {"form": browser.get("/audiences").form, "list": "good"}
+        browser.post("/audiences/act/sync", fields)
+    assert app.state.room.chores.wait(PATIENCE)
+    shown = plain(teller.get("/audiences/panel/work").text)
+    refused = plain(mute.get("/audiences").text)
+
+    assert (asked, "good → meta-ng: done" in shown) == ([("good",)], True)
+    assert "tells no platform" in refused
+
+
+def test_a_list_that_is_not_there_is_neither_built_nor_told_of(visitor: Browser) -> None:
+    form = visitor.get("/audiences").form
+    for act in ("build", "sync"):
+        visitor.post(f"/audiences/act/{act}", {"form": form, "list": "nobody"})
+
+        assert "there is no such list" in plain(visitor.get("/audiences").text)
+
+
+def test_the_same_advice_for_the_same_data_is_reckoned_once(
+    visitor: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = visitor.get("/advice/panel/bids?target=1.3")
+    monkeypatch.setattr("lendsignal.console.pages.advice.bid_advice", None)  # asked again it would fail
+
+    again = visitor.get("/advice/panel/bids?target=1.3")
+    assert (again.text, again.status) == (first.text, 200)
+    assert visitor.get("/advice").form in again.text
 
 
 def test_rules_that_cannot_be_judged_name_the_setting_that_would_tell(

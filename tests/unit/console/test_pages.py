@@ -14,13 +14,16 @@ from lendsignal import config as configuration
 from lendsignal.clock import SystemClock
 from lendsignal.config import Config
 from lendsignal.console import console
-from lendsignal.console.app import every_page
+from lendsignal.console.app import FORM_HERE, every_page
+from lendsignal.console.filters import SHOWN
+from lendsignal.console.reporting import CELLS, FEWEST, rows_shown
 from lendsignal.decide import Decider
 from lendsignal.errors import ConfigError
 from lendsignal.log import DataFolder, open_log
 from lendsignal.log.people import People, open_people
 from lendsignal.model import Device, Event
 from lendsignal.model.member import MemberRole
+from lendsignal.report import Column, Table
 from lendsignal.role.reports import MAKERS
 
 NOW = datetime.now(UTC) - timedelta(hours=1)
@@ -319,9 +322,54 @@ def test_what_an_admin_does_to_a_member_is_told_and_written_down(come: Come, peo
     assert (people.done()[0].login, people.done()[0].what) == ("admin", "changed a member")
 
 
-def test_no_page_is_heavy(visitor: Browser) -> None:
+@pytest.mark.usefixtures("loans")
+def test_a_part_that_was_reckoned_before_is_reckoned_anew_once_something_came_in(
+    config: Config, visitor: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lendsignal.console.room.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("lendsignal.console.room.FRESH_TIMES", 0)
+    before = visitor.get("/campaigns/panel/loans").text
+    log = open_log(DataFolder(config.data).log)
+    decider = Decider(log, config.policy, SystemClock(), lambda: None)
+    log.append([event("disbursed", 3, loan_id="L2", amount=Decimal(700), currency="NGN")])
+    while decider.turn():
+        continue
+    log.close()
+
+    after = visitor.get("/campaigns/panel/loans").text
+
+    assert ("e2" in before, "e3" in before) == (True, False)
+    assert ("e2" in after, "e3" in after) == (True, True)
+
+
+def test_what_is_kept_for_all_carries_each_one_s_own_secret_and_what_his_role_may(
+    come: Come, people: People
+) -> None:
+    admin, viewer = (member(come, people, role) for role in (MemberRole.ADMIN, MemberRole.VIEWER))
+
+    for browser in (admin, viewer):
+        shown = browser.get("/destinations/panel/rates")
+        assert shown.status == 200
+        assert FORM_HERE not in shown.text
+    assert admin.get("/").form != viewer.get("/").form
+
+
+def packed(visitor: Browser, path: str) -> int:
+    """The bytes of a script or a style sheet as they go over the wire."""
+    answer = visitor.get(path, accept_encoding="gzip")
+    assert (answer.status, answer.headers["content-encoding"]) == (200, "gzip")
+    return answer.size
+
+
+def test_scripts_and_styles_are_packed_and_pages_with_a_secret_in_them_are_not(visitor: Browser) -> None:
+    assert packed(visitor, "/static/vendor/htmx-2.0.11.min.js") < 20_000
+    assert "content-encoding" not in visitor.get("/", accept_encoding="gzip").headers
+
+
+@pytest.mark.usefixtures("loans")
+def test_no_page_with_all_its_parts_is_heavier_than_300_kb(visitor: Browser) -> None:
     scripts = sum(
-        len(visitor.get(path).text)
+        packed(visitor, path)
         for path in (
             "/static/vendor/htmx-2.0.11.min.js",
             "/static/vendor/uplot-1.6.32.min.js",
@@ -332,4 +380,18 @@ def test_no_page_is_heavy(visitor: Browser) -> None:
     )
 
     for page in every_page():
-        assert scripts + len(visitor.get(page.path).text) < 300_000
+        parts = [f"{page.path.rstrip('/')}/panel/{name}" for name in page.panels]
+        assert scripts + sum(visitor.get(path).size for path in (page.path, *parts)) < 300_000, page.path
+
+
+def test_a_page_shows_so_many_cells_however_many_tables_a_report_has() -> None:
+    columns = tuple(Column(f"c{n}") for n in range(20))
+    rows = tuple(tuple(range(20)) for _ in range(500))
+    tables = [(f"t{n}", Table(title="T", columns=columns, rows=rows)) for n in range(8)]
+
+    shown = rows_shown(tables)
+
+    assert shown["t0"] == CELLS // 20
+    assert set(list(shown.values())[1:]) == {FEWEST}
+    assert rows_shown([("t", Table(title="T", columns=columns[:2], rows=rows))]) == {"t": SHOWN}
+    assert rows_shown([("t", Table(title="T", columns=columns, rows=rows[:3]))]) == {"t": 3}

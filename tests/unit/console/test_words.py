@@ -352,7 +352,7 @@ def test_moments_days_and_spans_are_written_as_their_readers_write_them() -> Non
     assert (EN.ago(us - 7_200_000_000, us), ZH.ago(us - 7_200_000_000, us)) == ("2 hours ago", "2小时前")
 
 
-def test_the_cookie_goes_before_the_member_s_own_language_and_that_before_what_the_browser_accepts() -> None:
+def test_the_first_wish_of_a_language_we_have_counts_and_then_what_the_browser_accepts() -> None:
     assert language_of("zh", "en", accepted="en") == "zh"
     assert language_of("", "zh", accepted="en") == "zh"
     assert language_of("", "", accepted="fr;q=0.9, zh-TW;q=0.8, en;q=0.7") == "zh"

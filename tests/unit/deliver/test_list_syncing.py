@@ -7,9 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.acme import us
-from tests.telling import build, data_folder, gaid
+from tests.telling import build, data_folder, e164, email_google, gaid
 
 from lendsignal.audience.membership import Membership, Planned
 from lendsignal.deliver.audiences import AccountPlan, AccountSettings, Synced, make_look_alike, sync
@@ -23,6 +24,7 @@ from lendsignal.model import Secret
 from lendsignal.model.audience import Counts
 
 Answers = Callable[[Wire], Response | NoAnswer]
+Shared = dict[int, int] | None
 
 
 def yes(**body: Any) -> Response:
@@ -86,6 +88,7 @@ class House:
         )
         self.account = AccountPlan(name="there", module=module, common=settings, own=own, folder=folder)
         self.code = "ls-0a1b"
+        self.retired = False
         self.platform = Scripted(self.says)
         self.handlers: dict[str, Answers] = {}
 
@@ -96,7 +99,9 @@ class House:
         raise AssertionError(f"nobody answers {wire.method} {wire.url}")
 
     def membership(self) -> Membership:
-        plan = [Planned(audience="good", account="there", code=self.code, use="retargeting")]
+        plan = [
+            Planned(audience="good", account="there", code=self.code, use="retargeting", retired=self.retired)
+        ]
         return Membership(self.folder, plan, self.clock)
 
     def tell(self) -> Synced:
@@ -108,8 +113,13 @@ class House:
         with closing(self.membership()) as ledger:
             return ledger.counts(ledger.syncs()[0])
 
-    def intend(self, *keys: int) -> None:
-        build(self.folder, "good", dict.fromkeys(keys, 1.0))
+    def intend(self, *keys: int, contact_of: Shared = None, phone_of: Shared = None) -> None:
+        values = dict.fromkeys(keys, 1.0)
+        build(self.folder, "good", values, contact_of=contact_of, phone_of=phone_of)
+
+    def bodies(self, verb: str) -> list[Any]:
+        """What was told in calls of that name."""
+        return [json.loads(one.body) for one in self.platform.came if one.url.endswith(verb)]
 
 
 def ended(wire: Wire) -> Response:
@@ -213,6 +223,51 @@ def test_a_list_too_small_to_remove_from_is_sent_anew(house: House) -> None:
     assert [(one["batch_seq"], one["last_batch_flag"]) for one in sessions] == [(1, False), (2, True)]
     assert sessions[0]["session_id"] == sessions[1]["session_id"]
     assert house.counts().confirmed == 15
+
+
+def test_a_retired_list_is_emptied_by_removals(house: House) -> None:
+    house.intend(*range(1, 151))
+    house.tell()
+    house.retired = True
+    house.platform.came.clear()
+    gone: list[list[str]] = []
+
+    def removed(wire: Wire) -> Response:
+        gone.extend(json.loads(wire.body)["payload"]["data"])
+        return took(wire)
+
+    # From 100 members down Meta lets nobody be removed: the rest goes at once.
+    house.handlers = {"/7/users": removed, "DELETE": lambda _: yes(success=True)}
+    found = house.tell()
+
+    assert (found.outcome, found.removed) == ("in_step", 150)
+    assert gone == [[gaid(key)] for key in range(1, 61)]
+    assert house.platform.paths()[-1] == "DELETE 7"
+    assert house.counts() == Counts(intended=0, confirmed=0, adds=0, removes=0, refused=0)
+    house.platform.came.clear()
+    assert house.tell() == Synced(audience="good", account="there", outcome="in_step")
+    assert house.platform.came == [], "what is gone is not asked for"
+
+
+def test_a_list_that_somebody_else_made_is_not_taken_away(house: House) -> None:
+    house.account = msgspec.structs.replace(
+        house.account, common=msgspec.structs.replace(house.account.common, lists={"good": "7"})
+    )
+    house.intend(1, 2, 3)
+    house.tell()
+    house.retired = True
+
+    assert (house.tell().outcome, house.tell().reason) == ("paused", "too_small_to_empty")
+
+
+def test_an_emptied_list_that_is_still_wanted_stays_there(house: House) -> None:
+    house.intend(1, 2, 3)
+    house.tell()
+    house.intend()
+    said = house.tell()
+
+    assert (said.outcome, said.reason) == ("paused", "too_small_to_empty")
+    assert "DELETE 7" not in house.platform.paths()
 
 
 def test_a_replace_goes_on_where_it_was_left(house: House) -> None:
@@ -352,20 +407,137 @@ def test_a_verdict_is_asked_for_less_and_less_often(later: House) -> None:
     assert found == [900, 3600, 14_400, 21_600]
 
 
-def test_additions_wait_for_the_verdict_on_removals(later: House) -> None:
+def ids_of(body: Any) -> set[str]:
+    """The digests in a request to Google."""
+    found = (one for member in body["audienceMembers"] for one in member["userData"]["userIdentifiers"])
+    return {digest for one in found for digest in one.values()}
+
+
+def contacts(*keys: int) -> set[str]:
+    return {kind(key) for key in keys for kind in (email_google, e164)}
+
+
+def test_additions_wait_for_no_verdict_and_no_removal_names_what_is_added(later: House) -> None:
     later.intend(1, 2)
     later.tell()
     later.clock.pass_by(timedelta(minutes=15))
     later.tell()
-    later.intend(2, 3)
+    later.intend(2, 3, contact_of={3: 1})  # whose contact the leaving one has, too: another phone, say
     later.platform.came.clear()
     later.tell()
-    verbs = [path for path in later.platform.paths() if "Members" in path]
-    later.clock.pass_by(timedelta(minutes=15))
-    later.tell()
+    told = [path for path in later.platform.paths() if "Members" in path]
+    assert told == ["POST audienceMembers:ingest"], "the contact stays: there is nothing to remove"
 
-    assert verbs == ["POST audienceMembers:remove"]
-    assert later.platform.paths().count("POST audienceMembers:ingest") == 1
+    later.intend(3, contact_of={3: 1})
+    later.platform.came.clear()
+    later.tell()
+    assert [ids_of(body) for body in later.bodies(":remove")] == [contacts(2)]
+
+
+def test_who_joins_while_a_verdict_is_awaited_is_told_at_once(later: House) -> None:
+    later.handlers["requestStatus"] = processing
+    later.intend(1, 2)
+    later.tell()
+    later.clock.pass_by(timedelta(minutes=5))
+    later.intend(1, 2, 3)
+    found = later.tell()
+
+    assert [ids_of(body) for body in later.bodies(":ingest")] == [contacts(1, 2), contacts(3)]
+    assert found.outcome == "waiting"
+    assert later.counts() == Counts(intended=3, confirmed=0, adds=3, removes=0, refused=0)
+
+    later.handlers["requestStatus"] = lambda _: yes(
+        requestStatusPerDestination=[{"requestStatus": "SUCCESS"}]
+    )
+    for _ in range(3):
+        later.clock.pass_by(timedelta(hours=1))
+        ended = later.tell()
+    assert (ended.outcome, ended.reason) == ("in_step", "")
+    assert later.counts() == Counts(intended=3, confirmed=3, adds=0, removes=0, refused=0)
+    assert len(later.bodies(":ingest")) == 2
+
+
+def test_who_leaves_while_the_verdict_on_joining_is_awaited_is_removed_after_it(later: House) -> None:
+    later.handlers["requestStatus"] = processing
+    later.intend(1, 2)
+    later.tell()
+    later.clock.pass_by(timedelta(minutes=5))
+    later.intend(2, 3)
+    later.tell()
+    assert later.bodies(":remove") == [], "a removal could be worked on before the addition"
+    assert ids_of(later.bodies(":ingest")[-1]) == contacts(3)
+
+    later.handlers["requestStatus"] = lambda _: yes(
+        requestStatusPerDestination=[{"requestStatus": "SUCCESS"}]
+    )
+    for _ in range(4):
+        later.clock.pass_by(timedelta(hours=1))
+        later.tell()
+    assert [ids_of(body) for body in later.bodies(":remove")] == [contacts(1)]
+    assert later.counts() == Counts(intended=2, confirmed=2, adds=0, removes=0, refused=0)
+
+
+def test_a_late_no_takes_back_what_was_presumed(later: House) -> None:
+    later.handlers["requestStatus"] = processing
+    later.intend(1, 2)
+    later.tell()
+    later.clock.pass_by(timedelta(minutes=5))
+    later.intend(1, 2, 3)
+    later.tell()
+    no_consent = failed("PROCESSING_ERROR_REASON_NO_CONSENT", 2)
+    well = yes(requestStatusPerDestination=[{"requestStatus": "SUCCESS"}])
+    later.handlers["requestStatus"] = lambda wire: no_consent(wire) if "r-1" in wire.url else well
+    for _ in range(3):
+        later.clock.pass_by(timedelta(hours=1))
+        later.tell()
+
+    assert later.counts() == Counts(intended=3, confirmed=1, adds=0, removes=0, refused=2)
+    later.intend(3)
+    later.platform.came.clear()
+    later.tell()
+    assert later.bodies(":remove") == [], "who never came in is not removed"
+    assert later.counts().confirmed == 1
+
+
+def test_a_late_no_to_a_removal_is_asked_for_again(later: House) -> None:
+    later.intend(1, 2)
+    later.tell()
+    later.clock.pass_by(timedelta(hours=1))
+    later.tell()
+    later.handlers["requestStatus"] = processing
+    later.intend(2)
+    later.tell()
+    later.clock.pass_by(timedelta(minutes=5))
+    later.intend(2, 3)
+    later.tell()
+    no = failed("PROCESSING_ERROR_REASON_NO_CONSENT", 1)
+    well = yes(requestStatusPerDestination=[{"requestStatus": "SUCCESS"}])
+    later.handlers["requestStatus"] = lambda wire: no(wire) if "r-2" in wire.url else well
+    later.clock.pass_by(timedelta(hours=1))
+    later.tell()
+    later.handlers["requestStatus"] = lambda _: well
+    for _ in range(3):
+        later.clock.pass_by(timedelta(hours=1))
+        later.tell()
+
+    assert [ids_of(body) for body in later.bodies(":remove")] == [contacts(1), contacts(1)]
+    assert later.counts() == Counts(intended=2, confirmed=2, adds=0, removes=0, refused=0)
+
+
+def test_a_shared_id_stays_until_the_last_who_has_it_leaves(house: House) -> None:
+    house.intend(*range(1, 121), phone_of={2: 1})
+    house.tell()
+    house.platform.came.clear()
+    house.handlers["/users"] = took
+    house.intend(*range(2, 121), phone_of={2: 1})
+    house.tell()
+    assert not [one for one in house.platform.came if one.method == "DELETE"]
+    assert house.counts() == Counts(intended=119, confirmed=119, adds=0, removes=0, refused=0)
+
+    house.intend(*range(3, 121))
+    house.tell()
+    (gone,) = [json.loads(one.body) for one in house.platform.came if one.method == "DELETE"]
+    assert gone["payload"]["data"] == [[gaid(1)]]
 
 
 def test_who_is_not_known_by_the_accounts_ids_is_refused_and_told_to_nobody(

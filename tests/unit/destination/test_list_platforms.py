@@ -24,6 +24,7 @@ from lendsignal.destination.audiences import (
 )
 from lendsignal.destination.audiences.shape import Batch, LookAlike, Upload, mobile_id, problem_with_code
 from lendsignal.destination.spec import Request, Response, fields_of
+from lendsignal.errors import InputError
 from lendsignal.model import Accepted, Outcome, Paused, Pending, Rejected, Retry, Secret, Split
 from lendsignal.model.audience import AudienceMember, Sync
 from lendsignal.model.contact import contact_of
@@ -226,9 +227,31 @@ def requests_of(kind: str) -> Sequence[Request | Upload]:
                     found.append(getattr(module, name)(sync, settings))
             if hasattr(module, "finish"):
                 found += module.finish(["a/b"], BATCH, sync, settings)
+            if hasattr(module, "drop"):
+                found.append(module.drop(sync, settings))
             if hasattr(module, "look_alike"):
                 found.append(module.look_alike(LookAlike(code="ls-1", country="PH"), sync, settings))
     return [one for one in found if one is not None]
+
+
+def test_tiktok_names_a_country_by_its_number() -> None:
+    own = tiktok.Settings(advertiser_id="7", token=SECRET, locations={"PH": "42", "NP": "43"})
+    plain = tiktok.Settings(advertiser_id="7", token=SECRET)
+
+    def places(settings: tiktok.Settings, country: str) -> Any:
+        request = tiktok.look_alike(LookAlike(code="ls-1", country=country), PLAIN, settings)
+        return request.json["lookalike_spec"]["location_ids"]
+
+    # 6252001 is what TikTok's own examples of an ad group in the US have.
+    assert (places(plain, "US"), places(plain, "NG")) == (["6252001"], ["2328926"])
+    assert (places(own, "PH"), places(own, "NP")) == (["42"], ["43"])
+    with pytest.raises(InputError, match=r"locations = . NP"):
+        places(plain, "NP")
+
+
+def test_numbers_of_countries_are_numbers_and_each_stands_for_one() -> None:
+    assert all(number.isdecimal() for number in tiktok.LOCATIONS.values())
+    assert len(set(tiktok.LOCATIONS.values())) == len(tiktok.LOCATIONS)
 
 
 @pytest.mark.parametrize("kind", sorted(audience_platforms().keys() - {"file"}))

@@ -15,6 +15,7 @@ from tests.acme import loan, login, told
 from lendsignal.errors import FolderInUse, LogError
 from lendsignal.log import Bell, DataFolder, Decided, open_log, parts
 from lendsignal.log import log as module
+from lendsignal.log.numbers import number_of_event
 from lendsignal.log.packing import read_state
 from lendsignal.log.sqlite import connect, row, transaction
 from lendsignal.model import Contact
@@ -161,7 +162,7 @@ def test_what_fell_out_of_memory_is_read_again(tmp_path: Path, monkeypatch: pyte
 def test_events_whose_ids_share_a_number_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_name", lambda event_id: 7)
+    monkeypatch.setattr(module, "number_of_event", lambda event_id: 7)
     log = open_log(tmp_path / "log.sqlite")
     log.append([loan(0, "L1"), loan(1, "L2"), loan(2, "L1")])
 
@@ -178,10 +179,11 @@ def test_ids_that_begin_with_their_time_are_numbered_in_its_order() -> None:
         "018bcfe5-6803-7000-8000-000000000000",
     ]
 
-    numbers = [module._name(event_id) for event_id in (*ours, *sevens)]
+    numbers = [number_of_event(event_id) for event_id in (*ours, *sevens)]
 
     assert numbers == sorted(set(numbers))
-    assert all(0 <= module._name(event_id) < 2**63 for event_id in (*ours, "order 66", "", "-1", "ffff" * 9))
+    strange = (*ours, "order 66", "", "-1", "ffff" * 9)
+    assert all(0 <= number_of_event(event_id) < 2**63 for event_id in strange)
 
 
 def test_waiting_for_another_writer_stops_no_other_thread(tmp_path: Path) -> None:

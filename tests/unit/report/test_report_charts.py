@@ -1,6 +1,7 @@
 """Charts and pages: what a reader must find on them, and nothing from elsewhere."""
 
 import re
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,24 @@ import pytest
 from tests.unit.report.kept import Kept
 from tests.unit.report.world import ZONE, filled, world
 
-from lendsignal.report import Report, bindings, delay, delivery, funnel, load, reconcile, spend
+from lendsignal.report import Report, bindings, coverage, delay, delivery, funnel, load, reconcile, spend
 from lendsignal.report.attribution import attribution
 from lendsignal.report.chart import NARROW, WIDE, Bars, Box, Chart, Lines, Series, drawn, png, svg
 from lendsignal.report.charts import charts_of
+from lendsignal.report.health import (
+    SLOT_US,
+    DelayOf,
+    Facts,
+    Volume,
+    What,
+    health,
+    learnt,
+    volume,
+)
+from lendsignal.report.health import Series as Counts
 from lendsignal.report.layout import SECONDS, SHARE, columns, table
 from lendsignal.report.page import ROWS, page
+from lendsignal.report.proxy import proxy
 from lendsignal.report.slices import Slice
 from lendsignal.report.vintages import vintages
 
@@ -121,7 +134,11 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Report]:
                 vintages(tables),
                 attribution(tables),
                 spend(tables),
+                coverage(tables, log=one.log),
+                proxy(one.log, after=timedelta(0), within=timedelta(0), precision=0.9, tables=tables).report,
+                health(Facts(now_us=0)),
             ]
+        one.log.close()
     return found
 
 
@@ -138,6 +155,36 @@ def test_every_chart_of_a_report_is_well_formed_in_both_widths(reports: list[Rep
     for report in reports:
         for chart in charts_of(report):
             assert all(Xml.fromstring(svg(chart, width)).tag.endswith("svg") for width in (WIDE, NARROW))
+
+
+def counted(what: What, name: str, each: int, last: int) -> Volume:
+    """Five weeks of `each` in every quarter of an hour, and in the last hour `last`."""
+    now = 100 * 96
+    slots = {**dict.fromkeys(range(now - 35 * 96, now), each), **dict.fromkeys(range(now - 4, now), last)}
+    one = Counts(what=what, name=name, scope="acme-ng", timezone="UTC", slots=slots)
+    return volume(one, learnt(one, now * SLOT_US), now * SLOT_US)
+
+
+def test_the_picture_of_health_has_what_is_not_as_expected_first_and_what_is_thin_last() -> None:
+    volumes = [
+        counted("event", "logged_in", 50, 50),
+        counted("event", "defaulted", 0, 0),
+        counted("accepted", "ev_fl", 25, 0),
+    ]
+    slow = DelayOf(stage="arrival", name="acme-ng", bins=[0, 40, *[0] * 11])
+    day, hour, delays = charts_of(health(Facts(now_us=100 * 96 * SLOT_US, volumes=volumes, delays=[slow])))
+    assert isinstance(day, Bars)
+    assert isinstance(hour, Bars)
+    assert isinstance(delays, Bars)
+
+    # 25 in each of 96 quarters of an hour are expected; four of them brought none.
+    assert day.labels[:2] == ("acme-ng · ev_fl (silent)", "acme-ng · logged_in")
+    assert (round(day.series[0].values[0] or 0), day.series[1].values[0]) == (2_400, 2_300)
+    assert (round(hour.series[0].values[0] or 0), hour.series[1].values[0]) == (100, 0)
+    assert (hour.series[0].low[0] or 0) < 100 < (hour.series[0].high[0] or 0)
+    assert delays.labels == ("arrival · acme-ng",)
+    # Nine in ten of those between one minute and five, by a straight line: 60 + 0.9 · 240.
+    assert delays.series[0].values == (276,)
 
 
 class Long(Report, frozen=True, kw_only=True):

@@ -104,6 +104,18 @@ def test_installs_count_whether_or_not_anybody_registered_and_staff_does_not(tab
     assert found.age_days.tolist() == pytest.approx([40, 40 - 1 / 24, 40 - 2 / 24, 14, 0])
 
 
+def test_strangers_of_one_moment_stand_in_the_order_of_their_campaigns(tmp_path: Path) -> None:
+    """Rows whose order is left to chance would give other draws, and so other intervals, every time."""
+    kept = Kept(tmp_path).tell(login(40 * DAY, "z"))
+    campaigns = [f"campaign {place:02}" for place in range(30)]
+    kept.feed(*(came(f"s{place}", 0, campaign=name) for place, name in enumerate(reversed(campaigns))))
+
+    with kept.tables() as tables:
+        found = acme(tables)
+    kept.log.close()
+    assert [name for name in found.campaign if name] == campaigns
+
+
 def test_events_are_dated_from_the_install_and_told_when_the_platform_said_yes(tables: Tables) -> None:
     found = acme(tables)
 

@@ -13,7 +13,7 @@ def origins_at(installation: int, at_us: int) -> list[str]:
         db.execute(
             "create table attribution as select installation, at_us, channel, 'mmp' as feed,"
             " 'reinstall' as kind, 'id-' || at_us as id, '' as media_source, '' as campaign,"
-            " '' as campaign_id, '' as ad_set, '' as ad_set_id"
+            " '' as campaign_id, '' as ad_set, '' as ad_set_id, 7 as ad_number"
             f" from (values {', '.join(map(str, COMINGS))}) v(installation, at_us, channel)"
         )
         db.execute(TABLES["origin"])

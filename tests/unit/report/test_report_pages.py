@@ -1,25 +1,31 @@
 """The reference page names everything that reports give."""
 
 import re
-from datetime import UTC
+from datetime import UTC, timedelta
 from pathlib import Path
 
 from tests.acme import loan, login
 from tests.unit.report.kept import Fate, Kept
 
 import lendsignal.report
+from lendsignal.model import IdKind
 from lendsignal.report import (
     DeliveryReport,
     Report,
     Table,
     all_reports,
     attribution,
+    coverage,
     delay,
+    devices,
+    installations,
     load,
     making,
     reconcile,
     spend,
 )
+from lendsignal.report.health import Facts, health
+from lendsignal.report.proxy import proxy
 from lendsignal.report.tiers import tiers
 from lendsignal.report.vintages import vintages
 
@@ -46,18 +52,27 @@ def kept(path: Path) -> Kept:
     return told.send(lambda *_: Fate("accepted", "confirmed", 2))
 
 
+def unfit(path: Path) -> Report:
+    one = kept(path)
+    try:
+        return proxy(one.log, after=timedelta(0), within=timedelta(0), precision=0.9).report
+    finally:
+        one.log.close()
+
+
 def test_every_column_of_every_report_is_explained(tmp_path: Path) -> None:
     reports = all_reports(kept(tmp_path).folder)
     found: list[Report] = [reports.funnel, reports.funnel_by_source, reports.bindings, reports.delivery]
     with load(kept(tmp_path / "feeds").folder) as tables:
         found += [attribution(tables, level="ad"), spend(tables), delay(tables), vintages(tables)]
-        found += [reconcile(tables, [], zone=UTC), tiers(tables)]
+        found += [reconcile(tables, [], zone=UTC), tiers(tables), devices(tables), installations(tables)]
+        found += [coverage(tables), health(Facts(now_us=0)), unfit(tmp_path / "proxy")]
     missing = {
         column.name
         for report in found
         for table in report.tables().values()
         for column in table.columns
-        if f"`{column.name}`" not in PAGE
+        if f"`{column.name}`" not in PAGE and column.name not in set(IdKind)  # ids have a page of their own
     }
     unnamed = {name for report in found for name in report.tables() if f"`{name}`" not in PAGE}
 

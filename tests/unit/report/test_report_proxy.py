@@ -1,16 +1,18 @@
 """The early proxy's calibration, out of a lender's own log."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.acme import DAY, HOUR, event
+from tests.acme import DAY, HOUR, event, moment
 from tests.unit.report.kept import Kept
 
+from lendsignal.errors import InputError
 from lendsignal.model import Event
 from lendsignal.report.proxy import ProxyReport, proxy
+from lendsignal.report.slices import Slice
 
 AFTER, WITHIN = timedelta(minutes=30), timedelta(days=7)
 APPLICATIONS = 1_600
@@ -75,6 +77,16 @@ def test_what_is_too_young_to_have_ended_is_not_judged(tmp_path: Path) -> None:
     assert "Nothing is fitted: 0 applications with a known end" in found.notes[-1]
 
 
+def test_a_change_of_policy_today_makes_no_application_old(tmp_path: Path) -> None:
+    made = Kept(tmp_path, now=100 * DAY).tell(event("applied", 0, application_id="A1"))
+
+    found = proxy(made.log, after=AFTER, within=WITHIN, precision=0.8).report
+    made.log.close()
+
+    assert found.as_of == moment(0)
+    assert found.notes[0].startswith("1 applications, 0 of them old enough")
+
+
 def test_a_grant_that_names_no_application_is_about_the_users_latest_and_test_users_are_left_out(
     tmp_path: Path,
 ) -> None:
@@ -93,3 +105,61 @@ def test_a_grant_that_names_no_application_is_about_the_users_latest_and_test_us
     assert found.notes[0] == (
         "2 applications, 2 of them old enough, 1 of these still undecided after 30 minutes."
     )
+
+
+def test_each_part_of_the_slice_says_how_often_it_is_right(kept: Kept) -> None:
+    with kept.tables() as tables:
+        found = proxy(
+            kept.log,
+            after=AFTER,
+            within=WITHIN,
+            precision=0.8,
+            tables=tables,
+            one=Slice(by=("product",)),
+        ).report
+    parts = {row["product"]: row for row in found.parts.records()}
+    said = figures(found)
+
+    # Those who return are granted nine times of ten and told of; of the new ones nobody is.
+    assert set(parts) == {"again", "first"}
+    assert sum(int(str(row["applications"])) for row in parts.values()) == said["applications judged"] == 214
+    assert parts["again"]["told_of"] == parts["again"]["applications"]
+    assert parts["again"]["precision"] == pytest.approx(said["precision"], abs=1e-4)
+    assert parts["first"]["told_of"] == 0
+    assert (parts["first"]["precision"], parts["first"]["remark"]) == (None, "empty")
+    assert [chart.title for chart in found.charts()][1] == found.parts.title
+
+
+def test_a_slice_judges_by_its_applications_alone_and_fits_to_all(kept: Kept) -> None:
+    def judged(one: Slice) -> ProxyReport:
+        with kept.tables() as tables:
+            return proxy(kept.log, after=AFTER, within=WITHIN, precision=0.8, tables=tables, one=one).report
+
+    whole = judged(Slice())
+    again = judged(Slice(where=(("product", "again"),)))
+    days = judged(Slice(every="day"))
+    last = judged(Slice(since=date(2026, 3, 20)))
+
+    assert figures(again)["threshold"] == figures(whole)["threshold"]
+    assert figures(again)["applications judged"] < 214
+    assert figures(again)["recall"] == 1
+    assert sum(int(str(row["applications"])) for row in days.parts.records()) == 214
+    by_day = {str(row["day"]): int(str(row["applications"])) for row in days.parts.records()}
+    since = sum(n for day, n in by_day.items() if day >= "2026-03-20")
+    assert figures(last)["applications judged"] == since > 0
+    assert figures(judged(Slice(until=date(2026, 3, 10)))) == {}
+    assert "fitted to all of history" in again.notes[-1]
+
+
+def test_what_nothing_has_is_named_with_the_nearest(kept: Kept) -> None:
+    with kept.tables() as tables, pytest.raises(InputError) as refused:
+        proxy(
+            kept.log,
+            after=AFTER,
+            within=WITHIN,
+            precision=0.8,
+            tables=tables,
+            one=Slice(where=(("product", "agian"),)),
+        )
+
+    assert refused.value.nearest == "again"

@@ -15,10 +15,13 @@ from tests.unit.report.world import ZONE, filled, world
 
 from lendsignal.clock import from_us
 from lendsignal.errors import InputError
-from lendsignal.model.attribution import Recorded
+from lendsignal.model.attribution import Ad, Recorded
 from lendsignal.plan import Entry, Planned
 from lendsignal.report import Limits, Reconciliation, load, read_ledger, reconcile
+from lendsignal.report.chart import Bars
+from lendsignal.report.charts import charts_of
 from lendsignal.report.ledger import Paid
+from lendsignal.report.slices import EVERYTHING, Slice
 
 LAGOS = ZoneInfo(ZONE)
 DAY_ONE = date(2026, 3, 10)
@@ -35,9 +38,11 @@ def paid(name: str = "L1", **fields: Any) -> Paid:
     return Paid(**{**known, **fields})
 
 
-def reported(kept: Kept, ledger: Iterable[Paid] | None = None, **options: Any) -> Reconciliation:
+def reported(
+    kept: Kept, ledger: Iterable[Paid] | None = None, one: Slice = EVERYTHING, **options: Any
+) -> Reconciliation:
     with load(kept.folder) as tables:
-        return reconcile(tables, ledger, **{"zone": LAGOS, **options})
+        return reconcile(tables, ledger, one, **{"zone": LAGOS, **options})
 
 
 def loans_that_differ(report: Reconciliation) -> list[tuple[Any, ...]]:
@@ -100,7 +105,7 @@ def test_every_difference_with_the_lenders_ledger_is_found(tmp_path: Path) -> No
 def test_an_empty_ledger_is_not_well(tmp_path: Path) -> None:
     kept = Kept(tmp_path).tell(loan(0), loan(2 * DAY, "L2"))
 
-    assert loans_that_differ(reported(kept, [], until=DAY_ONE)) == [("not_in_ledger", "L1")]
+    assert loans_that_differ(reported(kept, [], Slice(until=DAY_ONE))) == [("not_in_ledger", "L1")]
     assert not reported(kept, []).is_well
 
 
@@ -108,7 +113,7 @@ def test_only_days_that_were_asked_for_are_compared(tmp_path: Path) -> None:
     kept = Kept(tmp_path).tell(loan(0), loan(1, "extra"), loan(DAY, "L2"), loan(DAY + 1, "extra too"))
     ledger = [paid(), paid("L2", day=date(2026, 3, 11), at_us=us(DAY)), paid("missing")]
 
-    assert loans_that_differ(reported(kept, ledger, since=date(2026, 3, 11))) == [
+    assert loans_that_differ(reported(kept, ledger, Slice(since=date(2026, 3, 11)))) == [
         ("not_in_ledger", "extra too")
     ]
 
@@ -116,7 +121,7 @@ def test_only_days_that_were_asked_for_are_compared(tmp_path: Path) -> None:
 def test_a_loan_of_the_day_before_in_the_books_is_no_extra_one(tmp_path: Path) -> None:
     kept = Kept(tmp_path).tell(loan(14 * HOUR))  # past midnight in Lagos
 
-    assert loans_that_differ(reported(kept, [paid()], since=date(2026, 3, 11))) == []
+    assert loans_that_differ(reported(kept, [paid()], Slice(since=date(2026, 3, 11)))) == []
 
 
 def test_the_day_is_the_ledgers_own(tmp_path: Path) -> None:
@@ -347,3 +352,194 @@ def test_a_ledger_without_a_column_says_which() -> None:
         read_ledger(["loan,paid_out_at,amount,currency\n"])
 
     assert refused.value.field == "ledger line 1, loan_id"
+
+
+# in slices
+
+
+def branded(path: Path) -> Kept:
+    """Of ten users' loans the even ones came by Meta and are first, the odd ones by Kwai and repeat ones."""
+    kept = Kept(path, source(send={"disbursement": "ev_d"}, value={"disbursement": "fee"}))
+    kept.tell(*(login(-1, f"p{n}", user_id=f"u{n}") for n in range(10)))
+    kept.attribute(
+        *(("acme-ng", f"af-p{n}", ("Meta", "Kwai")[n % 2], "one") for n in range(10)),
+    )
+    kept.tell(
+        *(
+            loan(n, f"L{n}", user_id=f"u{n}", fee=Decimal(f"150{n}.5{n}"), loan_number=1 + n % 2)
+            for n in range(10)
+        )
+    )
+    return kept.send(lambda name, planned, entry: Fate("accepted", "", 20))
+
+
+def counts(report: Reconciliation, key: str) -> dict[tuple[Any, Any, Any], tuple[Any, Any]]:
+    return {
+        (one[key], one["step"], one["check"]): (one["differences"], one["of"])
+        for one in report.checks.records()
+    }
+
+
+def test_a_difference_stands_where_its_loan_came_from(tmp_path: Path) -> None:
+    kept = branded(tmp_path)
+    kept.feed(*(noted(kept, n) for n in range(10) if n not in (1, 3, 4)))
+    ledger = [paid(f"L{n}", at_us=us(n), amount=Decimal(25_000 + (n == 6))) for n in range(10)]
+
+    report = reported(kept, ledger, Slice(by=("channel",)))
+    found = counts(report, "channel")
+
+    assert found["kwai", "platform", "missing"] == (2, 5)
+    assert found["meta", "platform", "missing"] == (1, 5)
+    assert found["meta", "ledger", "differs"] == (1, 5)
+    assert found["kwai", "ledger", "differs"] == (0, 5)
+    assert [(one["channel"], one["what"]) for one in report.ledger_differences.records()] == [
+        ("meta", "amount")
+    ]
+    assert {(one["channel"], one["loans_told"]) for one in report.ledger.records()} == {
+        ("meta", 5),
+        ("kwai", 5),
+    }
+    assert {(one["channel"], one["loans"]) for one in report.sent.records()} == {("meta", 5), ("kwai", 5)}
+
+
+def test_what_is_asked_for_by_itself_is_compared_alone_and_nothing_becomes_unknown(tmp_path: Path) -> None:
+    kept = branded(tmp_path)
+    kept.feed(*(noted(kept, n) for n in range(10) if n != 1))
+    ledger = [paid(f"L{n}", at_us=us(n)) for n in range(10)]
+
+    kwai, first = (
+        reported(kept, ledger, Slice(where=(pair,))) for pair in (("channel", "kwai"), ("loans", "first"))
+    )
+
+    assert [one["what"] for one in kwai.platform_differences.records()] == ["not_recorded"]
+    assert [one["what"] for one in first.platform_differences.records()] == []
+    assert {one["of"] for one in kwai.checks.records()} == {5}
+    assert {one["loans_in_ledger"] for one in first.ledger.records()} == {5}
+
+
+def test_what_only_one_side_knows_stands_under_what_that_side_tells(tmp_path: Path) -> None:
+    kept = branded(tmp_path)
+    unknown = noted(kept, 0, conversion="f" * 32, at_us=us(3), ad=Ad(channel="tiktok", media_source="TikTok"))
+    kept.feed(*(noted(kept, n) for n in range(10)), unknown)
+    ledger = [*(paid(f"L{n}", at_us=us(n)) for n in range(10)), paid("books alone")]
+
+    by_both = reported(kept, ledger, Slice(by=("channel", "brand")))
+    there = reported(kept, ledger, Slice(where=(("brand", "acme"),)))
+    elsewhere = reported(kept, ledger, Slice(where=(("channel", "meta"),)))
+
+    alone = by_both.ledger_differences.records()
+    assert [(one["channel"], one["brand"], one["loan_id"]) for one in alone] == [
+        ("(not told)", "acme", "books alone")
+    ]
+    strangers = by_both.platform_differences.records()
+    assert [(one["channel"], one["brand"], one["what"]) for one in strangers] == [
+        ("tiktok", "acme", "unknown_id")
+    ]
+    # Every loan of a lender with one brand is of that brand; of no loan that was not told a channel is known.
+    assert loans_that_differ(there) == [("not_told", "books alone")]
+    assert loans_that_differ(elsewhere) == []
+    assert any(note.startswith("1 loans of the ledger that nobody told us of") for note in elsewhere.notes)
+
+
+def test_slicing_makes_no_alarm_where_there_was_none(tmp_path: Path) -> None:
+    kept = branded(tmp_path)
+    ledger = [*(paid(f"L{n}", at_us=us(n)) for n in range(10)), paid("books alone")]
+    limits = Limits(missing=0.1)  # one of eleven is missing
+
+    whole, parts = (
+        reported(kept, ledger, one, limits=limits) for one in (EVERYTHING, Slice(by=("channel",)))
+    )
+
+    assert whole.is_well
+    assert parts.is_well
+    assert not reported(kept, ledger, Slice(by=("channel",)), limits=Limits(missing=0.09)).is_well
+    found = {(row["channel"], row["check"]): row["well"] for row in parts.checks.records()}
+    assert (found["(not told)", "missing"], found["meta", "missing"]) == (False, True)
+
+
+def test_the_picture_of_a_slice_has_its_parts_and_not_its_days(tmp_path: Path) -> None:
+    kept = branded(tmp_path)
+    report = reported(kept, [paid(f"L{n}", at_us=us(n)) for n in range(9)], Slice(by=("channel",)))
+    chart = charts_of(report)[0]
+    assert isinstance(chart, Bars)
+
+    assert chart.labels == ("kwai · NGN", "meta · NGN")
+    assert [one.values for one in chart.series] == [(4, 5), (5, 5)]
+
+
+def test_weeks_and_months_hold_the_days_of_both_sides(tmp_path: Path) -> None:
+    # 10 March is a Tuesday; the loan of Sunday the 15th at 23:30 UTC is Monday's in Lagos.
+    sunday = 5 * DAY + 14.5 * HOUR
+    kept = Kept(tmp_path).tell(loan(0), loan(sunday, "L2"))
+    monday = paid("L2", day=date(2026, 3, 16), at_us=None)
+    weeks = reported(kept, [paid(), monday, paid("X", day=date(2026, 4, 1), at_us=None)], Slice(every="week"))
+    months = reported(kept, [paid(), monday], Slice(every="month"))
+
+    assert [
+        (one["week"], one["loans_in_ledger"], one["loans_told"], one["missing"])
+        for one in weeks.ledger.records()
+    ] == [("2026-03-09", 1, 1, 0), ("2026-03-16", 1, 1, 0), ("2026-03-30", 1, 0, 1)]
+    assert [(one["month"], one["loans_told"]) for one in months.ledger.records()] == [("2026-03-01", 2)]
+
+
+@pytest.mark.parametrize(
+    ("one"),
+    [
+        Slice(by=("channel",)),
+        Slice(by=("os", "loans"), every="week"),
+        Slice(every="day"),
+        Slice(by=("app",), binding="first_install"),
+    ],
+    ids=lambda one: "-".join(one.names),
+)
+def test_parts_add_up_to_the_whole(made_up: tuple[Kept, list[Paid]], one: Slice) -> None:
+    kept, ledger = made_up
+    whole, parts = reported(kept, ledger), reported(kept, ledger, one)
+
+    def sums(report: Reconciliation) -> dict[Any, tuple[int, int]]:
+        found: dict[Any, tuple[int, int]] = {}
+        for row in report.checks.records():
+            n, of = found.get((row["step"], row["check"]), (0, 0))
+            key = (row["step"], row["check"])
+            found[key] = (n + int(str(row["differences"])), of + int(str(row["of"])))
+        return found
+
+    assert sums(parts) == sums(whole)
+    for name in ("amount_in_ledger", "amount_told", "amount_difference"):
+        assert sum(Decimal(str(row[name])) for row in parts.ledger.records()) == sum(
+            Decimal(str(row[name])) for row in whole.ledger.records()
+        )
+    assert {row["check"] for row in parts.checks.records() if row["remark"] == "thin"}
+
+
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Kept, list[Paid]]:
+    """A made-up lender whose books lack three loans and have two more, and three days of raw data."""
+    kept = filled(tmp_path_factory.mktemp("parts"), world(users=150, days=40))
+    with kept.tables() as tables:
+        told = tables.rows(
+            "select loan_id, at_us, amount, currency from counted where type = 'disbursed' and not superseded"
+            " and not reversed and not test order by seq"
+        )
+    ledger = [
+        paid(name, at_us=at_us, day=from_us(at_us).astimezone(LAGOS).date(), amount=amount, currency=currency)
+        for name, at_us, amount, currency in told[3:]
+    ]
+    kept.feed(
+        *(
+            Recorded(
+                feed="mmp",
+                mmp="appsflyer",
+                app="acme-android",
+                id=f"i{number}",
+                name=entry.name,
+                at_us=round(planned.conversion.occurred_at.timestamp() * 1_000_000),
+                conversion=planned.conversion.id,
+                sent_by="S2S",
+            )
+            for number, (_, _, planned, entry) in enumerate(kept.planned())
+            if number % 7
+        )
+    )
+    kept.log.close()
+    return kept, [*ledger, paid("X1", day=ledger[9].day), paid("X2", day=ledger[20].day)]

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import time
+from collections import Counter
+from contextlib import closing
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
@@ -17,9 +19,12 @@ from tests.unit.report.world import filled, world
 from lendsignal.clock import SystemClock
 from lendsignal.config import Config
 from lendsignal.config import load as configured
+from lendsignal.log import open_alerts
 from lendsignal.report import funnel, load
 from lendsignal.report.catalog import REPORTS
+from lendsignal.report.health import SLOT_US
 from lendsignal.report.slices import Slice
+from lendsignal.role import reports
 from lendsignal.role.reports import MAKERS, report_routes
 from lendsignal.source import Keyring
 from lendsignal.source.openapi import openapi
@@ -105,9 +110,8 @@ def test_one_table_comes_as_csv(client: Browser) -> None:
 
 @pytest.mark.parametrize("name", REPORTS)
 def test_every_report_can_be_asked_for(client: Browser, name: str) -> None:
-    answer = asked(
-        client, f"/{name}", **{"where": "country=NG", "from": "2026-03-05"} if name != "spend" else {}
-    )
+    sliced = {"where": "country=NG", "from": "2026-03-05"} if name not in ("spend", "health") else {}
+    answer = asked(client, f"/{name}", **sliced)
 
     assert answer.status == 200, answer.text
     assert json.loads(answer.text)["tables"]
@@ -130,6 +134,12 @@ def test_the_list_names_every_report(client: Browser) -> None:
         ("/funnel", {"table": "step"}, 400, "table", "steps"),
         ("/devices", {"top": "many"}, 400, "top", None),
         ("/spend", {"by": "os"}, 400, "slice", None),
+        ("/coverage", {"days": "many"}, 400, "days", None),
+        ("/coverage", {"days": "0"}, 400, "days", None),
+        ("/proxy", {"after": "soon"}, 400, "after", None),
+        ("/proxy", {"precision": "2"}, 400, "precision", None),
+        ("/reconcile", {"by": "conversion"}, 400, "by", None),
+        ("/health", {"as_of": "2026-03-10"}, 400, "as_of", None),
     ],
 )
 def test_a_mistake_is_named_with_the_nearest_right_word(
@@ -140,6 +150,74 @@ def test_a_mistake_is_named_with_the_nearest_right_word(
 
     assert (answer.status, told.get("field"), told.get("nearest")) == (status, field, nearest)
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_health_is_what_was_counted_and_before_the_first_look_it_says_so(
+    client: Browser, config: Config
+) -> None:
+    before = json.loads(asked(client, "/health").text)
+    now_us = SystemClock().now_us()
+    with closing(open_alerts(_folder(config).alerts)) as store:
+        counts = {("event", "acme-android", "disbursed", now_us // SLOT_US - 1): 3}
+        store.add(Counter(counts), Counter(), {"looked_us": now_us}, None)
+    after = json.loads(asked(client, "/health").text)
+
+    assert before["notes"] == ["Nobody has looked yet: `lendsignal run` does, every minute."]
+    assert before["tables"]["volumes"]["rows"] == []
+    assert after["notes"] == []
+    (row,) = after["tables"]["volumes"]["rows"]
+    assert (row["name"], row["day"], row["verdict"]) == ("disbursed", 3, "young")
+
+
+HEAD = b"loan_id,paid_out_at,amount,currency\n"
+
+
+def posted(client: Browser, ledger: bytes, **query: str) -> Shown:
+    path = f"/v1/reports/reconcile?{urlencode(query)}"
+    return client.send(path, ledger, authorization="Bearer buyer")
+
+
+def test_the_lenders_books_are_reconciled_as_they_are_sent(client: Browser, config: Config) -> None:
+    with load(_folder(config)) as tables:
+        ((name, day),) = tables.rows(
+            "select loan_id, (make_timestamptz(at_us) at time zone 'Africa/Lagos')::date::varchar"
+            " from counted where type = 'disbursed' and not superseded and not reversed and not test"
+            " order by seq limit 1"
+        )
+    lines = f"LoanNo,paid_out_at,amount\n{name},{day},1\nnew,{day},5\n".encode()
+    query = {"column": "loan_id=LoanNo", "currency": "NGN", "from": day, "to": day}
+    told = json.loads(posted(client, lines, **query).text)
+    differences = {(row["what"], row["loan_id"]) for row in told["tables"]["ledger_differences"]["rows"]}
+
+    assert {("amount", name), ("not_told", "new")} <= differences
+    assert told["tables"]["checks"]["rows"][0]["step"] == "ledger"
+
+
+@pytest.mark.parametrize(
+    ("ledger", "query", "field"),
+    [
+        (b"\xff\xfe", {}, "ledger"),
+        (HEAD + b"L1,soon,5,NGN\n", {}, "ledger line 2, paid_out_at"),
+        (HEAD, {"column": "loan=LoanNo"}, "column"),
+        (HEAD, {"limit": "missed=1"}, "limit"),
+        (HEAD, {"limit": "missing=some"}, "limit"),
+        (HEAD, {"timezone": "Lagos"}, "timezone"),
+        (HEAD, {"late_after": "soon"}, "late_after"),
+    ],
+)
+def test_a_ledger_that_cannot_be_read_is_refused_by_line_and_field(
+    client: Browser, ledger: bytes, query: dict[str, str], field: str
+) -> None:
+    answer = posted(client, ledger, **query)
+
+    assert (answer.status, json.loads(answer.text)["field"]) == (400, field)
+
+
+def test_a_ledger_needs_a_key_and_a_bounded_size(client: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "LEDGER_BYTES", 10)
+
+    assert client.send("/v1/reports/reconcile", b"").status == 401
+    assert posted(client, b"loan_id,paid_out_at").status == 413
 
 
 def test_the_document_of_the_doors_has_every_report_and_its_words() -> None:

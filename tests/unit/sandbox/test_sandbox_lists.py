@@ -12,6 +12,7 @@ import pytest
 from lendsignal.sandbox import GoogleAccount, SandboxSettings
 from lendsignal.sandbox.audience_settings import AudienceSettings, ImportedAudience
 from lendsignal.sandbox.audiences import Lists, appsflyer, google, meta, snap, tiktok
+from lendsignal.sandbox.audiences.lists import taken
 from lendsignal.sandbox.verdict import Answer, Asked
 
 NOW_US = 1_795_000_000_000_000
@@ -47,6 +48,8 @@ class Platform:
             headers["access-token"] = token  # TikTok's header
         if raw:
             headers["content-type"] = "multipart/form-data; boundary=b"
+        if body is not None:
+            headers["content-type"] = "application/json"
         sent = raw or (b"" if body is None else json.dumps(body).encode())
         asked = Asked(host=host, method=method, path=f"/{path}", query=query, headers=headers, body=sent)
         judges = {
@@ -104,7 +107,28 @@ def test_meta_remembers_members_and_their_values(platform: Platform) -> None:
     answer = platform.ask("POST", f"{GRAPH}/{one}/users?access_token=m", body)
 
     assert said(answer)["num_received"] == 2
-    assert platform.members(one) == {f"{PHONE}|{HASH}": 12.5, f"|{OTHER}": 0.0}
+    assert platform.members(one) == {PHONE: 12.5, HASH: 12.5, OTHER: 0.0}
+
+
+def test_an_id_that_is_removed_is_gone_whoever_was_told_with_it() -> None:
+    lists = Lists()
+    lists.apply(taken("meta_audience", "7", "create", 1, account="111", name="ls-1"))
+    for name, members in (("add", [f"{PHONE}|{HASH}", f"{OTHER}|{HASH}"]), ("remove", [f"{PHONE}|{HASH}"])):
+        lists.apply(taken("meta_audience", "7", name, 2, members=dict.fromkeys(members)))
+    one = lists.get("meta_audience", "7")
+
+    assert one is not None
+    assert (set(one.members), one.size) == ({OTHER}, 1)
+
+
+def test_a_list_that_is_taken_away_is_there_no_more_and_its_id_stays_its_own(platform: Platform) -> None:
+    one = meta_list(platform)
+    gone = platform.ask("DELETE", f"{GRAPH}/{one}?access_token=m", None)
+    again = platform.ask("DELETE", f"{GRAPH}/{one}?access_token=m", None)
+
+    assert said(gone) == {"success": True}
+    assert again.status == 400
+    assert meta_list(platform) != one
 
 
 @pytest.mark.parametrize(

@@ -45,15 +45,16 @@ class Asked(Struct, frozen=True, kw_only=True):
     """What a buyer decides. `cost`: of money, payments and collection, as a part of what is paid out.
 
     `later`: profit that later loans of a new borrower are taken to bring, in the currency of the advice, so
-    that first loans alone are counted; 0 counts every loan for itself. `margin`: profit that targets leave
-    beyond the money back. `plan`: what all campaigns are to spend a day; by default what they did over 28
-    days. `incremental`: the lower end of retargeting's profit per spend by intention to treat, where a
-    holdout told it.
+    that first loans alone are counted; 0 counts every loan for itself. `later_by` says who took it to be
+    that, where it was not the buyer. `margin`: profit that targets leave beyond the money back. `plan`: what
+    all campaigns are to spend a day; by default what they did over 28 days. `incremental`: the lower end of
+    retargeting's profit per spend by intention to treat, where a holdout told it.
     """
 
     guards: Guards = Guards()
     cost: float = 0.0
     later: float = 0.0
+    later_by: str = ""
     margin: float = 0.0
     plan: float | None = None
     incremental: float | None = None
@@ -142,20 +143,19 @@ def advise(
     `stepped`: days since the last accepted step of a campaign, by its channel, id and name. Where fewer than
     30 loans are lost nothing is advised, and the notes say so.
     """
-    if asked.later > 0:
+    if asked.later != 0:
         book = _first_loans(book)
     said, rolls, method = _said(book)
     if said is None or not book.campaigns:
         return _nothing(book, method, as_of)
-    evidence = _evidence(book, said)
-    lost = posterior(evidence, rng)
+    lost = posterior(_evidence(book, said), rng)
     bought = _bought(book)
     terms = _terms(book, asked)
     profits = profit(lost, terms)
     roi = returns(profits, bought, rng)
     guards = _guards(asked)
     standing = _standing(book, stepped or {})
-    found = steps(standing, roi, evidence.exposure, guards, asked.plan)
+    found = steps(standing, roi, lost.exposure, guards, asked.plan)
     cpa = target_cpa(profits, asked.margin)
     roas = target_roas(_per_loan(book, book.loans.fee), cpa)
     cohorts = _cohorts(book, said)
@@ -166,7 +166,6 @@ def advise(
             place,
             standing[place],
             step,
-            evidence,
             lost,
             float(cpa[place]),
             float(roas[place]),
@@ -180,7 +179,7 @@ def advise(
         as_of=as_of,
         method=method,
         currency=book.currency,
-        bids=_bids(book, standing, found, evidence, lost, profits, bought, cpa, roas),
+        bids=_bids(book, standing, found, lost, profits, bought, cpa, roas),
         cohorts=_cohort_table(book.campaigns, cohorts),
         rolls=_rolls_table(book, rolls),
         proposals=proposals,
@@ -338,7 +337,6 @@ def _proposal(
     place: int,
     standing: Standing,
     step: Step,
-    evidence: Evidence,
     lost: Posterior,
     cpa: float,
     roas: float,
@@ -361,8 +359,8 @@ def _proposal(
         sure=step.sure,
         roi=(step.roi, step.roi_low, step.roi_high),
         lost=(float(lost.mean[place]), float(low[place]), float(high[place])),
-        exposure=float(evidence.exposure[place]),
-        bad=float(evidence.bad[place]),
+        exposure=float(lost.exposure[place]),
+        bad=float(lost.bad[place]),
         target_cpa=None if np.isnan(cpa) else cpa,
         target_roas=None if np.isnan(roas) else roas,
         profit_28_days_if_left=left,
@@ -382,7 +380,6 @@ def _bids(
     book: LoanBook,
     standing: Sequence[Standing],
     found: Sequence[Step],
-    evidence: Evidence,
     lost: Posterior,
     profits: Floats,
     bought: Bought,
@@ -401,7 +398,7 @@ def _bids(
                 one.label,
                 one.id,
                 standing[place].conversions,
-                float(evidence.exposure[place]),
+                float(lost.exposure[place]),
                 float(lost.mean[place]),
                 float(low[place]),
                 float(high[place]),
@@ -490,7 +487,10 @@ def _notes(book: LoanBook, method: str, asked: Asked, guards: Guards) -> tuple[s
         *(
             ("Every loan counts for itself; --later says what a new borrower's later loans bring.",)
             if asked.later == 0
-            else ()
+            else (
+                f"Only first loans are set against the cost; a new borrower's later loans are taken to bring"
+                f" {asked.later:,.2f}{asked.later_by and f', {asked.later_by}'}.",
+            )
         ),
     )
 

@@ -1,8 +1,10 @@
 """From loans to evidence: how much of each loan's end is known, and what is known of it.
 
 A loan's part in the evidence has two numbers: how much its state tells of its end (`known`, from 0 to 1), and
-how much of a lost loan that amounts to (`bad`). By a development curve `known` is f, the part of all lost
-loans that are known by that age, and `bad` is 1 or 0. By roll rates `bad` is what the loan's state adds to
+how much of a lost loan that amounts to (`bad`). By a development curve, with f the part of all lost loans
+that are known by that age and p what is lost of its kind, a loan is known as lost with the chance f·p, and
+tells f·w of its end, w = (1 − p)/(1 − f·p): Fisher's information in parts of that of a known end. `bad` is w
+or 0. By roll rates `bad` is what the loan's state adds to
 what was expected of it, so that a loan three days late speaks before it is lost.
 """
 
@@ -15,7 +17,11 @@ from lendsignal.advise.bids.posterior import Evidence, Floats, Ints
 from lendsignal.report.development import NEVER, Curve, curve_of
 
 MEMORY_PER_WEEK = 0.93
-"""What a loan still says of its campaign a week later: campaigns change. After ten weeks it is half."""
+"""What a price or a size of a loan a week ago still says of the next. Of losses the weeks speak themselves:
+`posterior` finds how fast campaigns change."""
+
+WEEKS = 52
+"""Older loans stand with those of a year ago."""
 
 
 class Said(Struct, frozen=True):
@@ -35,15 +41,16 @@ def gathered(
     `age_days`: since the disbursement, of each loan. `score`: of each loan, higher is better, `nan` where it
     has none; a campaign without any has the mean of all.
     """
-    weight = MEMORY_PER_WEEK ** (age_days / 7)
-    seen, exposure = (_sum(campaign, by * said.known, campaigns) for by in (np.ones_like(weight), weight))
-    seen_bad, bad = (_sum(campaign, by * said.bad, campaigns) for by in (np.ones_like(weight), weight))
+    week = np.clip(age_days // 7, 0, WEEKS - 1)
+    weeks = int(week.max(initial=0)) + 1
+    cell = campaign * weeks + week
+    seen, bad = (
+        _sum(cell, values, campaigns * weeks).reshape(campaigns, weeks) for values in (said.known, said.bad)
+    )
     general = float(said.expected.mean()) if len(said.expected) else 0.5
     return Evidence(
         seen=seen,
-        seen_bad=np.clip(seen_bad, 0, seen),
-        exposure=exposure,
-        bad=np.clip(bad, 0, exposure),
+        bad=bad,
         expected=_mean(campaign, said.expected, campaigns, general),
         score=None if score is None else _scores(campaign, campaigns, score),
     )
@@ -63,17 +70,19 @@ def by_development(
     if everyone is None:
         return None
     is_bad = (bad_at < NEVER).astype(np.float64)
-    known = everyone.at(seen_until)
-    expected = np.full(len(kind), _final(is_bad, known))
+    part = everyone.at(seen_until)
+    expected = np.full(len(kind), _final(is_bad, part))
     curves: dict[int | None, Curve] = {None: everyone}
     for one in np.unique(kind).tolist():
         mine = kind == one
         curve = curve_of(bad_at[mine], seen[mine])
         if curve is not None:
             curves[one] = curve
-            known[mine] = curve.at(seen_until[mine])
-            expected[mine] = _final(is_bad[mine], known[mine])
-    return Said(known, is_bad, expected), curves
+            part[mine] = curve.at(seen_until[mine])
+            expected[mine] = _final(is_bad[mine], part[mine])
+    # A young loan that is not lost yet hardly says anything, so that lost ones among young are pure luck.
+    worth = (1 - expected) / (1 - part * expected)
+    return Said(part * worth, is_bad * worth, expected), curves
 
 
 def _final(is_bad: Floats, known: Floats) -> float:

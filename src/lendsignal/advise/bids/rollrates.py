@@ -114,8 +114,11 @@ def by_roll_rates(book: Book, rolls: Rolls) -> Said:
     book = _at_most(book)
     expected = rolls.expected[book.kind]
     chance = _chances(book, rolls, np.full(len(book.kind), book.today))
-    age = np.clip(book.today - book.disbursed, 0, AGES[-1])
-    known = rolls.tells[book.kind, np.searchsorted(AGES, age, side="right") - 1]
+    age = book.today - book.disbursed
+    known = np.zeros(len(age))
+    for kind, tells in enumerate(rolls.tells):
+        mine = book.kind == kind
+        known[mine] = np.interp(age[mine], AGES, tells)
     return Said(known, known * expected + chance - expected, expected)
 
 

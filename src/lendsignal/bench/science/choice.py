@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lendsignal.advise.alignment import Alignment, alignment
-from lendsignal.advise.choice import Form, Learned, Rules, accuracy, of_form
+from lendsignal.advise.choice import K_SPREAD, Form, Learned, Rules, accuracy, of_form, verdict_on
 from lendsignal.simulate.chance import Floats
 from lendsignal.simulate.worlds.events import SIGNALS, Market, Offer, People, World, campaign, offer_of
 from lendsignal.simulate.worlds.learners import LEARNERS
@@ -57,17 +57,19 @@ POLICIES = (
     "score_true",
     "score_estimated",
     "score_simple",
+    "advised",
     "always_value",
     "always_first_credit",
     "fifty_a_week",
     "always_application",
 )
 
-WORLDS: Mapping[str, tuple[int, int]] = {"ridge": (8, 2), "trees": (1, 1), "bandit": (2, 1)}
-"""Worlds of each cell, and campaigns in each world, by platform: growing trees takes its time."""
+WORLDS: Mapping[str, tuple[int, int]] = {"ridge": (8, 2), "trees": (4, 1), "bandit": (4, 2)}
+"""Worlds of each cell, and campaigns in each world, by platform: growing trees takes its time. A lift of one
+campaign is known to about 0.2, so that means of fewer hide what can be foreseen."""
 
-FRESH = 40
-"""Markets drawn afresh, for each platform."""
+FRESH, FRESH_RUNS = 40, {"ridge": 4, "trees": 1, "bandit": 4}
+"""Markets drawn afresh, for each platform, and campaigns in each."""
 
 RULES: Mapping[Form, Rules] = {"simple": Rules(form="simple"), "features": Rules(form="features")}
 
@@ -103,7 +105,7 @@ class Found(Struct, frozen=True, kw_only=True):
 def measure(quick: bool) -> dict[str, Any]:
     """`pearson` and `lift` by policy on the ridge platform; in full also the others, and fresh markets.
 
-    Quick: within 15 seconds on one core. In full: about 5 minutes of one core.
+    Quick: within 15 seconds on one core. In full: about 10 minutes of one core.
     """
     if quick:
         found = found_of(tried("ridge", worlds=2, runs=1))
@@ -116,7 +118,7 @@ def measure(quick: bool) -> dict[str, Any]:
     platforms = {
         name: found_of(tried(name, worlds=worlds, runs=runs)) for name, (worlds, runs) in WORLDS.items()
     }
-    fresh = {name: found_of(tried_afresh(name, markets=FRESH)) for name in LEARNERS}
+    fresh = {name: found_of(tried_afresh(name, markets=FRESH, runs=FRESH_RUNS[name])) for name in LEARNERS}
     return {
         "pearson": platforms["ridge"].pearson,
         "lift": platforms["ridge"].lift,
@@ -139,8 +141,9 @@ def tried(learner: str, *, worlds: int, runs: int, volumes: Sequence[int] = VOLU
                 )
 
 
-def tried_afresh(learner: str, *, markets: int) -> Iterator[Tried]:
-    """Markets with every number drawn anew, one world each: nothing that the advisor was built on."""
+def tried_afresh(learner: str, *, markets: int, runs: int) -> Iterator[Tried]:
+    """Markets with every number drawn anew, one world each: nothing that the advisor was built on. Each event
+    runs in `runs` campaigns of each."""
     for place in range(markets):
         seed = 2 * FIRST_SEED + place
         rng = np.random.default_rng([seed, 9])
@@ -159,7 +162,7 @@ def tried_afresh(learner: str, *, markets: int) -> Iterator[Tried]:
             repeats=float(rng.uniform(0.5, 4)),
             explored=float(rng.uniform(0.05, 0.2)),
         )
-        yield _tried(f"market {place}", market, learner, seed, 1)
+        yield _tried(f"market {place}", market, learner, seed, runs)
 
 
 def best_when_shuffled(times: int) -> dict[str, float]:
@@ -233,15 +236,17 @@ def _tried(cell: str, market: Market, learner: str, seed: int, runs: int) -> Tri
     rng = np.random.default_rng([seed, 4])
     told = alignment(seen.features[:, :SEEN_FEATURES], labels, seen.worth, rng)
     features = of_form(told, share, RULES["features"], rng)
+    counts = _told(seen, market)
     scores = {
-        "score_true": _scores(truth[0], truth[1], market),
-        "score_estimated": _scores(features, seen, market),
-        "score_simple": _scores(of_form(told, share, RULES["simple"], rng), seen, market),
+        "score_true": _scores(truth[0], _told(truth[1], market)),
+        "score_estimated": _scores(features, counts),
+        "score_simple": _scores(of_form(told, share, RULES["simple"], rng), counts),
     }
     weekly = dict(zip(SIGNALS, (7 * market.installs_a_day * in_time).tolist(), strict=True))
     enough = (name for name in DEEPEST_FIRST if weekly[name] >= FIFTY_A_WEEK)
     chosen = {policy: SIGNALS[int(np.argmax(one))] for policy, one in scores.items()}
     chosen |= {
+        "advised": _advised(features, counts, rng),
         "always_value": "value",
         "always_first_credit": "first_credit",
         "always_application": "application",
@@ -277,15 +282,42 @@ def _truth(world: World) -> tuple[Learned, People]:
     return of_form(known, (labels > 0).mean(axis=0), RULES["features"], rng), people
 
 
-def _scores(known: Learned, people: People, market: Market) -> Floats:
+START = "first_credit"
+"""What the campaign of `advised` optimises for until the advice says otherwise."""
+
+
+def _advised(known: Learned, told: Floats, rng: np.random.Generator) -> str:
+    """What who follows the advice optimises for: `START`, unless the verdict is to switch."""
+    rules, now = RULES["features"], SIGNALS.index(START)
+    mean = _scores(known, told)
+    off = np.exp(K_SPREAD * rng.standard_normal(len(known.rho_draws)))[:, None]
+    drawn = known.rho_draws * _accuracies(known.half_learned * off, told)
+    best = int(np.argmax(mean))
+    gain = float(mean[best] / mean[now] - 1) if mean[now] > 0 else None
+    sure = float((drawn.argmax(axis=1) == best).mean())
+    beaten = (drawn[:, best] > (1 + rules.gain) * drawn[:, now]) & (drawn[:, best] > 0)
+    said = verdict_on(best, now, gain, sure, float(beaten.mean()), rules)
+    return SIGNALS[best] if said == "switch" else START
+
+
+def _scores(known: Learned, told: Floats) -> Floats:
     """ρ·r of each event, r meant over the days of a campaign that starts with nothing."""
-    means = []
-    for name, k in zip(SIGNALS, known.half_learned, strict=True):
+    return np.asarray(known.rho * _accuracies(known.half_learned, told))
+
+
+def _accuracies(half_learned: Floats, told: Floats) -> Floats:
+    """r of each event (the last axis), the mean over days."""
+    return np.asarray(accuracy(told, half_learned[..., None]).mean(axis=-1))
+
+
+def _told(people: People, market: Market) -> Floats:
+    """How many conversions of each event a platform knows of on each day of a campaign (events × days)."""
+    found = []
+    for name in SIGNALS:
         hours = people.hours[name]
         hours = hours[hours <= 24 * market.window_days]
         # Bought at noon, a conversion is known on the days that begin after it.
         days = np.ceil(hours / 24 + 0.5)
         new = np.bincount(days.astype(np.int64), minlength=market.days)[: market.days] / len(people.worth)
-        known_by = np.cumsum(np.cumsum(new)) - np.cumsum(new)
-        means.append(float(accuracy(market.installs_a_day * known_by, float(k)).mean()))
-    return np.asarray(known.rho * np.array(means))
+        found.append(market.installs_a_day * (np.cumsum(np.cumsum(new)) - np.cumsum(new)))
+    return np.array(found)

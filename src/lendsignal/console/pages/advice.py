@@ -272,8 +272,8 @@ PAGE = Page(
     group=Group.DECIDING,
     place=10,
     panels={
-        "events": Panel(template="pages/advice_events.html", look=events),
-        "bids": Panel(template="pages/advice_bids.html", look=bids),
+        "events": Panel(template="pages/advice_events.html", look=events, kept=True),
+        "bids": Panel(template="pages/advice_bids.html", look=bids, kept=True),
         "proposals": Panel(template="pages/advice_proposals.html", look=proposals),
     },
     acts={

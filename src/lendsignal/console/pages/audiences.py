@@ -38,7 +38,7 @@ def lists(room: Room, asked: Asked) -> Mapping[str, Any]:
     config = room.config
     ready = {kind: (one.use, one.says) for kind, one in READY.items()}
     if not config.lists:
-        return {"found": [], "ready": ready, "may": False}
+        return {"found": [], "ready": ready, "may": False, "tells": False}
     with closing(open_audiences(room.folder.audiences)) as book:
         plan = plan_of(config, book)
         found = [
@@ -58,7 +58,12 @@ def lists(room: Room, asked: Asked) -> Mapping[str, Any]:
             }
             for name, one in definitions(config).items()
         ]
-    return {"found": found, "ready": ready, "may": asked.member.may(May.DECIDE)}
+    return {
+        "found": found,
+        "ready": ready,
+        "may": asked.member.may(May.DECIDE),
+        "tells": room.in_step is not None,
+    }
 
 
 def stand(room: Room) -> "Standing":
@@ -110,6 +115,59 @@ def look_ahead(room: Room, asked: Asked) -> Mapping[str, Any]:
     return {"report": found, "tables": [each for each in found.tables().items() if each[1].rows]}
 
 
+def build(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
+    """Builds one list, or all of them, now; the next round of the service tells the platforms."""
+    names = _named(room, fields)
+
+    def work() -> str:
+        from lendsignal.audience.planning import builder
+
+        if not room.folder.log.exists():
+            raise InputError("list", "no events yet: there is nobody to list")
+        with room.folder.lock("audience"), closing(builder(room.config, room.clock)) as found:
+            built = found.whole(names or None)
+        return "\n".join(
+            asked.words(
+                "%(name)s: %(n)s members, %(joined)s joined, %(left)s left.",
+                name=one.audience,
+                n=asked.words.number(one.members),
+                joined=asked.words.number(one.joined),
+                left=asked.words.number(one.gone),
+            )
+            for one in built
+        )
+
+    room.chores.start(asked.words("Building lists"), asked.member.login, work)
+    return asked.words("Building: what comes of it stands below the lists.")
+
+
+def sync(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
+    """Tells the platforms now what changed in one list, or in all of them."""
+    names, in_step = _named(room, fields), room.in_step
+    if in_step is None:
+        raise InputError("list", "this console tells no platform: lendsignal audience sync does")
+
+    def work() -> str:
+        with room.folder.lock("audience"):
+            return in_step(room.config, names)
+
+    room.chores.start(asked.words("Telling platforms"), asked.member.login, work)
+    return asked.words("Telling: what comes of it stands below the lists.")
+
+
+def work(room: Room, asked: Asked) -> Mapping[str, Any]:
+    """What is being built or told, or came of it last."""
+    return {"chore": room.chores.last}
+
+
+def _named(room: Room, fields: Mapping[str, str]) -> tuple[str, ...]:
+    """The list that a form means; none: all of them."""
+    name = fields.get("list", "")
+    if name and name not in room.config.lists:
+        raise InputError("list", "there is no such list")
+    return (name,) if name else ()
+
+
 def confirm(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
     """Answers for a list, or no longer: it goes nowhere until somebody does."""
     from lendsignal.audience.definitions import definition_of
@@ -143,8 +201,13 @@ PAGE = Page(
     place=20,
     panels={
         "lists": Panel(template="pages/audiences_lists.html", look=lists),
+        "work": Panel(template="pages/audiences_work.html", look=work, fresh=True),
         "status": Panel(template="pages/audiences_status.html", look=status),
         "preview": Panel(template="pages/audiences_preview.html", look=look_ahead),
     },
-    acts={"confirm": Act(do=confirm, may=May.DECIDE)},
+    acts={
+        "confirm": Act(do=confirm, may=May.DECIDE),
+        "build": Act(do=build, may=May.DECIDE),
+        "sync": Act(do=sync, may=May.DECIDE),
+    },
 )

@@ -142,9 +142,9 @@ _REPORT = page_of(REPORTING)
 PAGE = replace(
     _REPORT,
     panels={
-        "best": Panel(template="pages/campaigns_best.html", look=best),
-        "compare": Panel(template="pages/campaigns_compare.html", look=compare),
-        "loans": Panel(template="pages/campaigns_loans.html", look=loans),
+        "best": Panel(template="pages/campaigns_best.html", look=best, kept=True),
+        "compare": Panel(template="pages/campaigns_compare.html", look=compare, kept=True),
+        "loans": Panel(template="pages/campaigns_loans.html", look=loans, kept=True),
         **_REPORT.panels,
     },
 )

@@ -208,7 +208,7 @@ PAGE = Page(
     group=Group.SENDING,
     place=1,
     panels={
-        "rates": Panel(template="pages/destinations_rates.html", look=rates),
+        "rates": Panel(template="pages/destinations_rates.html", look=rates, kept=True),
         "dead": Panel(template="pages/destinations_dead.html", look=dead),
     },
     acts={

@@ -143,8 +143,8 @@ PAGE = Page(
     group=Group.DECIDING,
     place=30,
     panels={
-        "readings": Panel(template="pages/holdouts_readings.html", look=readings),
-        "plan": Panel(template="pages/holdouts_plan.html", look=plan),
+        "readings": Panel(template="pages/holdouts_readings.html", look=readings, kept=True),
+        "plan": Panel(template="pages/holdouts_plan.html", look=plan, kept=True),
     },
     files={"table": File(make=table)},
 )

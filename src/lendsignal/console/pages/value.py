@@ -5,6 +5,7 @@ from contextlib import closing
 from typing import Any
 
 from lendsignal.console.page import Act, Asked, Group, Page, Panel
+from lendsignal.console.reporting import spoken
 from lendsignal.console.room import Room
 from lendsignal.console.words import marked as _
 from lendsignal.errors import InputError, LendsignalError, NotYet
@@ -37,7 +38,8 @@ def models(room: Room, asked: Asked) -> Mapping[str, Any]:
     charts = {}
     for place, evidence in enumerate([] if one is None else one.evidence):
         if (chart := calibration(evidence)) is not None:
-            charts[place] = [svg(chart, width, alone=False) for width in (WIDE, NARROW)]
+            told = spoken(chart, asked.words)
+            charts[place] = [svg(told, width, alone=False, words=asked.words) for width in (WIDE, NARROW)]
     return {
         "known": list(every.items()),
         "one": one,

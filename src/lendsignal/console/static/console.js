@@ -43,22 +43,25 @@ function draw(canvas) {
     scales: { y: { range: (self, low, high) => [Math.min(0, low), high > 0 ? high * 1.05 : 1] } },
     axes: [
       axis,
-      { ...axis, size: 70, label: plot.axis, labelSize: 22, incrs: steps[plot.unit], values: (self, ticks) => ticks.map((tick) => spelled(tick, plot.unit)) },
+      { ...axis, size: 70, incrs: steps[plot.unit], values: (self, ticks) => ticks.map((tick) => spelled(tick, plot.unit)) },
     ],
     series: [
       { label: canvas.dataset.time },
       ...plot.series.map((series, place) => ({
         label: series.name,
-        stroke: colour(`--series-${(place % 6) + 1}`),
-        width: 2,
+        stroke: series.edge ? colour("--band") : colour(`--series-${(place % 6) + 1}`),
+        width: series.edge ? 0 : 2,
         dash: series.dashed ? [6, 5] : undefined,
-        points: { show: plot.times.length < 40 },
+        points: { show: !series.edge && !series.dashed && plot.times.length < 40 },
         value: (self, value) => spelled(value, plot.unit),
       })),
     ],
     bands: plot.bands.map(([high, low]) => ({ series: [high + 1, low + 1], fill: colour("--band") })),
   };
   canvas.chart = new uPlot(options, [plot.times, ...plot.series.map((series) => series.values)], canvas);
+  // The ends of a band are seen, and need no words of their own.
+  const rows = canvas.chart.root.querySelectorAll(".u-series");
+  plot.series.forEach((series, place) => { rows[place + 1].hidden = Boolean(series.edge); });
 }
 
 const widths = new ResizeObserver((entries) => {

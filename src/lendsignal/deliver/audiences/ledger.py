@@ -12,8 +12,8 @@ class Ledger(Protocol):
     def syncs(self) -> Sequence[Sync]:
         """Every list in every account as it stands."""
 
-    def set_remote(self, sync: Sync, remote: str) -> None:
-        """The platform's id of the list."""
+    def set_remote(self, sync: Sync, remote: str | None) -> None:
+        """The platform's id of the list; `None`: it is there no more."""
 
     def note(self, sync: Sync, name: str, body: bytes | None) -> None:
         """Keeps something small, or lets it go."""

@@ -1,8 +1,8 @@
 """Brings every list in step with its platform: what is open first, then removals, then additions.
 
-Removals go first and are decided before anything is added: who changed the phone is removed under the old
-ids and added under the new, and may share a contact with both. What was claimed and not confirmed before a
-crash is sent again; lists are sets, so that twice is as once.
+No removal names an id of anybody who is to be on the list (`Ledger.next`), so that additions need not wait
+for the verdict on removals. What was claimed and not confirmed before a crash is sent again; lists are sets,
+so that twice is as once.
 """
 
 import logging
@@ -274,15 +274,17 @@ class _List:
             return
         if not self._end_open():
             return
-        if self._change("remove") and self._end_open():
+        if self._change("remove"):
             self._change("add")
-        self._look()
+            self._change("remove")  # who waited for somebody to come who has the same id
+        if self._sync.remote is not None:
+            self._look()
 
     # the list itself
 
     def _ensure_remote(self) -> None:
         """The list's id there: given, found by its name, or made. By its first members where it must be."""
-        if self._sync.remote is not None:
+        if self._sync.remote is not None or self._sync.retired:
             return
         given = self._plan.common.lists.get(self._sync.audience)
         if given is None:
@@ -315,29 +317,52 @@ class _List:
     # differences
 
     def _end_open(self) -> bool:
-        """Sends again what was claimed, and asks for verdicts; whether nothing is open any more."""
-        ended = True
+        """Sends again what was claimed, and asks for verdicts; whether all of it was told by now."""
         for chunk in self._ledger.open(self._sync):
             if chunk.action == "remove" and not chunk.handle and self._too_small():
-                return self._replace(None)
-            ended &= self._verdict(chunk) if chunk.handle else self._send(chunk)
-        return ended
+                return self._otherwise()
+            if chunk.handle:
+                self._verdict(chunk)
+            else:
+                self._send(chunk)
+        return True
 
     def _change(self, action: Action) -> bool:
         """Sends all that is to be added, or removed; whether it went by differences."""
         while (chunk := self._ledger.next(self._sync, action, self._plan.chunk)) is not None:
             if action == "remove" and self._too_small():
-                self._replace(None)
+                self._otherwise()
                 return False
             self._send(chunk)
         return True
 
     def _too_small(self) -> bool:
-        """Whether the platform would refuse a removal, and takes the list anew instead."""
+        """Whether the platform would refuse a removal: the list is below its floor."""
         least = self._module.SPEC.removes_from
-        if not least or not 0 < self._sync.intended < least or not hasattr(self._module, "replace"):
+        if not least or self._sync.intended >= least or not hasattr(self._module, "replace"):
             return False
         return bool(self._ledger.counts(self._sync).confirmed < least)
+
+    def _otherwise(self) -> bool:
+        """Sends a list anew that nobody can be removed from; an empty one cannot be sent, and is dropped
+        where it is retired. Whether the platform has what is intended."""
+        if self._sync.intended:
+            return self._replace(None)
+        drop = getattr(self._module, "drop", None)
+        ours = self._sync.remote not in self._plan.common.lists.values()
+        if not self._sync.retired or drop is None or not ours:
+            raise MustAct("too_small_to_empty")
+        _, outcomes = self._calls.tell(
+            drop(self._sync, self._plan.own), lambda said: self._module.dropped(said)
+        )
+        _whole(outcomes)
+        removed = self._ledger.counts(self._sync).confirmed
+        self._ledger.freeze(self._sync)
+        self._ledger.replaced(self._sync)
+        self._ledger.set_remote(self._sync, None)
+        self._sync = replace(self._sync, remote=None)
+        self._did = replace(self._did, removed=self._did.removed + removed)
+        return True
 
     def _send(self, chunk: Chunk) -> bool:
         """One chunk, in halves where it is refused whole; whether it ended."""

@@ -194,6 +194,19 @@ def replace(rows: Sequence[Row], batch: Batch, sync: Sync, settings: Settings) -
     )
 
 
+def drop(sync: Sync, settings: Settings) -> Request:
+    """Takes the list away as a whole: the only way to empty one of which nobody can be removed."""
+    return Request(method="DELETE", url=_list(sync, settings))
+
+
+def dropped(response: Response) -> Sequence[Outcome]:
+    """A list that is not there any more counts as dropped."""
+    outcome = classify(response, 1)[0]
+    body = body_json(response)
+    done = 200 <= response.status < 300 and isinstance(body, dict) and body.get("success") is True
+    return [Accepted() if done or outcome == Paused("list_not_found") else outcome]
+
+
 def look(sync: Sync, settings: Settings) -> Request:
     """Asks how many people Meta found, and whether it lets the list be used."""
     fields = "approximate_count_lower_bound,approximate_count_upper_bound,operation_status,delivery_status"

@@ -136,6 +136,7 @@ class AudiencePlatform(Protocol):
     `place(response) -> str`: of a part that was uploaded, what `finish` names it by.
     `finish(places, batch, sync, settings) -> Sequence[Request]`: what makes the parts the list.
     `waits_for_verdicts`: whether `finish` may only follow once every part has its verdict.
+    `drop(sync, settings) -> Request`, `dropped(response) -> Sequence[Outcome]`: the list is taken away.
     `look(sync, settings) -> Request`, `seen(response, sync) -> Seen | None`.
     `look_alike(made, sync, settings) -> Request`, answered as `create` is.
     """

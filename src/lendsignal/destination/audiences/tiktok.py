@@ -4,7 +4,7 @@ Advertising ids leave as SHA-256 of their lower case, contacts as SHA-256. Nearl
 the code in the body says what it means. A change is felt within 48 hours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from hashlib import md5
 from typing import Annotated, Any, Literal
@@ -22,6 +22,7 @@ from lendsignal.destination.audiences.shape import (
 )
 from lendsignal.destination.spec import HeaderAuth, Request, Response, body_json
 from lendsignal.destination.tiktok import classify as classify_events
+from lendsignal.errors import InputError
 from lendsignal.model import Accepted, Outcome, Paused, Retry
 from lendsignal.model.audience import Action, AudienceMember, Sync
 from lendsignal.model.contact import digest
@@ -45,6 +46,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         tuple[Literal["gaid", "idfa", "phone", "email"], ...],
         Meta(min_length=1, description="by what members may be known there"),
     ] = ("gaid", "idfa", "phone", "email")
+    locations: Annotated[
+        dict[str, str],
+        Meta(description="country = TikTok's location id, for look-alikes where ours is not the right one"),
+    ] = {}
 
     def __post_init__(self) -> None:
         if self.by == "file" and len(self.ids) != 1:
@@ -82,6 +87,19 @@ BASE = "https://business-api.tiktok.com/open_api/v1.3"
 SCHEMA = {"gaid": "AAID_SHA256", "idfa": "IDFA_SHA256", "phone": "PHONE_SHA256", "email": "EMAIL_SHA256"}
 OF_FILES = {**SCHEMA, "gaid": "GAID_SHA256"}
 """How files name the kinds of ids. The enumeration's page could not be read: told by connectors."""
+
+LOCATIONS: Mapping[str, str] = {
+    "AE": "290557", "AR": "3865483", "AU": "2077456", "BD": "1210997", "BR": "3469034", "CA": "6251999",
+    "CI": "2287781", "CL": "3895114", "CM": "2233387", "CO": "3686110", "DE": "2921044", "EC": "3658394",
+    "EG": "357994", "ES": "2510769", "FR": "3017382", "GB": "2635167", "GH": "2300660", "GT": "3595528",
+    "ID": "1643084", "IN": "1269750", "IT": "3175395", "JP": "1861060", "KE": "192950", "KZ": "1522867",
+    "LK": "1227603", "MA": "2542007", "MX": "3996063", "MY": "1733045", "NG": "2328926", "PE": "3932488",
+    "PH": "1694008", "PK": "1168579", "PL": "798544", "RO": "798549", "SA": "102358", "SG": "1880251",
+    "SN": "2245662", "TH": "1605651", "TR": "298795", "TZ": "149590", "UA": "690791", "UG": "226074",
+    "US": "6252001", "VN": "1562822", "ZA": "953987",
+}  # fmt: skip
+"""Countries as TikTok numbers places: their GeoNames numbers (download.geonames.org countryInfo, 2026-11-22).
+`locations` of the account says others."""
 
 MOST_FILES = 49
 """Files that one call may name: fewer than 50."""
@@ -225,7 +243,13 @@ def seen(response: Response, sync: Sync) -> Seen | None:
 
 
 def look_alike(made: LookAlike, sync: Sync, settings: Settings) -> Request:
-    """An audience like the seed: NARROW up to 2 % of the country, BALANCED up to 10 %, else BROAD (ours)."""
+    """An audience like the seed: NARROW up to 2 % of the country, BALANCED up to 10 %, else BROAD (ours).
+
+    Raises `InputError` for a country of which TikTok's number is not known.
+    """
+    location = settings.locations.get(made.country) or LOCATIONS.get(made.country)
+    if location is None:
+        raise InputError("country", f"no TikTok location id is known: locations = {{ {made.country} = … }}")
     size = "NARROW" if made.share <= 0.02 else "BALANCED" if made.share <= 0.1 else "BROAD"
     body = {
         "advertiser_id": settings.advertiser_id,
@@ -235,7 +259,7 @@ def look_alike(made: LookAlike, sync: Sync, settings: Settings) -> Request:
             "include_source": False,
             "mobile_os": "ALL",
             "placements": ["PLACEMENT_TIKTOK"],
-            "location_ids": [made.country],
+            "location_ids": [location],
             "audience_size": size,
         },
     }

@@ -9,16 +9,18 @@ from typing import Any
 
 import msgspec
 
-from lendsignal.sandbox.audiences.lists import taken
+from lendsignal.sandbox.audiences.lists import json_body, taken
 from lendsignal.sandbox.google import bearer
 from lendsignal.sandbox.settings import SandboxSettings
-from lendsignal.sandbox.verdict import JSON, Answer, Asked, Refused, decoded
+from lendsignal.sandbox.shape import UUID
+from lendsignal.sandbox.verdict import JSON, Answer, Asked, Refused
 
 HOST = "hq1.appsflyer.com"
 PLATFORM = "appsflyer_audience"
 PATH = re.compile(r"/api/audiences-import-api/v2/(add|remove|overwrite)")
 MAX_DEVICES = 5_000
 """MOCK-CHOICE: the page names the error and not the number."""
+ADVERTISING = frozenset(("gaid", "idfa"))
 IDS = frozenset("gaid oaid idfa idfv imei cuid braze_id amplitude_id".split())
 
 
@@ -27,7 +29,7 @@ def judge(asked: Asked, settings: SandboxSettings, now_us: int) -> Answer:
     found = PATH.fullmatch(asked.path)
     if found is None or asked.method != "POST":
         return refuse(404, "", "Not found", now_us)
-    body = decoded(asked.body)
+    body = json_body(asked)
     key = body.get("import_key") if isinstance(body, dict) else None
     audience = settings.audiences.appsflyer.get(str(key))
     if not any(bearer(asked) == one.token for one in settings.audiences.appsflyer.values()):
@@ -44,10 +46,12 @@ def judge(asked: Asked, settings: SandboxSettings, now_us: int) -> Answer:
         return refuse(400, str(key), why, now_us, len(devices))
     members: dict[str, float | None] = {}
     for device in devices:
+        device = device if isinstance(device, dict) else {}
         ids = {name: value for name, value in device.items() if name in IDS}
         if device.get("app_id") != audience.app_id:
             return refuse(400, str(key), "rows do not contain an app id", now_us, len(devices))
-        if not ids or settings.audiences.bad_ids.intersection(map(str, ids.values())):
+        unfit = [name for name in ids if name in ADVERTISING and not UUID.fits(ids[name])]
+        if not ids or unfit or settings.audiences.bad_ids.intersection(map(str, ids.values())):
             return refuse(400, str(key), "rows without a valid unique identifier", now_us, len(devices))
         if len(ids) > 1 and found[1] == "remove":
             return refuse(400, str(key), "devices with more than one identifier", now_us, len(devices))

@@ -13,12 +13,12 @@ from urllib.parse import parse_qs
 import msgspec
 
 from lendsignal.clock import to_us
-from lendsignal.sandbox.audiences.lists import Lists, OneList, taken
+from lendsignal.sandbox.audiences.lists import Lists, OneList, json_body, taken
 from lendsignal.sandbox.google import bearer, envelope
 from lendsignal.sandbox.google_data_manager import HOST, STATUS
 from lendsignal.sandbox.settings import SandboxSettings
-from lendsignal.sandbox.shape import SHA256, UUID
-from lendsignal.sandbox.verdict import JSON, Answer, Asked, Refused, decoded
+from lendsignal.sandbox.shape import SHA256, UUID, one_of
+from lendsignal.sandbox.verdict import JSON, Answer, Asked, Refused
 
 __all__ = ["HOST", "beside"]
 
@@ -26,6 +26,9 @@ PLATFORM = "google_audience"
 MEMBERS = re.compile(r"/v1/audienceMembers:(ingest|remove|removeAll)")
 USER_LISTS = re.compile(r"/v1/accountTypes/GOOGLE_ADS/accounts/(\d{10})/userLists(?:/(\d+))?")
 MAX_MEMBERS, MAX_IDS = 10_000, 10
+ENCODINGS = one_of("HEX", "BASE64")
+GRANTS = one_of("CONSENT_GRANTED", "CONSENT_DENIED", "CONSENT_STATUS_UNSPECIFIED")
+TERMS = one_of("ACCEPTED", "REJECTED", "TERMS_OF_SERVICE_STATUS_UNSPECIFIED")
 KINDS = {"mobileData": "MOBILE_ID", "userData": "CONTACT_ID"}
 NAME = re.compile(r'display_name\s*=\s*"([^"]*)"')
 
@@ -69,7 +72,7 @@ def listed_or_made(
             if wanted is None or one.name == wanted[1]
         ]
         return say({"userLists": found})
-    body = decoded(asked.body)
+    body = json_body(asked)
     why = creation_problem(body)
     if why is not None:
         return refuse(400, account, why, now_us, field=why.partition(":")[0], reason="INVALID_ARGUMENT")
@@ -103,13 +106,16 @@ def creation_problem(body: Any) -> str | None:
 
 def told(lists: Lists, verb: str, asked: Asked, settings: SandboxSettings, now_us: int) -> Answer:
     """Members told, removed, or dropped; whether they are well is said later."""
-    body = decoded(asked.body)
+    body = json_body(asked)
+    if asked.method != "POST":
+        return refuse(404, "", "method: must be POST", now_us)
     if not isinstance(body, dict):
         return refuse(400, "", "body: must be a JSON object", now_us)
     destinations = body.get("destinations")
     first = destinations[0] if isinstance(destinations, list) and len(destinations) == 1 else None
     operating = first.get("operatingAccount") if isinstance(first, dict) else None
-    account = operating.get("accountId") if isinstance(operating, dict) else None
+    operating = operating if isinstance(operating, dict) else {}
+    account = operating.get("accountId") if operating.get("accountType") == "GOOGLE_ADS" else None
     known = settings.google_ads.get(str(account))
     if known is None or known.token != bearer(asked) or not isinstance(first, dict):
         return refuse(403, str(account), "destinations: not this token's", now_us)
@@ -121,7 +127,9 @@ def told(lists: Lists, verb: str, asked: Asked, settings: SandboxSettings, now_u
             400, str(account), "list: not found", now_us,
             field="destinations[0].product_destination_id", reason="INVALID_USER_LIST_ID",
         )  # fmt: skip
-    handle = f"list~{now_us}~{one.id}~{len(body.get('audienceMembers') or ())}~{verb}~{one.kind}"
+    members = body.get("audienceMembers")
+    count = len(members) if isinstance(members, list) else 0
+    handle = f"list~{now_us}~{one.id}~{count}~{verb}~{one.kind}"
     if verb == "removeAll":
         moment = body.get("removeAsOfTime")
         before_us = now_us if moment is None else to_us(datetime.fromisoformat(moment).astimezone(UTC))
@@ -130,10 +138,9 @@ def told(lists: Lists, verb: str, asked: Asked, settings: SandboxSettings, now_u
     wrong = request_problem(body, verb) or member_problem(body, one, settings)
     if wrong is not None:
         field, reason = wrong
-        count = len(body.get("audienceMembers") or ())
         return refuse(400, one.id, f"{field}: {reason}", now_us, field=field, reason=reason, rows=count)
-    members = {"|".join(identifiers(member)): None for member in body["audienceMembers"]}
-    done = taken(PLATFORM, one.id, "add" if verb == "ingest" else "remove", now_us, members=members)
+    told_of = {"|".join(identifiers(member)): None for member in body["audienceMembers"]}
+    done = taken(PLATFORM, one.id, "add" if verb == "ingest" else "remove", now_us, members=told_of)
     return msgspec.structs.replace(say({"requestId": handle}), taken=(done,))
 
 
@@ -151,8 +158,14 @@ def request_problem(body: dict[str, Any], verb: str) -> tuple[str, str] | None:
     kinds = {key for member in members if isinstance(member, dict) for key in member if key in KINDS}
     if len(kinds) > 1:
         return "audience_members", "MULTIPLE_DATA_TYPES_NOT_ALLOWED"
-    terms = body.get("termsOfService")
-    signed = isinstance(terms, dict) and terms.get("customerMatchTermsOfServiceStatus") == "ACCEPTED"
+    if not ENCODINGS.fits(body.get("encoding", "HEX")):
+        return "encoding", "INVALID_ARGUMENT"
+    consent, terms = body.get("consent", {}), body.get("termsOfService", {})
+    if not isinstance(consent, dict) or not all(map(GRANTS.fits, consent.values())):
+        return "consent", "INVALID_ARGUMENT"
+    if not isinstance(terms, dict) or not all(map(TERMS.fits, terms.values())):
+        return "terms_of_service", "INVALID_ARGUMENT"
+    signed = terms.get("customerMatchTermsOfServiceStatus") == "ACCEPTED"
     if verb == "ingest" and "userData" in kinds and not signed:
         return "terms_of_service", "TERMS_AND_CONDITIONS_NOT_SIGNED"
     return None
@@ -180,11 +193,16 @@ def member_problem(body: dict[str, Any], one: OneList, settings: SandboxSettings
 
 
 def identifiers(member: dict[str, Any]) -> list[str]:
-    """By what a member is known: advertising ids, or the digests of contacts."""
-    if "mobileData" in member:
-        return [str(each) for each in member["mobileData"].get("mobileIds", ())]
-    found = member.get("userData", {}).get("userIdentifiers", ())
-    return [str(each.get("emailAddress") or each.get("phoneNumber") or "") for each in found]
+    """By what a member is known: advertising ids, or the digests of contacts; by nothing if unreadable."""
+    key, inner = ("mobileData", "mobileIds") if "mobileData" in member else ("userData", "userIdentifiers")
+    data = member.get(key)
+    found = data.get(inner) if isinstance(data, dict) else None
+    if not isinstance(found, list):
+        return []
+    if key == "mobileData":
+        return [each if isinstance(each, str) else "" for each in found]
+    given = [each if isinstance(each, dict) else {} for each in found]
+    return [str(each.get("emailAddress") or each.get("phoneNumber") or "") for each in given]
 
 
 def verdict(handle: str, asked: Asked, settings: SandboxSettings, now_us: int) -> Answer:
@@ -207,7 +225,7 @@ def verdict(handle: str, asked: Asked, settings: SandboxSettings, now_us: int) -
 
 
 def sizes(one: OneList) -> dict[str, str]:
-    return {"displayNetworkMembersCount": str(len(one.members))}
+    return {"displayNetworkMembersCount": str(one.size)}
 
 
 def say(body: dict[str, Any]) -> Answer:

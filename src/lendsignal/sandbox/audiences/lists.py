@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from lendsignal.sandbox.verdict import Answer, Taken
+from lendsignal.sandbox.verdict import Answer, Asked, Taken, decoded, media_type
 
 PLATFORMS = frozenset(
     "meta_audience google_audience tiktok_audience snap_audience appsflyer_audience".split()
@@ -13,14 +13,33 @@ PLATFORMS = frozenset(
 
 
 class Member(Struct, frozen=True):
-    """Somebody on a list, with a value where one was told, and when it was last told (microseconds)."""
+    """An id on a list, with a value where one was told, when it was last told (microseconds), and the row
+    that it was told in, by the first id of it."""
 
     value: float | None
     told_us: int
+    row: str = ""
+
+
+def json_body(asked: Asked) -> Any:
+    """The body as JSON; `None` where it is none, or is not said to be."""
+    return decoded(asked.body) if media_type(asked.headers) == "application/json" else None
+
+
+def ids_of_rows(rows: dict[str, float | None], told_us: int) -> dict[str, Member]:
+    """Every single id of rows, which are written as their ids with | between them."""
+    found: dict[str, Member] = {}
+    for row, value in rows.items():
+        ids = [one for one in row.split("|") if one]
+        found.update({one: Member(value, told_us, ids[0]) for one in ids})
+    return found
 
 
 class OneList(Struct, kw_only=True):
-    """A list: its account, its name, whether it takes values, its members by what they are known by."""
+    """A list: its account, its name, whether it takes values, and every single id that stands on it.
+
+    As on the platforms, an id that is removed is gone, whoever was told with it.
+    """
 
     platform: str
     account: str
@@ -29,6 +48,11 @@ class OneList(Struct, kw_only=True):
     valued: bool = False
     kind: str = ""
     members: dict[str, Member] = {}
+
+    @property
+    def size(self) -> int:
+        """MOCK-CHOICE: people are counted by the rows that their ids were last told in."""
+        return len({who.row for who in self.members.values()})
 
 
 class Session(Struct, kw_only=True):
@@ -50,6 +74,7 @@ class Lists:
         self._lists: dict[tuple[str, str], OneList] = {}
         self._sessions: dict[tuple[str, int], Session] = {}
         self._files: dict[str, list[str]] = {}
+        self._made = 0
 
     def get(self, platform: str, list_id: str) -> OneList | None:
         """A list by its id."""
@@ -61,7 +86,7 @@ class Lists:
 
     def next_id(self, platform: str) -> str:
         """An id for a new list."""
-        return str(190_000_001 + len(self._lists) * 1_000 + sorted(PLATFORMS).index(platform))
+        return str(190_000_001 + self._made * 1_000 + sorted(PLATFORMS).index(platform))
 
     def session(self, list_id: str, number: int) -> Session:
         """A replace by its session; empty where it is not known."""
@@ -87,17 +112,21 @@ class Lists:
                     platform=taken.platform, account=item["account"], id=list_id, name=item["name"],
                     valued=item.get("valued", False), kind=item.get("kind", ""),
                 )  # fmt: skip
+                self._made += (taken.platform, list_id) not in self._lists
                 self._lists.setdefault((taken.platform, list_id), made)
             case "file":
                 self._files[item["path"]] = item["ids"]
             case "part":
                 self._part(taken, item)
+            case "drop":
+                self._lists.pop((taken.platform, list_id), None)
             case _:
                 self._change(self._list(taken, item), taken, item)
 
     def _list(self, taken: Taken, item: dict[str, Any]) -> OneList:
         key = (taken.platform, taken.account)
         if key not in self._lists:  # made in the platform's own pages
+            self._made += 1
             self._lists[key] = OneList(
                 platform=taken.platform, account=item.get("account", ""), id=taken.account, name=taken.account
             )
@@ -108,12 +137,12 @@ class Lists:
         told: dict[str, float | None] = item.get("members", {})
         match taken.name:
             case "add":
-                one.members.update({key: Member(value, now_us) for key, value in told.items()})
+                one.members.update(ids_of_rows(told, now_us))
             case "remove":
-                for key in told:
+                for key in ids_of_rows(told, now_us):
                     one.members.pop(key, None)
             case "replace":
-                one.members = {key: Member(value, now_us) for key, value in told.items()}
+                one.members = ids_of_rows(told, now_us)
             case "clear":
                 before_us = item.get("before_us", now_us)
                 one.members = {key: who for key, who in one.members.items() if who.told_us >= before_us}
@@ -127,10 +156,10 @@ class Lists:
             session.ended = True
             whole = {key: value for part in session.parts.values() for key, value in part.items()}
             one = self._list(taken, item)
-            one.members = {key: Member(value, taken.received_us) for key, value in whole.items()}
+            one.members = ids_of_rows(whole, taken.received_us)
 
     def shown(self) -> list[dict[str, Any]]:
-        """Every list with its members: what they are known by → the value that was told."""
+        """Every list with the ids that stand on it → the value that was told."""
         return [
             {
                 "platform": one.platform,

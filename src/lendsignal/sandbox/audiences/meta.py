@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from lendsignal.sandbox.audiences.lists import Lists, OneList, taken
+from lendsignal.sandbox.audiences.lists import Lists, OneList, json_body, taken
 from lendsignal.sandbox.meta import HOST, VERSIONS, envelope
 from lendsignal.sandbox.settings import SandboxSettings
 from lendsignal.sandbox.shape import SHA256, UUID, is_number, is_whole
@@ -55,6 +55,9 @@ def beside(lists: Lists, conversions: Judge, asked: Asked, settings: SandboxSett
     flagged = one.name in settings.audiences.meta_flagged
     if asked.method == "GET" and not edge:
         return looked_at(one, flagged=flagged)
+    if asked.method == "DELETE" and not edge:
+        done = taken(PLATFORM, one.id, "drop", now_us)
+        return Answer(status=200, body=b'{"success":true}', headers=JSON, taken=(done,))
     if flagged:
         return refuse(asked, one.id, now_us, 100, "list: flagged", subcode=1713230)
     return told(lists, one, edge, asked, settings, now_us)
@@ -74,7 +77,7 @@ def listed(lists: Lists, account: str, query: dict[str, str]) -> Answer:
 
 def looked_at(one: OneList, *, flagged: bool) -> Answer:
     """Size between two bounds; MOCK-CHOICE: everybody is found."""
-    count = len(one.members)
+    count = one.size
     body = {
         "id": one.id,
         "approximate_count_lower_bound": count,
@@ -87,7 +90,7 @@ def looked_at(one: OneList, *, flagged: bool) -> Answer:
 
 def made(lists: Lists, account: str, asked: Asked, settings: SandboxSettings, now_us: int) -> Answer:
     """A new list, or a look-alike of one."""
-    body = decoded(asked.body)
+    body = json_body(asked)
     why = creation_problem(lists, account, body)
     if why is not None:
         return refuse(asked, account, now_us, 100, why)
@@ -113,7 +116,7 @@ def creation_problem(lists: Lists, account: str, body: Any) -> str | None:
     seed = lists.get(PLATFORM, str(body.get("origin_audience_id")))
     if seed is None or seed.account != account:
         return "origin_audience_id: not found"
-    if len(seed.members) < 100:
+    if seed.size < 100:
         return "origin_audience_id: fewer than 100 members"
     spec = body.get("lookalike_spec")
     spec = decoded(spec.encode()) if isinstance(spec, str) else spec
@@ -128,7 +131,7 @@ def told(
     lists: Lists, one: OneList, edge: str, asked: Asked, settings: SandboxSettings, now_us: int
 ) -> Answer:
     """Members added, removed, or told anew within a session."""
-    body = decoded(asked.body)
+    body = json_body(asked)
     payload = body.get("payload") if isinstance(body, dict) else None
     action = {("POST", "users"): "add", ("DELETE", "users"): "remove", ("POST", "usersreplace"): "part"}.get(
         (asked.method, edge)
@@ -138,7 +141,7 @@ def told(
     why = payload_problem(payload, one, action)
     if why is not None:
         return refuse(asked, one.id, now_us, 100, why, rows=rows_of(payload))
-    if action == "remove" and len(one.members) < settings.audiences.meta_small:
+    if action == "remove" and one.size < settings.audiences.meta_small:
         # MOCK-CHOICE: the code of a list that cannot be updated.
         return refuse(asked, one.id, now_us, 2650, "list: too small to remove from", rows=rows_of(payload))
     members, invalid = read_rows(payload, settings)
@@ -203,7 +206,7 @@ def read_rows(payload: dict[str, Any], settings: SandboxSettings) -> tuple[dict[
         value = dict(zip(schema, cells, strict=True)).get("LOOKALIKE_VALUE")
         fits = all(cell == "" or fits_key(key, cell) for key, cell in ids.items())
         known = any(ids.values()) and not bad.intersection(map(str, ids.values()))
-        ranked = value is None or (is_number(value) and value >= 0)
+        ranked = "LOOKALIKE_VALUE" not in schema or (is_number(value) and float(value or 0) >= 0)
         if not (fits and known and ranked):
             invalid += 1
         else:

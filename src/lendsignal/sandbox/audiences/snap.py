@@ -10,11 +10,11 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from lendsignal.sandbox.audiences.lists import Lists, OneList, taken
+from lendsignal.sandbox.audiences.lists import Lists, OneList, json_body, taken
 from lendsignal.sandbox.google import bearer
 from lendsignal.sandbox.settings import SandboxSettings
 from lendsignal.sandbox.shape import SHA256
-from lendsignal.sandbox.verdict import JSON, Answer, Asked, Refused, decoded
+from lendsignal.sandbox.verdict import JSON, Answer, Asked, Refused
 
 HOST, TOKEN_HOST = "adsapi.snapchat.com", "accounts.snapchat.com"
 PLATFORM = "snap_audience"
@@ -66,7 +66,7 @@ def judge(lists: Lists, asked: Asked, settings: SandboxSettings, now_us: int) ->
 
 def made(lists: Lists, account: str, asked: Asked, now_us: int) -> Answer:
     """A new segment."""
-    body = decoded(asked.body)
+    body = json_body(asked)
     listed = body.get("segments") if isinstance(body, dict) else None
     first = listed[0] if isinstance(listed, list) and len(listed) == 1 else None
     if (
@@ -85,12 +85,12 @@ def made(lists: Lists, account: str, asked: Asked, now_us: int) -> Answer:
 
 def told(one: OneList, asked: Asked, settings: SandboxSettings, now_us: int) -> Answer:
     """Users added or removed."""
-    body = decoded(asked.body)
+    body = json_body(asked)
     users = body.get("users") if isinstance(body, dict) else None
     first = users[0] if isinstance(users, list) and len(users) == 1 else None
     schema = first.get("schema") if isinstance(first, dict) else None
     rows = first.get("data") if isinstance(first, dict) else None
-    if not isinstance(schema, list) or len(schema) != 1 or schema[0] not in SCHEMA:
+    if not isinstance(schema, list) or len(schema) != 1 or str(schema[0]) not in SCHEMA:
         return refuse(400, one.id, "schema: one of Snap's kinds", now_us)
     if not isinstance(rows, list) or not 0 < len(rows) <= MAX_ROWS:
         return refuse(400, one.id, "data: 1 to 100,000 rows", now_us)
@@ -106,7 +106,7 @@ def told(one: OneList, asked: Asked, settings: SandboxSettings, now_us: int) -> 
 def shown(one: OneList) -> dict[str, Any]:
     return {
         "sub_request_status": "success",
-        "segment": {"id": one.id, "name": one.name, "approximate_number_users": len(one.members)},
+        "segment": {"id": one.id, "name": one.name, "approximate_number_users": one.size},
     }
 
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from lendsignal.sandbox.audiences.lists import Lists, OneList, taken
+from lendsignal.sandbox.audiences.lists import Lists, OneList, json_body, taken
 from lendsignal.sandbox.settings import SandboxSettings
 from lendsignal.sandbox.shape import SHA256
 from lendsignal.sandbox.tiktok import HOST, envelope
@@ -26,6 +26,7 @@ PLATFORM = "tiktok_audience"
 PATH = re.compile(r"/open_api/v1\.3/(segment/(?:audience|mapping)|dmp/custom_audience/[a-z/]+)/")
 SCHEMA = frozenset("EMAIL_SHA256 PHONE_SHA256 IDFA_SHA256 AAID_SHA256 IDFA_MD5 AAID_MD5".split())
 FILES = frozenset("EMAIL_SHA256 PHONE_SHA256 IDFA_SHA256 GAID_SHA256 IDFA_MD5 GAID_MD5".split())
+LOCATION = re.compile(r"[1-9]\d{3,9}")
 MAX_ROWS = 10_000
 """MOCK-CHOICE: connectors send as many; TikTok names no limit."""
 MOST_FILES = 49
@@ -44,9 +45,11 @@ def beside(lists: Lists, conversions: Judge, asked: Asked, settings: SandboxSett
         return refuse(asked, "", BAD_TOKEN, "Access token is incorrect", now_us)
     query = {key: values[0] for key, values in parse_qs(asked.query).items()}
     form = multipart(asked)
-    body = decoded(asked.body) if not form else None
+    body = json_body(asked) if not form else None
     given = form or (body if isinstance(body, dict) else query)
     advertisers = given.get("advertiser_ids") or [given.get("advertiser_id")]
+    if not isinstance(advertisers, list):
+        return refuse(asked, "", INVALID, "advertiser_ids: a list of advertisers", now_us)
     if any(settings.audiences.tiktok.get(str(one)) != token for one in advertisers):
         return refuse(asked, str(advertisers[0]), 40001, "No permission for the advertiser", now_us)
     account = str(advertisers[0])
@@ -69,7 +72,7 @@ def beside(lists: Lists, conversions: Judge, asked: Asked, settings: SandboxSett
         case "GET", "dmp/custom_audience/get":
             wanted = decoded(query.get("custom_audience_ids", "[]").encode()) or []
             found_lists = [one for one in lists.of(PLATFORM, account) if one.id in wanted]
-            details = [{"audience_details": {"cover_num": len(one.members)}} for one in found_lists]
+            details = [{"audience_details": {"cover_num": one.size}} for one in found_lists]
             return say({"list": details})
         case _:
             return refuse(asked, account, 40006, "Unknown path", now_us)
@@ -102,6 +105,8 @@ def mapped(
     for cells in rows:
         if not isinstance(cells, list) or len(cells) != len(schema):
             return refuse(asked, account, INVALID, "batch_data: as wide as id_schema", now_us, len(rows))
+        if not all(isinstance(cell, dict) and is_cell(cell) for cell in cells):
+            return refuse(asked, account, INVALID, "batch_data: cells with id and audience_ids", now_us)
         given = [cell for cell in cells if cell]
         ids = [str(cell.get("id")) for cell in given]
         if not ids or not all(SHA256.fits(each) for each in ids) or settings.audiences.bad_ids & set(ids):
@@ -117,6 +122,12 @@ def mapped(
         taken(PLATFORM, list_id, name, now_us, members=members) for list_id, members in by_list.items()
     )
     return msgspec.structs.replace(say({}), taken=done)
+
+
+def is_cell(cell: dict[str, Any]) -> bool:
+    """An id with its audiences, or nothing."""
+    lists = cell.get("audience_ids")
+    return not cell or (isinstance(lists, list) and all(isinstance(each, str) for each in lists))
 
 
 def uploaded(
@@ -170,8 +181,11 @@ def look_alike(lists: Lists, account: str, body: dict[str, Any], asked: Asked, n
     seed: OneList | None = (
         lists.get(PLATFORM, str(spec.get("source_audience_id"))) if isinstance(spec, dict) else None
     )
-    if seed is None or seed.kind == "lookalike" or len(seed.members) < 100:
+    if seed is None or seed.kind == "lookalike" or seed.size < 100:
         return refuse(asked, account, INVALID, "source_audience_id: no seed of 100 members", now_us)
+    places = spec.get("location_ids") if isinstance(spec, dict) else None
+    if not isinstance(places, list) or not places or not all(LOCATION.fullmatch(str(one)) for one in places):
+        return refuse(asked, account, INVALID, "location_ids: ids of places", now_us)
     list_id = lists.next_id(PLATFORM)
     name = str(body.get("custom_audience_name"))
     done = taken(PLATFORM, list_id, "create", now_us, account=account, name=name, kind="lookalike")

@@ -174,14 +174,14 @@ def _multipliers(
     else:
         exposure = (bought * part * weight).sum(axis=0)
     bad = np.minimum((seen * weight).sum(axis=0), exposure)
-    whole, whole_bad = (bought * part).sum(axis=0), seen.sum(axis=0)
     money = Bought(spend=(told * weight).sum(axis=0), loans=(bought * weight).sum(axis=0))
     guards = Guards() if strategy == "eb_gated" else Guards(sure=0.0, pause_sure=2.0)
     if strategy in ("eb", "eb_gated"):
         general = np.full(len(budget), float(np.clip(bad.sum() / exposure.sum(), 0.01, 0.99)))
         ones = np.ones(len(budget))
         terms = Terms(INCOME * ones, LOSS * ones, COST * ones)
-        lost = posterior(Evidence(whole, whole_bad, exposure, bad, general), rng, draws)
+        # Weeks ago, the youngest first.
+        lost = posterior(Evidence((bought * part)[::-1].T, seen[::-1].T, general), rng, draws)
         roi = returns(profit(lost, terms), money, rng)
     else:
         rate = bad / np.maximum(exposure, 1e-9)

@@ -1,0 +1,24 @@
+"""The log of a cluster, on PostgreSQL: any number append, each slot is decided by whoever leases it."""
+
+from lendsignal.log.postgres.connection import Database
+from lendsignal.log.postgres.door import DoorLog
+from lendsignal.log.postgres.leases import Leases, Terms
+from lendsignal.log.postgres.rulebook import RuleRows
+from lendsignal.log.postgres.schema import prepare, slots_of, tend_days
+from lendsignal.log.postgres.slots import Gained, SlotLog
+from lendsignal.log.postgres.whole import WholeLog, open_whole_log
+
+__all__ = [
+    "Database",
+    "DoorLog",
+    "Gained",
+    "Leases",
+    "RuleRows",
+    "SlotLog",
+    "Terms",
+    "WholeLog",
+    "open_whole_log",
+    "prepare",
+    "slots_of",
+    "tend_days",
+]

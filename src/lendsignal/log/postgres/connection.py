@@ -1,0 +1,140 @@
+"""PostgreSQL as we use it: one connection a thread of work, with limits that keep a frozen node harmless.
+
+psycopg is loaded here and nowhere above: an embedded install never needs it (`lendsignal[cluster]`).
+"""
+
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import RLock
+from typing import Any
+
+import psycopg
+
+from lendsignal.errors import LogError
+
+SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
+
+SESSION = {
+    # A node that freezes within a transaction keeps its cursor rows locked: without this limit nobody can
+    # take its slots over until it wakes.
+    "idle_in_transaction_session_timeout": "3s",
+    # An open writing transaction anywhere in the server holds back what can be read: see `slots.SlotLog`.
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    # Compiling a plan takes longer than these statements do.
+    "jit": "off",
+    # An answer says that an event is durable.
+    "synchronous_commit": "on",
+    "default_transaction_isolation": "read\\ committed",
+    "timezone": "UTC",
+}
+"""Of every session of ours."""
+
+LINK: dict[str, Any] = {
+    "connect_timeout": 5,
+    # A host that loses its power says no goodbye: the link is given up after 5 s of silence.
+    "keepalives": 1,
+    "keepalives_idle": 3,
+    "keepalives_interval": 1,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 5_000,
+}
+"""Of every connection, in libpq's words."""
+
+
+class Database:
+    """One connection, made when it is needed and again when it broke. Safe to share between threads.
+
+    `url` is libpq's (`postgresql://user@host:port/name`); a password comes from the environment or from a
+    password file, and never stands in a message of ours. `schema` is the one our tables stand in.
+    """
+
+    def __init__(self, url: str, schema: str = "lendsignal") -> None:
+        if not SCHEMA_NAME.fullmatch(schema):
+            raise LogError(f"{schema!r} cannot be a schema's name: small letters, digits and _ can")
+        self.schema = schema
+        self._url = url
+        self._lock = RLock()
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator["Session"]:
+        """All of what is done within, or none of it; within another transaction it is a part of that one.
+
+        Raises `LogError` where the database cannot be reached or does not take it. What was said to a
+        connection that broke while it was committing may be there or not.
+        """
+        with self._lock, _translated():
+            connection = self._connected()
+            if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                yield Session(connection)
+                return
+            with connection.transaction():
+                yield Session(connection)
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Every row of one statement, which is a transaction of its own where none is open."""
+        with self._lock, _translated():
+            return Session(self._connected()).rows(query, *values)
+
+    def row(self, query: str, *values: Any) -> tuple[Any, ...] | None:
+        """The first row of one statement, or `None`."""
+        found = self.rows(query, *values)
+        return found[0] if found else None
+
+    def close(self) -> None:
+        """Lets the connection go."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _connected(self) -> "psycopg.Connection[tuple[Any, ...]]":
+        if self._connection is None or self._connection.closed:
+            words = {"search_path": self.schema, **SESSION}
+            options = " ".join(f"-c {name}={value}" for name, value in words.items())
+            self._connection = psycopg.connect(
+                self._url, autocommit=True, options=options, application_name="lendsignal", **LINK
+            )
+        return self._connection
+
+
+class Session:
+    """Statements of one transaction. Lists of values go as binary arrays, so that one statement does all."""
+
+    def __init__(self, connection: "psycopg.Connection[tuple[Any, ...]]") -> None:
+        self._connection = connection
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Every row of a statement; nothing of one that gives none."""
+        with self._connection.cursor(binary=True) as cursor:
+            cursor.execute(query.encode(), values or None)
+            return [] if cursor.description is None else cursor.fetchall()
+
+    def row(self, query: str, *values: Any) -> tuple[Any, ...] | None:
+        """The first row of a statement, or `None`."""
+        found = self.rows(query, *values)
+        return found[0] if found else None
+
+    def changed(self, query: str, *values: Any) -> int:
+        """How many rows a statement changed."""
+        with self._connection.cursor(binary=True) as cursor:
+            cursor.execute(query.encode(), values or None)
+            return cursor.rowcount
+
+
+def numbers(values: Iterable[int]) -> Sequence[int]:
+    """Whole numbers as one value of a statement; raises `OverflowError` for what 64 bits do not hold."""
+    return array("q", values).tolist()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        # The first line only: what follows may quote a row.
+        said = str(error).strip().partition("\n")[0]
+        raise LogError(f"the database does not take it ({type(error).__name__}): {said}") from error

@@ -1,0 +1,657 @@
+"""Deliveries of a cluster: those of the slots that one sender has, and what all senders share.
+
+What belongs to a person (open deliveries, receipts, the dead) goes by slot, and a sender sees its own slots
+alone. Counts, pauses, brakes and what a lane sent last are everybody's.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from lendsignal.log.deliveries import (
+    DELIVERIES_PER_RECORD,
+    Changes,
+    Dead,
+    Open,
+    Pause,
+    Receipt,
+    Stage,
+    Stop,
+    pack_receipts,
+    unpacked,
+)
+from lendsignal.log.postgres.connection import Database, Session, numbers
+from lendsignal.log.postgres.rows import unpacked_records
+from lendsignal.log.slots import place_in_slot
+from lendsignal.log.stream import Place, Recorded
+from lendsignal.plan import Record, event_of
+
+SCHEMA = """
+create table if not exists sending (    -- how far a slot's records are read, and by whom
+    slot smallint primary key,
+    owner text,
+    position bigint not null default 0
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+create table if not exists open (
+    slot smallint not null,
+    destination text not null,
+    id bigint not null,                 -- as in a data folder: record * 64 + entry
+    stage smallint not null,
+    due_us bigint not null,
+    attempts integer not null,
+    unknown integer not null,
+    bound bigint not null,
+    batch integer not null,
+    first_us bigint not null,
+    lane bigint not null,
+    stamp_us bigint not null,
+    again boolean not null,
+    strikes integer not null,
+    reason text not null,
+    withdrawn text not null,
+    primary key (slot, destination, id)
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
+create index if not exists open_waiting on open (destination, id) where stage = 0;
+create index if not exists open_unsettled on open (destination, stage, due_us, id) where stage > 0;
+create index if not exists open_moved on open (slot) where bound > 0;
+create index if not exists open_in_lane on open (destination, lane) where lane > 0;
+create table if not exists lane (
+    destination text not null,
+    lane bigint not null,
+    last_us bigint not null,
+    delivery bigint not null,
+    primary key (destination, lane)
+) with (fillfactor = 70);
+create table if not exists receipt (    -- many receipts a row, packed
+    slot smallint not null,             -- one of theirs
+    id bigint generated always as identity,
+    low bigint not null,
+    high bigint not null,
+    body bytea not null,
+    primary key (id)
+);
+create index if not exists receipt_span on receipt (low, high);
+create table if not exists dead (
+    slot smallint not null,
+    id bigint not null,
+    destination text not null,
+    conversion text not null,
+    at_us bigint not null,
+    reason text not null,
+    request bytea not null,
+    answer bytea not null,
+    primary key (slot, id)
+);
+create table if not exists paused (
+    destination text primary key,
+    since_us bigint not null,
+    kind text not null,
+    reason text not null
+);
+create table if not exists volume (
+    destination text not null,
+    hour bigint not null,
+    n bigint not null,
+    primary key (destination, hour)
+) with (fillfactor = 70);
+create table if not exists agreed (
+    destination text primary key,
+    first_run boolean not null,
+    quiet_until_us bigint not null
+);
+create table if not exists obeyed (
+    id bigint primary key,
+    done integer not null,
+    passed_over integer not null
+);
+create table if not exists told (
+    slot smallint not null,
+    destination text not null,
+    id bigint not null,
+    at_us bigint not null,
+    primary key (slot, destination, id)
+);
+create index if not exists told_at on told (at_us);
+create table if not exists renamed (old text primary key, new text not null);
+create table if not exists place (name text primary key, position bigint not null);
+create table if not exists delivery_tally (
+    slot smallint not null,             -- one of those that were committed together
+    destination text not null,
+    conversion text not null,
+    what text not null,
+    reason text not null,
+    n bigint not null,
+    primary key (slot, destination, conversion, what, reason)
+) with (fillfactor = 70);
+"""
+
+_OPEN = (
+    "destination, id, stage, due_us, attempts, unknown, bound, batch, first_us, lane, stamp_us, again,"
+    " strikes, reason, withdrawn"
+)
+
+_OPEN_TYPES = (
+    "text bigint smallint bigint integer integer bigint integer bigint bigint bigint boolean"
+    " integer text text"
+).split()
+
+_ENDED = "('accepted', 'dead', 'skipped', 'cancelled')"
+
+_BEHIND = """
+select mine.slot, next.seq, next.body from unnest(%b::smallint[], %b::bigint[]) as mine(slot, seq)
+cross join lateral (
+    select record.seq, record.body, row_number() over (order by record.seq) as turn from record
+    where record.slot = mine.slot and record.seq > mine.seq order by record.seq limit %s
+) next
+order by next.turn, mine.slot limit %s
+"""
+
+Fence = Callable[[Session], None]
+"""Raises `Overtaken` within a transaction of a sender that does not have its slots any more."""
+
+
+class SlotDeliveries:
+    """The deliveries of some slots. One sender writes them; `fence` is asked in each of its commits."""
+
+    def __init__(
+        self, database: Database, slots: int, mine: Sequence[int], fence: Fence = lambda session: None
+    ) -> None:
+        self._database = database
+        self._slots = slots
+        self._mine = sorted(mine)
+        self._fence = fence
+
+    # keeping
+
+    def commit(self, changes: Changes) -> None:
+        """Makes the changes durable, all or none. Raises `LogError` where the database does not take them,
+        `Overtaken` where another sender has these slots by now."""
+        with self._database.transaction() as session:
+            self._fence(session)
+            self._write_open(session, changes)
+            self._write_counts(session, changes)
+            self._write_rare(session, changes)
+            if changes.position is not None:
+                self._write_position(session, changes.position)
+
+    def _write_open(self, session: Session, changes: Changes) -> None:
+        if changes.finished:
+            session.rows(
+                "delete from open using unnest(%b::smallint[], %b::text[], %b::bigint[])"
+                " as one(slot, destination, id) where open.slot = one.slot"
+                " and open.destination = one.destination and open.id = one.id",
+                [self._slot(delivery) for delivery in changes.finished],
+                list(changes.finished.values()),
+                list(changes.finished),
+            )
+        if changes.kept:
+            kept = list(changes.kept.values())
+            names = _OPEN.split(", ")
+            columns = [[getattr(one, name) for one in kept] for name in names]
+            columns[names.index("stage")] = [int(one.stage) for one in kept]
+            columns[names.index("reason")] = [_text(one.reason) for one in kept]
+            arrays = ", ".join(f"%b::{kind}[]" for kind in _OPEN_TYPES)
+            changing = ", ".join(f"{name} = excluded.{name}" for name in names[2:])
+            session.rows(
+                f"insert into open (slot, {_OPEN}) select * from unnest(%b::smallint[], {arrays})"
+                f" on conflict (slot, destination, id) do update set {changing}",
+                [self._slot(one.id) for one in kept],
+                *columns,
+            )
+        if changes.receipts:
+            ids = [receipt.id for receipt in changes.receipts]
+            session.rows(
+                "insert into receipt (slot, low, high, body) values (%s, %s, %s, %b)",
+                self._slot(ids[0]),
+                min(ids),
+                max(ids),
+                pack_receipts(changes.receipts),
+            )
+        if changes.lanes:
+            session.rows(
+                "insert into lane select * from unnest(%b::text[], %b::bigint[], %b::bigint[], %b::bigint[])"
+                " as one(destination, lane, last_us, delivery) order by 1, 2"
+                " on conflict (destination, lane) do update set"
+                " last_us = excluded.last_us, delivery = excluded.delivery",
+                [name for name, _ in changes.lanes],
+                [lane for _, lane in changes.lanes],
+                [last_us for last_us, _ in changes.lanes.values()],
+                [delivery for _, delivery in changes.lanes.values()],
+            )
+        if changes.told:
+            session.rows(
+                "insert into told"
+                " select * from unnest(%b::smallint[], %b::text[], %b::bigint[], %b::bigint[])"
+                " on conflict (slot, destination, id) do update set at_us = excluded.at_us",
+                [self._slot(delivery) for _, delivery in changes.told],
+                [name for name, _ in changes.told],
+                [delivery for _, delivery in changes.told],
+                list(changes.told.values()),
+            )
+        if changes.forget_us:
+            session.rows(
+                "delete from told where at_us < %s and slot = any(%b::smallint[])",
+                changes.forget_us,
+                self._mine,
+            )
+
+    def _write_counts(self, session: Session, changes: Changes) -> None:
+        """Sorted: senders that count the same never wait for each other in a circle."""
+        if changes.tally:
+            tally = sorted(changes.tally.items())
+            texts = [[_text(key[place]) for key, _ in tally] for place in range(4)]
+            session.rows(
+                "insert into delivery_tally select %s::smallint, * from"
+                " unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[])"
+                " on conflict (slot, destination, conversion, what, reason) do update set"
+                " n = delivery_tally.n + excluded.n",
+                self._mine[0],  # ours alone
+                *texts,
+                numbers(n for _, n in tally),
+            )
+        if changes.volume:
+            volume = sorted(changes.volume.items())
+            session.rows(
+                "insert into volume select * from unnest(%b::text[], %b::bigint[], %b::bigint[])"
+                " on conflict (destination, hour) do update set n = volume.n + excluded.n",
+                [name for (name, _), _ in volume],
+                [hour for (_, hour), _ in volume],
+                [n for _, n in volume],
+            )
+
+    def _write_rare(self, session: Session, changes: Changes) -> None:
+        for one in changes.dead:
+            session.rows(
+                "insert into dead values (%s, %s, %s, %s, %s, %s, %b, %b)"
+                " on conflict (slot, id) do update set at_us = excluded.at_us, reason = excluded.reason,"
+                " request = excluded.request, answer = excluded.answer",
+                self._slot(one.id),
+                one.id,
+                one.destination,
+                one.conversion,
+                one.at_us,
+                _text(one.reason),
+                one.request,
+                one.answer,
+            )
+        for delivery in changes.revived:
+            session.rows("delete from dead where slot = %s and id = %s", self._slot(delivery), delivery)
+        for name, pause in sorted(changes.paused.items()):
+            if pause is None:
+                session.rows("delete from paused where destination = %s", name)
+            else:
+                session.rows(
+                    "insert into paused values (%s, %s, %s, %s) on conflict (destination) do update set"
+                    " since_us = excluded.since_us, kind = excluded.kind, reason = excluded.reason",
+                    name,
+                    pause.since_us,
+                    pause.kind.value,
+                    pause.reason,
+                )
+        for name, (first_run, quiet_until_us) in sorted(changes.agreed.items()):
+            session.rows(
+                "insert into agreed values (%s, %s, %s) on conflict (destination) do update set"
+                " first_run = excluded.first_run, quiet_until_us = excluded.quiet_until_us",
+                name,
+                first_run,
+                quiet_until_us,
+            )
+        if changes.obeyed is not None:
+            session.rows(
+                "insert into obeyed values (%s, %s, %s) on conflict (id) do update set"
+                " done = obeyed.done + excluded.done,"
+                " passed_over = obeyed.passed_over + excluded.passed_over",
+                *changes.obeyed,
+            )
+        if changes.order is not None:
+            session.rows(
+                "insert into place values ('orders', %s)"
+                " on conflict (name) do update set position = excluded.position",
+                changes.order,
+            )
+
+    def _write_position(self, session: Session, position: Place) -> None:
+        places = {self._mine[0]: position} if isinstance(position, int) else position
+        session.rows(
+            "update sending set position = one.position from unnest(%b::smallint[], %b::bigint[])"
+            " as one(slot, position) where sending.slot = one.slot",
+            list(places),
+            list(places.values()),
+        )
+
+    # where the sender is
+
+    def stream(self, log: Recorded) -> "SlotStream":
+        """The records of our slots behind those that were read."""
+        return SlotStream(self._database, self.positions())
+
+    def positions(self) -> dict[int, int]:
+        """The last record of each slot whose deliveries are here."""
+        found = self._database.rows(
+            "select slot, position from sending where slot = any(%b::smallint[])", self._mine
+        )
+        return dict(found)
+
+    def position(self) -> int:
+        """The largest of them: of a single slot the last record whose deliveries are here."""
+        return max(self.positions().values(), default=0)
+
+    def order(self) -> int:
+        """The last of a person's orders that was carried out."""
+        found = self._database.row("select position from place where name = 'orders'")
+        return 0 if found is None else int(found[0])
+
+    def obeyed(self, order: int) -> tuple[int, int] | None:
+        """What came of an order: deliveries reached and passed over; `None` while it waits."""
+        found = self._database.row("select done, passed_over from obeyed where id = %s", order)
+        return None if found is None else (found[0], found[1])
+
+    # destinations
+
+    def destinations(self) -> list[str]:
+        """Every destination that ever had a delivery."""
+        found = self._database.rows(
+            "select destination from delivery_tally union select destination from open order by 1"
+        )
+        return [name for (name,) in found]
+
+    def rename(self, old: str, new: str) -> None:
+        """Gives everything kept for one destination to another name, which may have deliveries already."""
+        with self._database.transaction() as session:
+            session.rows(
+                "insert into volume select %s, hour, n from volume where destination = %s"
+                " on conflict (destination, hour) do update set n = volume.n + excluded.n",
+                new,
+                old,
+            )
+            session.rows("delete from volume where destination = %s", old)
+            for table, key in (
+                ("open", "slot, id"),
+                ("lane", "lane"),
+                ("dead", None),
+                ("agreed", ""),
+                ("told", "slot, id"),
+                ("paused", ""),
+            ):
+                if key is not None:
+                    same = "".join(f" and other.{one} = {table}.{one}" for one in key.split(", ") if one)
+                    session.rows(
+                        f"delete from {table} where destination = %s and exists"
+                        f" (select 1 from {table} other where other.destination = %s{same})",
+                        new,
+                        old,
+                    )
+                session.rows(f"update {table} set destination = %s where destination = %s", new, old)
+            session.rows(
+                "insert into delivery_tally select slot, %s, conversion, what, reason, n"
+                " from delivery_tally where destination = %s"
+                " on conflict (slot, destination, conversion, what, reason) do update set"
+                " n = delivery_tally.n + excluded.n",
+                new,
+                old,
+            )
+            session.rows("delete from delivery_tally where destination = %s", old)
+            session.rows("update renamed set new = %s where new = %s", new, old)
+            session.rows("delete from renamed where old = %s", new)
+            session.rows(
+                "insert into renamed values (%s, %s) on conflict (old) do update set new = excluded.new",
+                old,
+                new,
+            )
+
+    def renamed(self) -> dict[str, str]:
+        """What destinations of earlier records are called now."""
+        return dict(self._database.rows("select old, new from renamed"))
+
+    # what is open
+
+    def open(self, destination: str, after: int, limit: int, stage: Stage = Stage.WAITING) -> list[Open]:
+        """Open deliveries of one destination behind an id, in the order of their ids."""
+        return self._found(
+            destination, f"id > %s and stage = {int(stage)} order by id limit %s", after, limit
+        )
+
+    def due_of(
+        self, destination: str, stage: Stage, behind: tuple[int, int], until_us: int, limit: int
+    ) -> list[Open]:
+        """Unsettled deliveries of a stage by when they are due, behind (due, id) and due by `until_us`."""
+        return self._found(
+            destination,
+            f"stage = {int(stage)} and stage > 0 and due_us <= %s and (due_us, id) > (%s, %s)"
+            " order by due_us, id limit %s",
+            until_us,
+            *behind,
+            limit,
+        )
+
+    def first_due(self, destination: str, stage: Stage) -> int | None:
+        """When the first of that stage (never `WAITING`) is due."""
+        found = self.due_of(destination, stage, (0, 0), (1 << 63) - 1, 1)
+        return found[0].due_us if found else None
+
+    def one(self, destination: str, delivery: int) -> Open | None:
+        """An open delivery, or `None` where it is finished or was never planned."""
+        found = self._found(destination, "id = %s", delivery)
+        return found[0] if found else None
+
+    def tried_in_lanes(self, destination: str) -> list[Open]:
+        """Waiting deliveries that were tried and have a lane: of each its head first, then whom it passed."""
+        return self._found(destination, "lane > 0 and stage = 0 and first_us > 0 order by first_us desc")
+
+    def moved(self) -> list[int]:
+        """Open deliveries, of every destination, whose binding is a late touch's."""
+        found = self._database.rows(
+            "select id from open where bound > 0 and slot = any(%b::smallint[])", self._mine
+        )
+        return [number for (number,) in found]
+
+    def tried(self, destination: str) -> int:
+        """Open deliveries that were tried, by whichever sender."""
+        return self._count("destination = %s and first_us > 0", destination)
+
+    def shift(self, by_us: int) -> None:
+        """Moves the time of every open delivery: the clock was set, and the waits are to stay as long."""
+        self._database.rows(
+            "update open set due_us = due_us + %s where slot = any(%b::smallint[])", by_us, self._mine
+        )
+
+    def pending(self, destination: str, now_us: int) -> list[Open]:
+        """The deliveries of one request whose verdict is to be asked for by now, in the request's order."""
+        first = self.due_of(destination, Stage.PENDING, (0, 0), now_us, 1)
+        if not first:
+            return []
+        return self._found(
+            destination, "stage = 4 and stage > 0 and reason = %s order by id", first[0].reason
+        )
+
+    def in_stage(self, destination: str, stage: Stage) -> int:
+        """How many deliveries of a destination stand there; not for those that wait for their turn."""
+        return self._count(f"destination = %s and stage = {int(stage)} and stage > 0", destination)
+
+    def first_waiting(self, destination: str) -> Open | None:
+        """Of a destination's deliveries that wait, for their turn or for later, the one planned first."""
+        found = self._found(destination, "stage in (0, 3) order by id limit 1")
+        return found[0] if found else None
+
+    def due(self, now_us: int) -> set[str]:
+        """The destinations that have a waiting delivery which is due by now."""
+        found = self._database.rows(
+            "select distinct destination from open where stage in (0, 3) and due_us <= %s", now_us
+        )
+        return {name for (name,) in found}
+
+    def _found(self, destination: str, where: str, *values: int | str) -> list[Open]:
+        found = self._database.rows(
+            f"select {_OPEN} from open where slot = any(%b::smallint[]) and destination = %s and {where}",
+            self._mine,
+            destination,
+            *values,
+        )
+        return [Open(name, id_, Stage(stage), *rest) for name, id_, stage, *rest in found]
+
+    def _count(self, where: str, *values: str) -> int:
+        found = self._database.row(f"select count(*) from open where {where}", *values)
+        return 0 if found is None else int(found[0])
+
+    # what all share
+
+    def last_of(self, destination: str, lane: int) -> tuple[int, int] | None:
+        """The last that was sent in a lane: the moment it was sent as, and its id."""
+        found = self._database.row(
+            "select last_us, delivery from lane where destination = %s and lane = %s", destination, lane
+        )
+        return None if found is None else (found[0], found[1])
+
+    def is_told(self, destination: str, delivery: int) -> bool:
+        """Whether a platform has, by all we know, what this delivery told, and lets us correct it."""
+        found = self._database.row(
+            "select 1 from told where slot = %s and destination = %s and id = %s",
+            self._slot(delivery),
+            destination,
+            delivery,
+        )
+        return found is not None
+
+    def volume(self, destination: str, since_hour: int) -> dict[int, int]:
+        """Deliveries planned in each hour (since 1970) from that one on."""
+        found = self._database.rows(
+            "select hour, n from volume where destination = %s and hour >= %s", destination, since_hour
+        )
+        return dict(found)
+
+    def agreed(self, destination: str) -> tuple[bool, int]:
+        """What a person said to the brakes: first deliveries looked at; until when volume holds nothing."""
+        found = self._database.row(
+            "select first_run, quiet_until_us from agreed where destination = %s", destination
+        )
+        return (False, 0) if found is None else (found[0], found[1])
+
+    def waiting(self) -> dict[str, dict[str, int]]:
+        """Open deliveries by destination and stage, in lower case, of all senders; those that wait for their
+        turn or for later together as `waiting`."""
+        with self._database.transaction() as session:
+            session.rows("set transaction isolation level repeatable read")
+            ended = session.rows(
+                "select destination, sum(case what when 'planned' then n else -n end)::bigint"
+                f" from delivery_tally where what = 'planned' or what in {_ENDED} group by 1"
+            )
+            staged = session.rows(
+                "select destination, stage, count(*) from open where stage > 0 and stage <> 3 group by 1, 2"
+            )
+        counted: dict[str, dict[str, int]] = {name: {"waiting": n} for name, n in ended}
+        for name, stage, n in staged:
+            stages = counted.setdefault(name, {"waiting": 0})
+            stages[Stage(stage).name.lower()] = n
+            stages["waiting"] -= n
+        return {
+            name: {stage: n for stage, n in stages.items() if n}
+            for name, stages in counted.items()
+            if any(stages.values())
+        }
+
+    def paused(self) -> dict[str, Pause]:
+        """Paused destinations; `*` stands for all."""
+        found = self._database.rows("select destination, since_us, kind, reason from paused")
+        return {name: Pause(since, Stop(kind), reason) for name, since, kind, reason in found}
+
+    def tally(self) -> Mapping[tuple[str, str, str, str], int]:
+        """Counts by (destination, conversion, what, reason), of all senders."""
+        found = self._database.rows(
+            "select destination, conversion, what, reason, sum(n)::bigint from delivery_tally"
+            " group by 1, 2, 3, 4 having sum(n) <> 0"
+        )
+        return {(name, conversion, what, reason): n for name, conversion, what, reason, n in found}
+
+    # what came of them
+
+    def receipts(self, delivery: int) -> list[Receipt]:
+        """What came of every try of one delivery, oldest first."""
+        found = self._database.rows(
+            "select body from receipt where low <= %s and high >= %s order by id", delivery, delivery
+        )
+        return [one for (body,) in found for one in unpacked(body) if one.id == delivery]
+
+    def all_receipts(self, after: int = 0) -> Iterator[tuple[int, Sequence[Receipt]]]:
+        """Every pack of receipts behind a pack's number. One that another sender is just writing may come
+        later under a smaller number: for one who looks, and not for one who follows."""
+        found = self._database.rows("select id, body from receipt where id > %s order by id", after)
+        return ((number, unpacked(body)) for number, body in found)
+
+    def last_pack(self) -> int:
+        """The number of the last pack of receipts."""
+        found = self._database.row("select coalesce(max(id), 0) from receipt")
+        return 0 if found is None else int(found[0])
+
+    def dead(self, delivery: int) -> Dead | None:
+        """A dead delivery with its request and answer."""
+        return next(iter(self._dead("slot = %s and id = %s", self._slot(delivery), delivery)), None)
+
+    def all_dead(self, after: int = 0, limit: int = 1000) -> list[Dead]:
+        """Dead deliveries behind an id, in order."""
+        return self._dead("id > %s order by id limit %s", after, limit)
+
+    def _dead(self, where: str, *values: int) -> list[Dead]:
+        found = self._database.rows(
+            f"select id, destination, conversion, at_us, reason, request, answer from dead where {where}",
+            *values,
+        )
+        return [Dead(*one) for one in found]
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _slot(self, delivery: int) -> int:
+        return place_in_slot(event_of(delivery // DELIVERIES_PER_RECORD)[0], self._slots)[1]
+
+
+class SlotStream:
+    """The records of some slots: of each in their order, and the first of each before the second of any."""
+
+    def __init__(self, database: Database, positions: Mapping[int, int]) -> None:
+        self.place: Place = {}
+        self._database = database
+        self._read = {slot: event_of(position)[0] for slot, position in positions.items()}
+
+    def next(self, limit: int) -> list[tuple[int, Record]]:
+        """What comes next: all records of so many events at most."""
+        found = self._database.rows(
+            _BEHIND, list(self._read), list(self._read.values()), max(4, limit // len(self._read)), limit
+        )
+        place: dict[int, int] = {}
+        records: list[tuple[int, Record]] = []
+        for slot, seq, body in found:
+            followed = unpacked_records([(seq, body)])
+            records += followed
+            self._read[slot], place[slot] = seq, followed[-1][0]
+        self.place = place
+        return records
+
+
+class RecordRows:
+    """Records by their numbers, of any slot."""
+
+    def __init__(self, database: Database, slots: int) -> None:
+        self._database = database
+        self._slots = slots
+
+    def records(self, after: int, limit: int) -> list[tuple[int, Record]]:
+        """The records behind a number that are of the same slot as the next."""
+        seq = event_of(after + 1)[0]
+        found = self._database.rows(
+            "select seq, body from record where slot = %s and seq >= %s order by seq limit %s",
+            place_in_slot(seq, self._slots)[1],
+            seq,
+            limit,
+        )
+        return [one for one in unpacked_records(found) if one[0] > after][:limit]
+
+    def record(self, number: int) -> Record | None:
+        """One record."""
+        found = self.records(number - 1, 1)
+        return found[0][1] if found and found[0][0] == number else None
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def _text(words: str) -> str:
+    """A reason may quote a platform, and no text of PostgreSQL holds a NUL."""
+    return words.replace("\0", "\ufffd")

@@ -1,0 +1,281 @@
+"""Doors and workers of a cluster under kill -9, SIGSTOP and power cuts of the database; then the reckoning.
+
+What must come out is worked out by the slow way: the same events in one data folder, decided in one go.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import count
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from tests.acme import source
+from tests.cluster.node import DOORS, batches
+from tests.clustered import Clock, Cluster, lives
+from tests.servers.postgresql import PostgreSql
+
+from lendsignal.decide import Decider
+from lendsignal.errors import LogError
+from lendsignal.log import open_log
+
+PATIENCE = 60.0
+"""Seconds in which a cluster that is going to recover has recovered."""
+
+WORKERS = 3
+SLOTS = 32
+
+POLICY = source(default_dpd=30)
+
+
+class Proof(Struct, frozen=True, kw_only=True):
+    """What a storm came to. Times are seconds from the blow until all that was durable then is decided."""
+
+    events: int
+    kills: int
+    lost: int
+    doubled: int
+    disordered: int
+    recovery_p50_s: float
+    recovery_max_s: float
+    blows: dict[str, int]
+    seed: int
+
+
+class Node:
+    """One process of the cluster, its last words, and for a door the batches that are durable."""
+
+    def __init__(self, words: Sequence[str], said: Path, name: str = "") -> None:
+        self.name = name
+        with said.open("ab") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.cluster.node", *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+        self.durable = 0
+        self.done = threading.Event()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line == b"done\n":
+                self.done.set()
+            elif line.endswith(b"\n"):
+                self.durable = int(line)
+
+    def send(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        """Ends it, and waits until it is gone and all that it said is heard."""
+        self._process.send_signal(number)
+        self._process.wait(PATIENCE)
+        self._listener.join(PATIENCE)
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+    @property
+    def lives(self) -> bool:
+        return self._process.poll() is None
+
+
+class Storm:
+    """A cluster on one server, and what befalls it. `seed` decides both, as far as time lets it."""
+
+    def __init__(self, server: PostgreSql, folder: Path, seed: int, events: int) -> None:
+        self._server = server
+        self._folder = folder
+        self._seed = seed
+        self._events = events
+        self._chance = Random(seed)
+        self._cluster = Cluster(server.plain_url, SLOTS, POLICY)
+        self._place = [server.plain_url, self._cluster.schema]
+        self._numbers = count(1)
+        self._workers = [self._worker() for _ in range(WORKERS)]
+        self._doors = [self._door(number, 0) for number in range(DOORS)]
+        self._recoveries: list[float] = []
+        self._blows: Counter[str] = Counter()
+
+    def _worker(self) -> Node:
+        name = f"worker-{next(self._numbers)}"
+        return Node(["worker", *self._place, "--name", name], self._folder / "workers.said", name)
+
+    def _door(self, number: int, start: int) -> Node:
+        plan = ["--seed", str(self._seed), "--events", str(self._events), "--door", str(number)]
+        return Node(["door", *self._place, *plan, "--start", str(start)], self._folder / "doors.said")
+
+    # what befalls it
+
+    def rage(self, seconds: float, tell: Callable[[str], None]) -> None:
+        """Each kind of blow once, then more for so long or until the doors have told everything."""
+        blows = [
+            self._kill_worker,
+            self._freeze_worker,
+            self._kill_door,
+            self._freeze_door,
+            self._cut_power,
+            self._replace_worker,
+        ]
+        end, n, breath = time.monotonic() + seconds, 0, threading.Event()
+        while n < len(blows) or (time.monotonic() < end and not self._all_told()):
+            breath.wait(self._chance.uniform(0.1, 0.5))
+            # Each kind once, then by chance; the ones that say most come most often.
+            blow = blows[n] if n < len(blows) else self._chance.choice([*blows, *blows[:2], *blows[:2]])
+            n += 1
+            name = blow.__name__.strip("_")
+            began = time.monotonic()
+            blow()
+            self._blows[name] += 1
+            assert all(one.lives for one in self._workers), f"a worker ended by itself after {name}"
+            tell(f"{name}: {self._recoveries[-1]:.2f} s, all over after {time.monotonic() - began:.2f} s")
+
+    def _all_told(self) -> bool:
+        return all(door.done.is_set() for door in self._doors)
+
+    def _wait_for_shares(self) -> None:
+        """A worker that just started has nothing that could be taken from it."""
+        self._until(f"select count(distinct owner) = {WORKERS} from cursor")
+
+    def _kill_worker(self) -> None:
+        self._wait_for_shares()
+        place = self._chance.randrange(WORKERS)
+        gone = self._workers[place]
+        gone.end(signal.SIGKILL)
+        self._recover(without=gone)
+        self._workers[place] = self._worker()
+
+    def _replace_worker(self) -> None:
+        """It ends in good order, as in an upgrade, and another one joins."""
+        place = self._chance.randrange(WORKERS)
+        self._workers[place].end()
+        self._recover(without=self._workers[place])
+        self._workers[place] = self._worker()
+
+    def _freeze_worker(self) -> None:
+        """Somebody else takes its slots while it stands; then it goes on as if nothing had been."""
+        self._wait_for_shares()
+        one = self._chance.choice(self._workers)
+        one.send(signal.SIGSTOP)
+        self._recover(without=one)
+        one.send(signal.SIGCONT)
+
+    def _kill_door(self) -> None:
+        place = self._chance.randrange(DOORS)
+        before = self._doors[place]
+        before.end(signal.SIGKILL)
+        self._doors[place] = self._door(place, before.durable)
+        if before.done.is_set():
+            self._doors[place].done.set()
+        self._recover()
+
+    def _freeze_door(self) -> None:
+        one = self._chance.choice(self._doors)
+        one.send(signal.SIGSTOP)
+        self._recover()
+        one.send(signal.SIGCONT)
+
+    def _cut_power(self) -> None:
+        self._server.kill()
+        self._server.start()
+        self._recover()
+
+    def _recover(self, without: Node | None = None) -> None:
+        """Waits until all is decided that is durable now; `without` a worker: once others have its slots."""
+        began = time.monotonic()
+        if without is not None:
+            self._until(f"select not exists (select 1 from cursor where owner = '{without.name}')")
+        (last,) = self._ask("select coalesce(max(id), 0) from event")
+        self._until(
+            "select not exists (select 1 from cursor where exists (select 1 from event"
+            " where event.slot = cursor.slot and (event.xid, event.id) > (cursor.xid, cursor.id)"
+            f" and event.id <= {last}))"
+        )
+        self._recoveries.append(time.monotonic() - began)
+
+    def _until(self, question: str) -> None:
+        end, breath = time.monotonic() + PATIENCE, threading.Event()
+        while self._ask(question) != (True,):
+            assert time.monotonic() < end, f"not after {PATIENCE:.0f} s: {question}"
+            breath.wait(0.02)
+
+    def _ask(self, question: str) -> tuple[Any, ...]:
+        """One row; a database that is just coming up is asked again."""
+        end, breath = time.monotonic() + PATIENCE, threading.Event()
+        while True:
+            try:
+                found = self._cluster.database.row(question)
+                assert found is not None, question
+                return found
+            except LogError:
+                assert time.monotonic() < end, question
+                breath.wait(0.05)
+
+    # the reckoning
+
+    def reckoning(self) -> Proof:
+        """Waits until every event is durable and decided, and counts what is not as it must be."""
+        for door in self._doors:
+            assert door.done.wait(PATIENCE * 5), "a door does not come to its end"
+        self._recover()
+        expected, found = self._expected(), lives(self._cluster.records())
+        lost = doubled = disordered = 0
+        for user in expected.keys() | found.keys():
+            must, came = told(expected.get(user, [])), told(found.get(user, []))
+            lost += (Counter(must) - Counter(came)).total()
+            doubled += (Counter(came) - Counter(must)).total()
+            disordered += Counter(must) == Counter(came) and must != came
+        return Proof(
+            events=sum(map(len, self._plan())),
+            kills=self._blows.total(),
+            lost=lost,
+            doubled=doubled,
+            disordered=disordered,
+            recovery_p50_s=round(median(self._recoveries), 3),
+            recovery_max_s=round(max(self._recoveries), 3),
+            blows=dict(self._blows),
+            seed=self._seed,
+        )
+
+    def _plan(self) -> list[list[Any]]:
+        return [
+            [event for batch in batches(self._seed, self._events, door) for event in batch]
+            for door in range(DOORS)
+        ]
+
+    def _expected(self) -> dict[str, list[Any]]:
+        log = open_log(self._folder / "log.sqlite")
+        one = Decider(log, POLICY, Clock(), lambda: None)
+        for events in self._plan():
+            log.append(events)
+        while one.turn():
+            pass
+        found = lives(log.records(0, 10_000_000))
+        log.close()
+        return found
+
+    def close(self) -> None:
+        for node in (*self._workers, *self._doors):
+            node.send(signal.SIGCONT)  # who stands still hears nothing else
+            node.end()
+        self._cluster.close()
+
+
+def told(life: Sequence[Any]) -> list[bytes]:
+    """What was decided of a user, one after the other, so that it can be compared and counted."""
+    return [msgspec.msgpack.encode(one) for one in life]
