@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
-from tests.fuzz.making import Asked, Right, requests_of
+from tests.fuzz.making import Asked, Right, quoted, requests_of
 from tests.running import ENVIRONMENT, KEY, call, service
 
 MMP = "made-up-secret-of-the-mmp"
@@ -143,6 +143,8 @@ def hail(folder: Path, seed: int, number: int) -> Weather:
                 operation = openapi["paths"][path][asked.operation.split()[0].lower()]
                 weather.heard(asked, status, operation["responses"])
 
+            for asked in quoted(openapi, right):
+                send(asked)
             requests_of(openapi, seed, number, right, send)
             if call(one.address, "GET", "/readyz")[0] != 200:
                 weather.broken.append("the service is not ready afterwards")

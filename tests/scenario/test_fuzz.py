@@ -1,14 +1,14 @@
 """The short form of `make fuzz`: requests made from the API's description are answered, none with a 5xx."""
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from tests.fuzz.hail import Weather, hail
 from tests.fuzz.making import Asked
 from tests.running import drawn_seed
 
-REQUESTS = 300
+REQUESTS = 150
+"""Beside one for each word of each query, of which there are as many."""
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +21,14 @@ def test_every_request_of_the_description_and_every_bent_one_is_answered_without
     weather: Weather,
 ) -> None:
     assert weather.broken == []
-    assert weather.sent >= REQUESTS - 20
+    assert weather.sent > 2 * REQUESTS - 20
 
 
 def test_the_hail_comes_past_the_door(weather: Weather) -> None:
     assert weather.statuses[202] > 0, "events are taken"
-    assert weather.statuses[200] > 10, "reports are made"
+    assert weather.statuses[200] > 5, "reports are made"
     assert weather.statuses[401] > 0, "wrong keys are tried"
-    assert len(weather.operations) > 30, "every part of the description is asked"
+    assert len(weather.operations) > 25, "most of the description is asked"
 
 
 def test_a_server_that_breaks_is_found_and_an_answer_that_nobody_described_counted() -> None:

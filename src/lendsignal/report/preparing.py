@@ -32,7 +32,7 @@ REST = 20
 MEMORY = "4GB"
 """What DuckDB keeps in memory meanwhile at most; the rest lies on disk."""
 
-EVENTS_A_PIECE = 1_000_000
+EVENTS_A_PIECE = 2_000_000
 """Events that are sorted at once, about."""
 
 DONE_WITH = {"conversion": ("conversion",), "placed_loan": ("bound", "event_touch", "loans_of")}

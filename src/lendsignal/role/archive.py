@@ -3,7 +3,6 @@
 import os
 
 from lendsignal.archive import archived_events
-from lendsignal.archive.keeper import brought_up
 from lendsignal.archive.prepared import FROM_EVENTS
 from lendsignal.clock import clock_at
 from lendsignal.config import Config
@@ -14,7 +13,9 @@ from lendsignal.log import DataFolder
 def archive(config: Config) -> None:
     """Writes what is new, and of a large archive what reports are made of. A process of its own, and a modest
     one: no delivery waits for it."""
-    os.nice(10)
+    os.nice(19)
+    from lendsignal.archive.keeper import brought_up  # DuckDB: loading it is work that can wait, too
+
     folder, now_us = DataFolder(config.data), clock_at(config.replay_clock).now_us()
     try:
         brought_up(folder, config.archive, now_us)
