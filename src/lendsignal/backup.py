@@ -7,7 +7,6 @@ is never one that `run` refuses: its log is of the same moment as its deliveries
 """
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,16 @@ from lendsignal import __version__
 from lendsignal.archive import Book, Place, place_at
 from lendsignal.archive.readers import reading
 from lendsignal.errors import LogError, NotYet
-from lendsignal.log import DataFolder, damage, form_at, open_audiences, open_deliveries, open_log, open_orders
+from lendsignal.log import (
+    DataFolder,
+    damage,
+    form_at,
+    open_audiences,
+    open_deliveries,
+    open_log,
+    open_orders,
+    synced,
+)
 from lendsignal.log.copying import Tell, copy_database, silent
 from lendsignal.log.whole import refuse_other_forms
 
@@ -121,7 +129,7 @@ def backup(
     _refuse_two_moments(DataFolder(part))
     _sync_all(part)
     part.replace(to)
-    _sync(to.parent)
+    synced(to.parent)
     with suppress(OSError):  # on a full disk the copy is good all the same
         note = Note(made_at=now, to=str(to), bytes=manifest.bytes, events=manifest.events)
         folder.backup_note.write_bytes(msgspec.json.encode(note))
@@ -242,7 +250,7 @@ def restore(
         fresh = folder.restoring / "files"
         fresh.mkdir(parents=True)
         place = place_at(archive, folder.path)
-        _sync(folder.path)
+        synced(folder.path)
         aside = _not_there(folder.path / f"before-{now:%Y%m%dT%H%M%SZ}")
         for path in _data_of(folder):
             aside.mkdir(exist_ok=True)
@@ -256,13 +264,13 @@ def restore(
                 place.put(name.removeprefix("archive/"), scratch)
             else:
                 _copy_file(source, folder.path / name)
-                _sync(folder.path / name)
+                synced(folder.path / name)
         for inner in (folder.audience_files, folder.value_models):
             if inner.is_dir():
                 _sync_all(inner)
-        _sync(folder.path)
+        synced(folder.path)
         shutil.rmtree(folder.restoring)
-        _sync(folder.path)
+        synced(folder.path)
         tell("restoring", len(manifest.files), len(manifest.files))
     return manifest
 
@@ -341,12 +349,4 @@ def _sync_all(folder: Path) -> None:
     """Everything below a folder is on disk, and under its name."""
     for path in [folder, *folder.rglob("*")]:
         if path.is_dir() or path.is_file():
-            _sync(path)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            synced(path)

@@ -1,6 +1,5 @@
 """Where the archive lies: a folder of this machine, or any address that fsspec knows, such as s3://bucket/loans."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lendsignal.errors import ConfigError, LogError, Problem
+from lendsignal.log import synced
 
 
 class Place(Protocol):
@@ -65,9 +65,9 @@ class Folder:
                 made.replace(partly)
             else:
                 shutil.move(made, partly)
-            _sync(partly)
+            synced(partly)
             partly.replace(path)
-            _sync(path.parent)
+            synced(path.parent)
         except OSError as error:
             raise LogError(f"the archive {self._root} does not take {name}: {error.strerror}") from error
 
@@ -75,7 +75,7 @@ class Folder:
         path = self._root / name
         if path.exists():
             path.replace(self._root / to)
-            _sync(path.parent)
+            synced(path.parent)
 
     def drop(self, name: str) -> None:
         (self._root / name).unlink(missing_ok=True)
@@ -140,11 +140,3 @@ class Bucket:
             yield
         except OSError as error:
             raise LogError(f"the archive {self._root} cannot be used for {name}: {error}") from error
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -18,7 +18,7 @@ import numpy as np
 
 from lendsignal.audience.difference import Page
 from lendsignal.errors import DataError
-from lendsignal.log import DataFolder
+from lendsignal.log import DataFolder, synced
 from lendsignal.model import Contact
 from lendsignal.model.audience import AudienceMember
 
@@ -133,7 +133,7 @@ class Files:
             with beside.open("rb") as file:
                 os.fsync(file.fileno())
             beside.replace(path)
-            _sync(path.parent)
+            synced(path.parent)
         finally:
             beside.unlink(missing_ok=True)
         return int(rows)
@@ -198,11 +198,3 @@ def _text(value: object) -> str | None:
 
 def _listed(root: Path, names: Sequence[str]) -> str:
     return ", ".join(quoted(root / name) for name in names)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

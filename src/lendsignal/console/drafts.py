@@ -22,7 +22,7 @@ from lendsignal.clock import from_us
 from lendsignal.config import Config
 from lendsignal.decide.previewing import DAY_US, Plan, Side, in_force, plan_of, rehearsed_apart, youngest
 from lendsignal.errors import ConfigError, InputError, LendsignalError, Problem
-from lendsignal.log import DataFolder, open_log
+from lendsignal.log import DataFolder, open_log, synced
 
 MOST_DRAFTS = 20
 DAYS = 7.0
@@ -183,11 +183,7 @@ def _write(path: Path, text: str, like: Path) -> None:
     except OSError:
         new.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    synced(path.parent)
 
 
 def _text(path: Path) -> str:

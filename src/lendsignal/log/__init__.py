@@ -13,6 +13,7 @@ from lendsignal.log.deliveries import (
     Stop,
     open_deliveries,
 )
+from lendsignal.log.disk import synced
 from lendsignal.log.engine import OneLog, Remembering, Rulebook, Taking
 from lendsignal.log.erasing import NOBODY, KeptOut, Struck, Trace, WhoIsKeptOut
 from lendsignal.log.feeds import FeedCounts, Feeds, open_feeds
@@ -121,4 +122,5 @@ __all__ = [
     "open_shelf",
     "refuse_damage",
     "seconds_since_beat",
+    "synced",
 ]

@@ -1,7 +1,6 @@
 """Makes the file of `prepared`: what every report of a large archive would otherwise make for itself."""
 
 import logging
-import os
 import time
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from lendsignal.archive.prepared import (
     made_beside,
     prepared_beside,
 )
-from lendsignal.log import DataFolder
+from lendsignal.log import DataFolder, synced
 from lendsignal.report.installations import KINDS
 from lendsignal.report.making import word
 from lendsignal.report.prepared import FORM, KEPT, About, about, fingerprint, is_of_phone
@@ -146,11 +145,6 @@ def _make(tables: Tables, sources: Sources, path: Path, now_us: int) -> None:
 
 def _put(made: Path, path: Path) -> None:
     """Gives the file its name when it is whole and on disk."""
-    for one in (made, made.parent):
-        handle = os.open(one, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        if one is made:
-            made.replace(path)
+    synced(made)
+    made.replace(path)
+    synced(path.parent)

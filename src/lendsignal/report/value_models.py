@@ -14,6 +14,7 @@ import numpy as np
 from msgspec import Struct
 
 from lendsignal.errors import DataError, LendsignalError
+from lendsignal.log import synced
 from lendsignal.report.chart import Lines, Series
 from lendsignal.value.making import Everybody, Evidence, Made
 from lendsignal.value.users import Loans, Users
@@ -62,10 +63,10 @@ def keep(folder: Path, made: Made, everybody: Everybody, as_of_us: int) -> Path:
         manifest = Manifest(version=version, made_us=made.model.made_us, as_of_us=as_of_us, files=files)
         (making / MANIFEST).write_bytes(_pretty(manifest))
         for path in making.iterdir():
-            _sync(path)
-        _sync(making)
+            synced(path)
+        synced(making)
         making.rename(place)
-        _sync(folder)
+        synced(folder)
     except BaseException:
         shutil.rmtree(making, ignore_errors=True)
         raise
@@ -149,11 +150,3 @@ def _pretty(value: object) -> bytes:
 
 def _checksum(path: Path) -> str:
     return sha256(path.read_bytes()).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
