@@ -183,7 +183,7 @@ def test_a_restore_that_was_broken_off_starts_nothing_and_is_done_again(
 ) -> None:
     """Wherever it breaks off: after every third file."""
     whole, real = known(folder.path), copies._copy_file
-    monkeypatch.setattr(copies, "_sync", lambda path: None)
+    monkeypatch.setattr(copies, "synced", lambda path: None)
     names = [one.name for one in copies.looked_through(copy).files if not one.name.startswith("archive/")]
     for after in range(0, len(names), 3):
         left = [after]
