@@ -70,7 +70,7 @@ def stand(room: Room) -> "Standing":
     """What `lendsignal audience status` says."""
     from lendsignal.audience.files import Files
     from lendsignal.audience.membership import Membership
-    from lendsignal.audience.planning import plan_of
+    from lendsignal.audience.planning import left_behind, plan_of
     from lendsignal.audience.standing import standing
     from lendsignal.log import open_audiences
 
@@ -80,7 +80,8 @@ def stand(room: Room) -> "Standing":
             closing(Membership(room.folder, plan.lists, room.clock)) as membership,
             closing(Files(room.folder)) as files,
         ):
-            return standing(book, membership, files, plan.hidden, room.now_us())
+            left = left_behind(room.config, book, plan, room.now_us())
+            return standing(book, membership, files, plan.hidden, room.now_us(), left)
 
 
 def status(room: Room, asked: Asked) -> Mapping[str, Any]:
