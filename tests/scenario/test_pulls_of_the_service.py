@@ -14,6 +14,7 @@ from tests.running import ENVIRONMENT, Ledger, Service, call, drawn_seed, servic
 from tests.servers.mariadb import PASSWORD
 from tests.servers.postgresql import PostgreSql, postgresql
 
+from lendsignal.errors import NotYet
 from lendsignal.log import open_pulls
 from lendsignal.source.sql import outbox_sql
 
@@ -79,7 +80,11 @@ def status_of(one: Service) -> dict[str, Any]:
 
 
 def standing(one: Service) -> list[Any]:
-    pulls = open_pulls(one.data / "pulls.sqlite", read_only=True)
+    """What the role has noted; nothing while it has only just been started."""
+    try:
+        pulls = open_pulls(one.data / "pulls.sqlite", read_only=True)
+    except NotYet:
+        return []
     try:
         return pulls.standing()
     finally:

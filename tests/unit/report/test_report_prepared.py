@@ -111,7 +111,7 @@ def test_what_mmps_tell_since_is_in_the_tables(tmp_path: Path) -> None:
     assert_same(archived(kept).folder)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(1))
 def test_wherever_the_history_of_a_lender_is_cut_the_tables_are_the_same(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     events = list(told(world(users=25, days=30, seed=seed)))
