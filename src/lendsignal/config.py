@@ -8,7 +8,7 @@ from hashlib import sha256
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -86,6 +86,10 @@ from lendsignal.value.facts import PROTECTED
 from lendsignal.value.settings import WorthSettings
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+
+
+_Kind = TypeVar("_Kind")
+_Ours = TypeVar("_Ours", bound=Struct)
 
 
 class PortfolioSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -1031,20 +1035,10 @@ def _pulls(
             allowed = "a table [pull.NAME] with a name of lower-case letters, digits, - and _"
             found.append(Problem(path, "something else", allowed, origin))
             continue
-        module = kinds.get(str(table.get("kind")))
-        also = set(module.Settings.__struct_fields__) if module else set(table)
-        common, problems = read(PullSettings, table, path=path, origin=origin, also=also)
-        found += problems
-        if module is None:
-            if common is not None:
-                near, allowed = _near(common.kind, kinds), f"one of {', '.join(kinds)}"
-                found.append(Problem(f"{path}.kind", repr(common.kind), allowed, origin, near))
+        of_kind = _read_twice(table, kinds, PullSettings, path, origin, found)
+        if of_kind is None:
             continue
-        ours = set(PullSettings.__struct_fields__)
-        own, problems = read(module.Settings, table, path=path, origin=origin, also=ours)
-        found += problems
-        if own is None or common is None:
-            continue
+        module, common, own = of_kind
         found += [
             Problem(f"{path}.{one.key}", one.found, one.allowed, origin, one.nearest)
             for one in module.problems(own)
@@ -1169,20 +1163,10 @@ def _audience_accounts(
         if not isinstance(table, dict):
             found.append(Problem(path, "no table", "[audience_account.NAME]", origin))
             continue
-        module = kinds.get(str(table.get("kind")))
-        also = set(module.Settings.__struct_fields__) if module else set(table)
-        common, problems = read(AccountSettings, table, path=path, origin=origin, also=also)
-        found += problems
-        if module is None:
-            if common is not None:
-                near, allowed = _near(common.kind, kinds), f"one of {', '.join(kinds)}"
-                found.append(Problem(f"{path}.kind", repr(common.kind), allowed, origin, near))
+        of_kind = _read_twice(table, kinds, AccountSettings, path, origin, found)
+        if of_kind is None:
             continue
-        ours = set(AccountSettings.__struct_fields__)
-        own, problems = read(module.Settings, table, path=path, origin=origin, also=ours)
-        found += problems
-        if own is None or common is None:
-            continue
+        module, common, own = of_kind
         own = _with_secret_files(own, folder)
         for field, secret in _secrets(own):
             key = f"{path}.{field}"
@@ -1234,6 +1218,30 @@ def _with_secret_files(settings: Any, folder: Path) -> Any:
 def _with_folder(secret: Secret, folder: Path) -> Secret:
     """A secret file's path counts from the configuration's folder."""
     return secret if secret.file is None else Secret(file=str(folder / Path(secret.file).expanduser()))
+
+
+def _read_twice(
+    table: Mapping[str, object],
+    kinds: Mapping[str, _Kind],
+    ours: type[_Ours],
+    path: str,
+    origin: str,
+    found: list[Problem],
+) -> tuple[_Kind, _Ours, Any] | None:
+    """A table with our keys and those of its kind, each read by its own; `None` where either cannot be."""
+    module: Any = kinds.get(str(table.get("kind")))
+    also = set(module.Settings.__struct_fields__) if module else set(table)
+    common, problems = read(ours, table, path=path, origin=origin, also=also)
+    found += problems
+    if module is None:
+        if common is not None:
+            kind: Any = getattr(common, "kind", "")
+            near, allowed = _near(kind, kinds), f"one of {', '.join(kinds)}"
+            found.append(Problem(f"{path}.kind", repr(kind), allowed, origin, near))
+        return None
+    own, problems = read(module.Settings, table, path=path, origin=origin, also=set(ours.__struct_fields__))
+    found += problems
+    return None if own is None or common is None else (module, common, own)
 
 
 def _near(word: str, known: Any) -> str | None:
