@@ -18,6 +18,7 @@ PATIENCE_SECONDS = 60.0
 """How long a person waits for a step that waits for somebody else; the running service goes on."""
 
 LOOK_SECONDS = 0.2
+"""How often it is looked whether the sender, a process of its own, has taken back what waited."""
 
 
 @click.command()
