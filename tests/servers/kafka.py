@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -179,8 +180,7 @@ class Broker:
         found: list[Any] = []
         try:
             for partition in consumer.list_topics(topic, PATIENCE).topics[topic].partitions:
-                one = TopicPartition(topic, partition, 0)
-                start, end = consumer.get_watermark_offsets(one, PATIENCE)
+                start, end = _reach(consumer, TopicPartition(topic, partition, 0))
                 consumer.assign([TopicPartition(topic, partition, start)])
                 while start < end:
                     message = consumer.poll(PATIENCE)
@@ -254,6 +254,24 @@ def jars_folder() -> Path:
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     listed = sha256((HERE / "sha256sums").read_bytes()).hexdigest()[:12]
     return Path(cache) / "lendsignal-tests" / f"kafka-{listed}"
+
+
+def _reach(consumer: Any, partition: Any) -> tuple[int, int]:
+    """The first offset of a partition and the one after its last.
+
+    A broker that was frozen may have to become the leader of its own partitions again first.
+    """
+    from confluent_kafka import KafkaException
+
+    breath, until = threading.Event(), time.monotonic() + PATIENCE
+    while True:
+        try:
+            found: tuple[int, int] = consumer.get_watermark_offsets(partition, PATIENCE)
+            return found
+        except KafkaException:
+            if time.monotonic() > until:
+                raise
+        breath.wait(0.1)
 
 
 def fetch(into: Path) -> None:

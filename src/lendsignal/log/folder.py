@@ -3,11 +3,16 @@
 import fcntl
 import os
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import IO, Any
 
 from lendsignal.errors import FolderInUse, LogError
+
+ASKING_SECONDS = 0.1
+"""For so long a role that is free may look taken: somebody only asked whether it is."""
 
 
 class DataFolder:
@@ -125,12 +130,13 @@ class DataFolder:
         return RoleLock(self.path, role)
 
     def is_running(self, role: str) -> bool:
-        """Whether a process has that role over this folder."""
+        """Whether a process has that role over this folder; asking leaves no trace."""
         try:
-            self.lock(role).release()
-        except FolderInUse:
-            return True
-        return False
+            file = (self.path / f"{role}.lock").open("rb")
+        except FileNotFoundError:
+            return False
+        with file:
+            return not _takes(file, fcntl.LOCK_SH)
 
     def holder(self, role: str) -> int | None:
         """The number of the process that had a role last: while `is_running`, the one that has it."""
@@ -159,11 +165,12 @@ class RoleLock:
                 f"the data folder {folder} cannot be written by this user: {error.strerror};"
                 " see docs/how-to/recover-a-data-folder.md"
             ) from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise FolderInUse(str(folder), role) from None
+        until = time.monotonic() + ASKING_SECONDS
+        while not _takes(self._file, fcntl.LOCK_EX):
+            if time.monotonic() > until:
+                self._file.close()
+                raise FolderInUse(str(folder), role)
+            time.sleep(ASKING_SECONDS / 10)
         with suppress(OSError):  # for people: on a full disk the right is ours all the same
             self._file.truncate(0)
             os.write(self._file.fileno(), str(os.getpid()).encode())
@@ -179,6 +186,15 @@ class RoleLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def _takes(file: IO[Any], how: int) -> bool:
+    """Takes the lock of an open file where nobody stands in the way."""
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class Bell:

@@ -1,12 +1,14 @@
 """What is particular to the SQLite engine and the data folder: durability, damage, locks, hash collisions."""
 
+import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from select import POLLIN, poll
 from threading import Event as Signal
-from threading import Thread
+from threading import Thread, Timer
 
 import msgspec
 import pytest
@@ -241,6 +243,23 @@ def test_a_role_over_a_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
 
     with folder.lock("core"), folder.lock("send"), pytest.raises(FolderInUse, match="already does 'core'"):
         folder.lock("core")
+    folder.lock("core").release()
+
+
+def test_asking_who_works_neither_claims_a_role_nor_stands_in_its_way(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path / "data")
+    never_there = folder.is_running("core"), (folder.path / "core.lock").exists()
+    (folder.path / "core.lock").write_text("12345")
+
+    assert never_there == (False, False)
+    assert not folder.is_running("core")
+    assert folder.holder("core") == 12345, "the process that had it last, and not the one that asks"
+    with folder.lock("core"):
+        assert folder.is_running("core")
+        assert folder.holder("core") == os.getpid()
+    asking = (folder.path / "core.lock").open("rb")
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    Timer(0.02, asking.close).start()
     folder.lock("core").release()
 
 
