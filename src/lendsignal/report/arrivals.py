@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from lendsignal.destination import registry
 from lendsignal.model import INSTALL_SCOPED, IdKind
+from lendsignal.report.days import quoted
 from lendsignal.report.layout import SHARE, Cell, Report, Table, columns, table
 from lendsignal.report.rates import THIN, Rate
 from lendsignal.report.slices import CAME_KEYS, Slice, cells_of
@@ -23,9 +24,21 @@ OTHER_PHONE_AND_APP, OTHER_APP = "other phone, other app", "other app on the sam
 RETURNS = (REINSTALL, OTHER_PHONE, OTHER_PLATFORM, OTHER_PHONE_AND_APP, OTHER_APP, UNKNOWN)
 """What a later arrival may be."""
 
+KINDS = {
+    "FIRST": FIRST,
+    "REINSTALL": REINSTALL,
+    "UNKNOWN": UNKNOWN,
+    "OTHER_PHONE": OTHER_PHONE,
+    "OTHER_PLATFORM": OTHER_PLATFORM,
+    "OTHER_PHONE_AND_APP": OTHER_PHONE_AND_APP,
+    "OTHER_APP": OTHER_APP,
+}
+"""The words by their names in the statement."""
+
 PHONE_CHANGES = frozenset((OTHER_PHONE, OTHER_PLATFORM, OTHER_PHONE_AND_APP))
 
 ARRIVED = """
+create or replace temp table arrived as
 with shown as (
     select t.user, t.at_us, t.event_id, t.installation, i.app, i.device, i.shown
     from touch t join installation i on i.number = t.installation where not t.test
@@ -34,7 +47,13 @@ with shown as (
         lag(installation) over (partition by user order by at_us, event_id) as before
     from shown
 )
-select c.user, c.at_us, c.installation, c.app, c.device, b.number, b.app, b.device, {part} as part
+select c.user, c.at_us, c.event_id, c.installation, b.number as before, {part} as part,
+    case when b.number is null then '{FIRST}'
+        -- no phone has both, whatever ids it shows
+        when {old_platform} is distinct from {new_platform} then '{OTHER_PLATFORM}'
+        when b.device is null or c.device is null then '{UNKNOWN}'
+        when b.device <> c.device then if(b.app = c.app, '{OTHER_PHONE}', '{OTHER_PHONE_AND_APP}')
+        when b.app = c.app then '{REINSTALL}' else '{OTHER_APP}' end as kind
 from mine c join installation i on i.number = c.installation
     left join installation b on b.number = c.before
     left join app a on a.app = c.app
@@ -42,7 +61,6 @@ from mine c join installation i on i.number = c.installation
 where c.times = 1 and not (b.device is not distinct from c.device and b.device is not null
     -- the same phone before its app showed an installation is not another installation
     and not (c.shown and b.shown)) and {held}
-order by c.user, c.at_us, c.event_id
 """
 
 BY_WEEK = Slice(by=("channel",), every="week")
@@ -77,15 +95,14 @@ def installations(tables: Tables, one: Slice = BY_WEEK) -> InstallationsReport:
     The slice is of arrivals; `reach` looks at users as they are now, whatever the slice. Raises `InputError`
     where the slice names what an arrival is not told apart by.
     """
-    arrivals = arrivals_of(tables, one)
-    known = _known_ids(tables)
+    _lay_out(tables, one)
     return InstallationsReport(
         title=", ".join(filter(None, ("Installations", replace(one, by=(), every=None).words))),
         as_of=tables.as_of,
-        users=_users(arrivals),
-        weeks=_weeks(arrivals, one),
-        ids=_ids(arrivals, known),
-        reach=_reach(tables, known),
+        users=_users(tables),
+        weeks=_weeks(tables, one),
+        ids=_ids(tables),
+        reach=_reach(tables),
         notes=(
             "Phones are told apart by their own ids: where tracking is off, or an iPhone's ids changed with"
             f" the reinstall, an arrival is '{UNKNOWN}' or '{OTHER_PHONE}'.",
@@ -95,62 +112,64 @@ def installations(tables: Tables, one: Slice = BY_WEEK) -> InstallationsReport:
 
 def arrivals_of(tables: Tables, one: Slice = BY_WEEK) -> list[Arrival]:
     """Every arrival in the slice, by user and moment. Test users are left out."""
-    platforms = tables.platforms
-    part, held = cells_of(tables, one.only(CAME_KEYS, "an arrival"), "c.at_us", "c.app")
-    found = tables.rows(ARRIVED.format(part=part, held=held))
+    _lay_out(tables, one)
+    found = tables.rows(
+        "select user, at_us, kind, part, installation, before from arrived order by user, at_us, event_id"
+    )
     return [
-        Arrival(
-            user=user,
-            at_us=at_us,
-            kind=FIRST if before is None else _kind((old_app, old_phone), (app, phone), platforms),
-            part=tuple(part),
-            installation=installation,
-            before=before,
-        )
-        for user, at_us, installation, app, phone, before, old_app, old_phone, part in found
+        Arrival(user=user, at_us=at_us, kind=kind, part=tuple(part), installation=installation, before=before)
+        for user, at_us, kind, part, installation, before in found
     ]
 
 
-def _kind(old: tuple[str, int | None], new: tuple[str, int | None], platforms: dict[str, str]) -> str:
-    """What lies between two installations of a user, each its app and its phone, where that is known."""
-    (old_app, old_phone), (app, phone) = old, new
-    if platforms.get(old_app) != platforms.get(app):
-        return OTHER_PLATFORM  # no phone has both, whatever ids it shows
-    if old_phone is None or phone is None:
-        return UNKNOWN
-    if old_phone != phone:
-        return OTHER_PHONE if old_app == app else OTHER_PHONE_AND_APP
-    return REINSTALL if old_app == app else OTHER_APP
+def _lay_out(tables: Tables, one: Slice) -> None:
+    """Makes the table `arrived`: every arrival in the slice, and what lies between it and the one before."""
+    part, held = cells_of(tables, one.only(CAME_KEYS, "an arrival"), "c.at_us", "c.app")
+    platforms = sorted(tables.platforms.items())
+    of_app = (
+        "case {} " + " ".join(f"when {quoted(app)} then {quoted(has)}" for app, has in platforms) + " end"
+    )
+    tables.db.execute(
+        ARRIVED.format(
+            part=part,
+            held=held,
+            old_platform=of_app.format("b.app") if platforms else "null",
+            new_platform=of_app.format("c.app") if platforms else "null",
+            **KINDS,
+        )
+    )
 
 
-def _users(arrivals: list[Arrival]) -> Table:
-    users: dict[str, set[str]] = defaultdict(set)
-    counted: Counter[str] = Counter()
-    for one in arrivals:
-        users[one.kind].add(one.user)
-        counted[one.kind] += 1
-    everybody = {one.user for one in arrivals}
-    back = set().union(*(users[kind] for kind in RETURNS))
+def _users(tables: Tables) -> Table:
+    came = {
+        kind: (users, n)
+        for kind, users, n in tables.rows(
+            "select kind, count(distinct user), count(*) from arrived group by kind"
+        )
+    }
+    everybody, back = tables.rows(
+        "select count(distinct user), count(distinct user) filter (before is not null) from arrived"
+    )[0]
     rows: list[tuple[Cell, ...]] = []
     for name, who, n in (
-        ("one installation", everybody - back, len(everybody - back)),
-        *((kind, users[kind], counted[kind]) for kind in RETURNS),
+        ("one installation", everybody - back, everybody - back),
+        *((kind, *came.get(kind, (0, 0))) for kind in RETURNS),
     ):
-        rate = Rate(len(who), len(everybody))
+        rate = Rate(who, everybody)
         rows.append((name, rate.hits, rate.value, rate.low, rate.high, n, rate.remark))
     return table(
         "Users by the installations they logged in on",
         columns("came users share low high arrivals remark", share=SHARE, low=SHARE, high=SHARE),
         rows,
-        f"share: of the {len(everybody):,} users whose logins show an installation or phone, with interval."
+        f"share: of the {everybody:,} users whose logins show an installation or phone, with interval."
         "\nA user may have come back in several ways. arrivals: first logins on an installation.",
     )
 
 
-def _weeks(arrivals: list[Arrival], sliced: Slice) -> Table:
+def _weeks(tables: Tables, sliced: Slice) -> Table:
     counted: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
-    for one in arrivals:
-        counted[one.part][one.kind] += 1
+    for part, kind, n in tables.rows("select part, kind, count(*) from arrived group by all"):
+        counted[tuple(part)][kind] = n
     rows: list[tuple[Cell, ...]] = []
     for part, kinds in sorted(counted.items()):
         n = kinds.total()
@@ -190,33 +209,32 @@ def _weeks(arrivals: list[Arrival], sliced: Slice) -> Table:
     )
 
 
-Known = dict[int, dict[str, set[str]]]
-"""Installation → kind of id → the values it was seen with."""
+KEPT = """
+with known as (select installation, kind, list(value) as ids from known_id group by all),
+pair as ({pair})
+select a.kind, p.change, count(*), count(*) filter (list_has_any(a.ids, b.ids))
+from pair p join known a on a.installation = p.before
+    join known b on b.installation = p.installation and b.kind = a.kind
+group by all
+"""
+"""Of pairs of installations those that both show a kind of id, and those that show the same."""
 
 
-def _known_ids(tables: Tables) -> Known:
-    known: Known = defaultdict(lambda: defaultdict(set))
-    for installation, kind, value in tables.rows("select installation, kind, value from known_id"):
-        known[installation][kind].add(value)
-    return known
-
-
-def _ids(arrivals: list[Arrival], known: Known) -> Table:
+def _ids(tables: Tables) -> Table:
     """Of the returns whose id is known on both sides, those on which it stayed the same."""
-    both: Counter[tuple[str, str]] = Counter()
-    kept: Counter[tuple[str, str]] = Counter()
-    for one in arrivals:
-        if one.before is None:
-            continue
-        change = "reinstall" if one.kind == REINSTALL else "other phone" if one.kind in PHONE_CHANGES else ""
-        before, after = known.get(one.before, {}), known.get(one.installation, {})
-        for kind in before.keys() & after.keys() if change else ():
-            both[kind, change] += 1
-            kept[kind, change] += not before[kind].isdisjoint(after[kind])
+    changes = ", ".join(f"'{kind}'" for kind in sorted(PHONE_CHANGES))
+    found = tables.rows(
+        KEPT.format(
+            pair="select before, installation, if(kind = $same, kind, 'other phone') as change from arrived"
+            f" where before is not null and kind in ($same, {changes})"
+        ),
+        {"same": REINSTALL},
+    )
+    counted = {(kind, change): (kept, both) for kind, change, both, kept in found}
     rows: list[tuple[Cell, ...]] = []
     for kind in IdKind:
-        for change in ("reinstall", "other phone"):
-            rate = Rate(kept[kind, change], both[kind, change])
+        for change in (REINSTALL, OTHER_PHONE):
+            rate = Rate(*counted.get((kind.value, change), (0, 0)))
             if rate.n:
                 rows.append(
                     (
@@ -240,23 +258,20 @@ def _ids(arrivals: list[Arrival], known: Known) -> Table:
     )
 
 
-def _reach(tables: Tables, known: Known) -> Table:
+def _reach(tables: Tables) -> Table:
     """Users whom an id of the first installation would no longer find."""
     found = tables.rows(
-        "select user, arg_min(own, row(at_us, event_id)), arg_max(installation, row(at_us, event_id))"
-        " from touch where not test and own is not null group by user"
+        KEPT.format(
+            pair="select arg_min(own, row(at_us, event_id)) as before,"
+            " arg_max(installation, row(at_us, event_id)) as installation, '' as change"
+            " from touch where not test and own is not null group by user"
+        )
     )
-    both: Counter[str] = Counter()
-    stale: Counter[str] = Counter()
-    for _, first, last in found:
-        before, now = known.get(first, {}), known.get(last, {})
-        for kind in before.keys() & now.keys():
-            both[kind] += 1
-            stale[kind] += before[kind].isdisjoint(now[kind])
+    counted = {kind: (both - kept, both) for kind, _, both, kept in found}
     needed = _needed_by()
     rows: list[tuple[Cell, ...]] = []
     for kind in IdKind:
-        rate = Rate(stale[kind], both[kind])
+        rate = Rate(*counted.get(kind.value, (0, 0)))
         if rate.n:
             words = ", ".join(needed.get(kind, ()))
             spread = (rate.value, rate.low, rate.high)
