@@ -74,7 +74,10 @@ def test_no_process_is_left_behind(folder: Path, first: dict[str, Any]) -> None:
 
 
 def test_a_second_start_goes_on_where_the_first_one_stopped(folder: Path, first: dict[str, Any]) -> None:
-    second = result(folder, "--for", "6s")
+    for seconds in (6, 30, 120):  # a machine that is busy may not come to new events in a few
+        second = result(folder, "--for", f"{seconds}s")
+        if second["events"] > first["events"]:
+            break
 
     assert second["events"] > first["events"]
     assert second["accepted"] >= first["accepted"]
