@@ -40,6 +40,8 @@ def test_the_page_says_what_the_platforms_received_and_what_the_books_say(tmp_pa
             back_end.send(borrowing(number))
         one.idle()
         until(lambda: sum(ended(scrape(one.address), name) for name in ACCOUNTS) == 90, "all is told")
+        # Each role tells what the others last wrote down.
+        until(lambda: scrape(one.pages).names() == scrape(one.address).names(), "both tell the same")
         told, pages = scrape(one.address), scrape(one.pages)
         received = {name: stand.ids(name) for name in ACCOUNTS}
         assert one.stop() == 0
