@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup servers run test lint types unit coverage whole e2e bench crash faults chaos cluster-test fuzz audit wheel release clean
+.PHONY: setup servers run test lint types unit coverage whole e2e bench crash faults chaos cluster-test cluster-bench fuzz soak docs audit wheel release clean
 
 setup: .venv/done
 
@@ -75,15 +75,38 @@ SEED ?= $(shell date +%s)
 chaos: setup
 	$(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED)
 
-# Minutes of kills and zombies over one PostgreSQL; SHORT=1: half a minute.
+# Minutes of kills and zombies over one PostgreSQL; LOG=kafka: with three brokers; SHORT=1: half a minute.
 cluster-test: setup servers
-	$(BIN)/python -m tests.cluster --seconds $(if $(SHORT),20,180) --seed $(SEED)
+	$(BIN)/python -m tests.cluster --seconds $(if $(SHORT),20,180) --seed $(SEED) --log $(or $(LOG),postgresql)
+
+# What an event costs in a data folder, over PostgreSQL's log and over a Kafka topic.
+cluster-bench: setup servers
+	$(BIN)/python -m tests.cluster.costs
 
 REQUESTS ?= 100000
 
 # Requests made from the API's own description, right and wrong and bent; none may be answered with a 5xx.
+# PARSERS=1: bytes at everything that reads what others wrote, each for SECONDS, guided by coverage.
+PARSED = event segment postback table csv_rows json_rows config expression
+
 fuzz: setup
+ifdef PARSERS
+	$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet 'atheris>=3.0'
+	for name in $(PARSED); do $(BIN)/python -m tests.fuzz.guided $$name $(SECONDS) || exit 1; done
+else
 	$(BIN)/python -m tests.fuzz --requests $(REQUESTS) --seed $(SEED)
+endif
+
+# Six days of a lender in HOURS of this machine while platforms fail and roles are killed; SHORT=1: seconds.
+# A run of hours is published as docs/reference/soak.md.
+HOURS ?= 2
+
+soak: setup
+	$(BIN)/python -m tests.soak $(if $(SHORT),--short,--hours $(HOURS) --publish docs/reference)
+
+# The pages as a site in build/site; a warning is a mistake.
+docs: setup
+	$(BIN)/mkdocs build --strict
 
 # Known holes in the libraries, and a bill of materials in dist; the tools go to build/audit.
 audit: setup

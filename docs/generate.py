@@ -27,7 +27,10 @@ from lendsignal.deliver.audiences.meters import ListMeters
 from lendsignal.destination import registry
 from lendsignal.destination.audiences import audience_platforms
 from lendsignal.log import Log
+from lendsignal.log.spool import Spool
 from lendsignal.metrics import FolderMeters, Meters, ProcessMeters, UpMeters
+from lendsignal.role.keeping import KeepMeters
+from lendsignal.role.spooling import SpoolMeters
 from lendsignal.settings import Field, Template, describe
 from lendsignal.source import PullMeters, PullSettings, QuarantineMeters, SourceMeters, feed_kinds
 from lendsignal.source.feeds import FeedMeters
@@ -43,8 +46,11 @@ SECTIONS = {
     "app": "One store listing of a brand. What no device tells belongs to the brand's first app.",
     "source": "Who may send events, what its keys are good for, and how much may come in with each.",
     "service": "The service as a whole.",
+    "store": "The PostgreSQL that makes this a node of a cluster: [how](../how-to/run-on-a-cluster.md).",
     "door": "The HTTP door for events.",
-    "web": "The pages.",
+    "web": "The pages, and how people sign in to them, by the company's own provider too: "
+    "[how](../how-to/sign-in-with-your-provider.md).",
+    "metrics": "Who is told what is measured: [watch the service](../how-to/watch-the-service.md).",
     "traces": "OpenTelemetry traces: [how](../how-to/trace-events.md).",
     "resolve": "Which device an event belongs to, and how long to wait for a login.",
     "derive": "Which conversions follow from events.",
@@ -68,6 +74,7 @@ SECTIONS = {
     "fx": "Exchange rates by date.",
     "health": "When volume, silence or delay is worth an alert.",
     "alert": "Who is told when something is wrong, each by a way of its own.",
+    "log": "How long events stay in the log: [bound the log](../how-to/bound-the-log.md).",
     "archive": "Parquet files of everything, for reports and other engines.",
     "destination": "Where deliveries go. These keys are the same for every platform; its own follow below.",
     "route": "Which conversion goes where: each names its destinations and the conversions they get.",
@@ -292,9 +299,11 @@ def meters() -> dict[str, tuple[Meters, ...]]:
     nowhere = cast(Log, None)
     return {
         "The door": (SourceMeters(), QuarantineMeters(nowhere, SystemClock(), 1.0)),
+        "A cluster's door": (SpoolMeters(cast(Spool, None), SystemClock()),),
         "What we fetch ourselves": (PullMeters(),),
         "Attribution feeds": (FeedMeters(),),
         "Deciding": (DecideMeters(nowhere, SystemClock()),),
+        "The log": (KeepMeters(nowhere, SystemClock()),),
         "Sending": (DeliverMeters(),),
         "Lists": (ListMeters(Path("nowhere"), SystemClock()),),
         "The roles and the machine": (UpMeters(), ProcessMeters("core"), FolderMeters(Path())),

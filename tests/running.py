@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lendsignal.log import DataFolder, open_deliveries, open_log
 from lendsignal.plan import Corrected, Planned, Rebound, record_of
@@ -306,10 +306,16 @@ def service(
         stand.close()
 
 
+class Addressed(Protocol):
+    """Whatever has a door."""
+
+    address: str
+
+
 class BackEnd:
     """Sends batches of events and repeats what was not acknowledged, as a lender's outbox does."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Addressed) -> None:
         self._service = service
         self.acknowledged: list[str] = []
         self.repeated = 0

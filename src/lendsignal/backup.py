@@ -32,6 +32,7 @@ from lendsignal.log import (
     synced,
 )
 from lendsignal.log.copying import Tell, copy_database, silent
+from lendsignal.log.keeping import uncut
 from lendsignal.log.whole import refuse_other_forms
 
 MANIFEST = "manifest.json"
@@ -114,15 +115,16 @@ def backup(
     part = to.with_name(to.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(mode=0o700, parents=True)
-    _copy_archive(folder, place_at(archive, folder.path), part, tell)
-    _copy_lists(folder, part, tell)
     late = (folder.deliveries, folder.orders, folder.relay, folder.log)
-    for path in folder.databases():
-        if path not in (folder.archive, folder.audiences, *late):
-            copy_database(path, part / path.name, tell)
-    for path in late:
-        if path.exists():
-            copy_database(path, part / path.name, tell)
+    with uncut(folder.log):  # what the others speak of must be there in the log, which comes last
+        _copy_archive(folder, place_at(archive, folder.path), part, tell)
+        _copy_lists(folder, part, tell)
+        for path in folder.databases():
+            if path not in (folder.archive, folder.audiences, *late):
+                copy_database(path, part / path.name, tell)
+        for path in late:
+            if path.exists():
+                copy_database(path, part / path.name, tell)
     _copy_models(folder, part, tell)
     manifest = _described(part, portfolio, now)
     (part / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))

@@ -4,7 +4,6 @@ Deciding rooms never read a clock: times reach them as arguments.
 """
 
 import mmap
-import struct
 import time
 from pathlib import Path
 from typing import Protocol
@@ -48,15 +47,16 @@ class ReplayClock:
     def __init__(self, path: Path) -> None:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(struct.pack("<q", 0))
+            path.write_bytes(bytes(8))
+        # One number, written and read as a whole: `struct` goes byte by byte, and zeroes them before.
         with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), 8)
+            self._cell = memoryview(mmap.mmap(file.fileno(), 8)).cast("q")
 
     def now_us(self) -> int:
-        return int(struct.unpack_from("<q", self._map)[0])
+        return self._cell[0]
 
     def set_us(self, us: int) -> None:
-        struct.pack_into("<q", self._map, 0, us)
+        self._cell[0] = us
 
 
 def clock_at(path: Path | None) -> Clock:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -50,6 +51,9 @@ from lendsignal.destination import registry
 from lendsignal.destination.audiences import audience_platforms
 from lendsignal.destination.spec import Corrections, Destination, WebhookAuth, hosts_of, sensitive_word
 from lendsignal.errors import ConfigError, InputError, Problem
+from lendsignal.log.keeping import LogSettings
+from lendsignal.log.sign_in import OidcSettings, may_be_told_secrets
+from lendsignal.log.store import StoreSettings, is_in_the_open
 from lendsignal.model import App, Secret, reveal, to_us
 from lendsignal.model.rates import Rates
 from lendsignal.plan import (
@@ -134,6 +138,30 @@ class WebSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     open: Annotated[
         bool, Meta(description="without sign-in, for whoever works on this machine; not on another host")
     ] = False
+    address: Annotated[
+        Annotated[str, Meta(pattern=r"^https?://[^/?#]+$")] | None,
+        Meta(description="where browsers find the pages, such as https://loans.acme.example, behind a proxy"),
+    ] = None
+    oidc: Annotated[OidcSettings | None, Meta(description="sign-in by the company's own provider")] = None
+    local_accounts: Annotated[
+        bool, Meta(description="whether names and passwords of this installation's own count")
+    ] = True
+    emergency: Annotated[
+        str | None,
+        Meta(description="the one admin whose password counts where local accounts do not, for a bad day"),
+    ] = None
+
+
+class MetricsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may ask for `/metrics` and `/v1/status`, which tell volumes and the names of destinations."""
+
+    open_to: Annotated[
+        Literal["all", "machine", "token"],
+        Meta(description="whoever reaches the port, this machine alone, or this machine and the token"),
+    ] = "all"
+    token: Annotated[
+        Secret | None, Meta(description="where the bearer token is kept that others must show")
+    ] = None
 
 
 class TraceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -187,8 +215,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     app: dict[str, AppSettings]
     source: dict[str, SourceSettings] = {}
     service: ServiceSettings = ServiceSettings()
+    store: StoreSettings | None = None
     door: DoorSettings = DoorSettings()
     web: WebSettings = WebSettings()
+    metrics: MetricsSettings = MetricsSettings()
     traces: TraceSettings = TraceSettings()
     resolve: ResolveSettings = ResolveSettings()
     derive: DeriveSettings = DeriveSettings()
@@ -205,6 +235,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     feed: dict[str, FeedSettings] = {}
     spend: dict[str, SpendSettings] = {}
     fx: FxSettings = FxSettings()
+    log: LogSettings = LogSettings()
     archive: ArchiveSettings = ArchiveSettings()
     audience: dict[str, AudienceSettings] = {}
     audience_account: dict[str, dict[str, Any]] = {}
@@ -256,6 +287,10 @@ class Config(Struct, frozen=True, kw_only=True):
     list_accounts: Mapping[str, str] = {}
     audience_accounts: Mapping[str, AccountPlan] = {}
     traces: TraceSettings = TraceSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    security: SecuritySettings = SecuritySettings()
+    store: StoreSettings | None = None
+    log: LogSettings = LogSettings()
 
     @property
     def one_currency(self) -> str | None:
@@ -299,7 +334,9 @@ def parsed(text: str, path: Path, *, overrides: Mapping[str, Any] | None = None)
     """
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise ConfigError([Problem(str(path), "lists nested too deep", "a TOML file")]) from None
+    except ValueError as error:  # no TOML, or a number of thousands of digits
         raise ConfigError([Problem(str(path), f"not TOML: {error}", "a TOML file")]) from None
     found: list[Problem] = []
     for key, value in (overrides or {}).items():
@@ -417,6 +454,8 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
         found.append(Problem("web.open", f"true at {settings.web.host}", allowed, origin))
     people = _people(settings.people, folder, origin, found)
     secrets: dict[str, bool] = {}
+    web = _web(settings, apps, folder, origin, found, secrets)
+    metrics = _metrics(settings.metrics, folder, origin, found, secrets)
     outlets = _outlets(outlets_raw, apps, dict(_items(table.get("app"))), folder, origin, found, secrets)
     targets = {
         name: Target(
@@ -460,6 +499,9 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
         allowed = "a host of security.hosts, or the host added there"
         found.append(Problem(key_path(*names), hosts, allowed, origin))
     outlets = kept_to(settings.security, outlets)
+    store = _store(settings.store, folder, origin, found, secrets, warnings)
+    if store is not None:
+        warnings += _not_on_a_cluster(settings, tiers, outlets, pulls, feeds)
     if not settings.source and not pulls:
         warnings.append("no [source.NAME]: nobody can send events over HTTP")
     for name in outlets.keys() - {route.to for route in settings.route}:
@@ -498,6 +540,7 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
             holdouts=holdouts,
         ),
         traces=settings.traces,
+        store=store,
         tiers=settings.tiers,
         proxy=settings.proxy,
         value=settings.value,
@@ -515,9 +558,12 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
         rates=rates,
         currency=settings.fx.currency,
         door=settings.door,
-        web=settings.web,
+        web=web,
+        metrics=metrics,
+        security=settings.security,
         deliver=settings.deliver,
         archive=settings.archive,
+        log=settings.log,
         secrets=secrets,
         health=settings.health,
         alerts=alerts,
@@ -539,10 +585,120 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
     )
 
 
+def _web(
+    settings: Settings,
+    apps: Mapping[str, App],
+    folder: Path,
+    origin: str,
+    found: list[Problem],
+    secrets: dict[str, bool],
+) -> WebSettings:
+    """How people sign in."""
+    web, oidc = settings.web, settings.web.oidc
+    if not web.local_accounts and (oidc is None or web.emergency is None):
+        allowed = "true, or [web.oidc] and web.emergency beside it: somebody must be able to come in"
+        found.append(Problem("web.local_accounts", "false", allowed, origin))
+    if oidc is None:
+        return web
+    if web.address is None or not may_be_told_secrets(web.address):
+        seen = "no address" if web.address is None else repr(web.address)
+        allowed = "the https address that the provider sends people back to"
+        found.append(Problem("web.address", seen, allowed, origin))
+    if web.open:
+        found.append(Problem("web.open", "true beside [web.oidc]", "one of the two", origin))
+    host = urlsplit(oidc.issuer).hostname or ""
+    if not settings.security.allows(host):
+        allowed = "a host of security.hosts, or the host added there"
+        found.append(Problem("web.oidc.issuer", host, allowed, origin))
+    for number, one in enumerate(oidc.roles, 1):
+        for app in one.apps:
+            if app not in apps:
+                allowed = f"an [app.NAME]: {', '.join(apps) or 'none is there'}"
+                key = f"web.oidc.roles[{number}].apps"
+                found.append(Problem(key, repr(app), allowed, origin, _near(app, apps)))
+    if not _is_there("authlib.oidc.core"):
+        allowed = "what the extra brings: pip install 'lendsignal[oidc]'"
+        found.append(Problem("web.oidc", "sign-in without its library", allowed, origin))
+    own: OidcSettings = _with_secret_files(oidc, folder)
+    if own.client_secret is not None:
+        key = "web.oidc.client_secret"
+        secrets[key] = _is_set(own.client_secret, key, origin, found)
+    return msgspec.structs.replace(web, oidc=own)
+
+
+def _metrics(
+    given: MetricsSettings, folder: Path, origin: str, found: list[Problem], secrets: dict[str, bool]
+) -> MetricsSettings:
+    """Who may ask for what is measured."""
+    own: MetricsSettings = _with_secret_files(given, folder)
+    if (own.open_to == "token") != (own.token is not None):
+        found.append(Problem("metrics.token", "a token", 'one with open_to = "token", and only then', origin))
+    elif own.token is not None:
+        secrets["metrics.token"] = _is_set(own.token, "metrics.token", origin, found)
+    return own
+
+
+def _store(
+    given: StoreSettings | None,
+    folder: Path,
+    origin: str,
+    found: list[Problem],
+    secrets: dict[str, bool],
+    warnings: list[str],
+) -> StoreSettings | None:
+    """The store of a cluster, with its address by reference."""
+    if given is None:
+        return None
+    store: StoreSettings = _with_secret_files(given, folder)
+    secrets["store.url"] = _is_set(store.url, "store.url", origin, found)
+    if store.kafka is not None:
+        kafka = _with_secret_files(store.kafka, folder)
+        store = msgspec.structs.replace(store, kafka=kafka)
+        for field, secret in _secrets(kafka):
+            key = f"store.kafka.{field}"
+            secrets[key] = _is_set(secret, key, origin, found)
+    if find_spec("psycopg") is None:
+        allowed = "what the extra brings: pip install 'lendsignal[cluster]'"
+        found.append(Problem("store", "PostgreSQL without its client", allowed, origin))
+    url = reveal(store.url)
+    if url is not None and is_in_the_open(url):
+        warnings.append(
+            "store.url goes over a network without sslmode=verify-full: whoever is in between could read it"
+        )
+    return store
+
+
+def _not_on_a_cluster(
+    settings: Settings,
+    tiers: Tiers,
+    outlets: Mapping[str, Outlet],
+    pulls: Mapping[str, object],
+    feeds: Mapping[str, object],
+) -> Iterator[str]:
+    """What stands in the file and no node of a cluster does yet."""
+    relays = [name for name, outlet in outlets.items() if outlet.shelved]
+    for table, names in (
+        ("pull", pulls),
+        ("feed", feeds),
+        ("destination", relays),
+        ("audience", settings.audience),
+        ("alert", settings.alert),
+    ):
+        if names:
+            listed = ", ".join(f"[{key_path(table, name)}]" for name in names)
+            yield f"{listed}: no node of a cluster does this yet; see docs/explanation/cluster.md"
+    if settings.tiers.recut == "automatic" and tiers.rolling:
+        yield "tiers.recut: no node of a cluster cuts tiers anew yet: docs/explanation/cluster.md"
+
+
 def _has_exporter() -> bool:
     """Whether the libraries that tell traces are installed."""
+    return _is_there("opentelemetry.exporter.otlp.proto.grpc")
+
+
+def _is_there(module: str) -> bool:
     try:
-        return find_spec("opentelemetry.exporter.otlp.proto.grpc") is not None
+        return find_spec(module) is not None
     except ModuleNotFoundError:
         return False
 
@@ -988,13 +1144,18 @@ def _check_segment(
     origin: str,
     found: list[Problem],
 ) -> None:
-    """The brand and the app that a source's Segment calls belong to must be there."""
+    """The brands and apps that a source's keys and Segment calls are for must be there."""
     for name, source in sources.items():
         named = (("brand", source.segment.brand, brands), ("app", source.segment.app, apps))
         for table, word, known in named:
             if word is not None and word not in known:
                 key, allowed = key_path("source", name, "segment", table), f"one of {', '.join(known)}"
                 found.append(Problem(key, repr(word), allowed, origin, _near(word, known)))
+        for table, words, known in (("brands", source.brands, brands), ("apps", source.apps, apps)):
+            for word in words:
+                if word not in known:
+                    key, allowed = key_path("source", name, table), f"one of {', '.join(known)}"
+                    found.append(Problem(key, repr(word), allowed, origin, _near(word, known)))
 
 
 def _key_digest(

@@ -6,6 +6,7 @@ LendsignalError
 ├── LogError         the data folder cannot be read or written as it must
 │   ├── FolderInUse  another process already has this role over this data folder
 │   ├── Outrun       somebody was erased while it was decided: decide anew
+│   ├── LaneMoved    another sender sent in a lane meanwhile: look at it anew
 │   ├── Overtaken    another process has decided it: this one does not own it any more
 │   ├── NotYet       a file is not made yet: whoever makes it has not run
 │   ├── OtherForm    a file is of an older or newer version than this one works on
@@ -72,6 +73,10 @@ class FolderInUse(LogError):
             f"another lendsignal process already does {role!r} in {folder}; "
             "stop it first, or give this one a data folder of its own (service.data)"
         )
+
+
+class LaneMoved(LogError):
+    """Another sender's delivery was sent in one of these lanes since it was looked at: nothing is kept."""
 
 
 class Outrun(LogError):

@@ -23,7 +23,17 @@ from lendsignal.log import (
     DataFolder,
     refuse_damage,
 )
-from lendsignal.role import DAMAGED_CODE, JOBS, ROLES, SILENT, pause_of, roles_of
+from lendsignal.role import (
+    DAMAGED_CODE,
+    JOBS,
+    NODE_ROLES,
+    ROLES,
+    SILENT,
+    THIS_NODE,
+    pause_of,
+    refuse_other_roles,
+    roles_of,
+)
 from lendsignal.role.serving import LISTENS_ON, listening
 from lendsignal.source import (
     INNER_KEY,
@@ -46,7 +56,7 @@ STEADY_SECONDS = 30.0
 UP_SECONDS = 60.0
 """How long a renewed role may take until it works; then the configuration of before is taken up again."""
 
-RENEWED_IN_TURN = ("web", "send", "core", "pull")
+RENEWED_IN_TURN = ("web", "send", "core", "work", "ingest", "pull")
 """Who reads what others write is renewed before them, so that nobody meets a word that he does not know."""
 
 UNKNOWN = -1
@@ -63,7 +73,11 @@ class Supervisor:
         self._config, self._text = config, ""
         self._roles = roles
         self._arguments = arguments
-        self._environment = {**os.environ, INNER_KEY: secrets.token_urlsafe(32)}
+        self._environment = {
+            **os.environ,
+            INNER_KEY: secrets.token_urlsafe(32),
+            THIS_NODE: ",".join(roles),
+        }
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
         needed = tuple(role for role in roles if role in roles_of(config))
@@ -359,6 +373,7 @@ def _refuse_what_stays(now: Config, fresh: Config) -> None:
     """Raises `ConfigError` for keys that a running service cannot change."""
     kept = {
         "service.data": (now.data, fresh.data),
+        "store": (_place_of(now), _place_of(fresh)),
         "service.replay_clock": (now.replay_clock, fresh.replay_clock),
     }
     found = [
@@ -370,8 +385,14 @@ def _refuse_what_stays(now: Config, fresh: Config) -> None:
         raise ConfigError(found)
 
 
+def _place_of(config: Config) -> str:
+    """Where an install keeps what came in."""
+    return "the data folder" if config.store is None else f"the schema {config.store.schema} of the store"
+
+
 def _addresses(config: Config) -> dict[str, tuple[str, int]]:
-    return {"core": (config.door.host, config.door.port), "web": (config.web.host, config.web.port)}
+    door = "core" if config.store is None else "ingest"
+    return {door: (config.door.host, config.door.port), "web": (config.web.host, config.web.port)}
 
 
 def _close_those_not_in(doors: dict[str, socket.socket], others: dict[str, socket.socket]) -> None:
@@ -397,22 +418,27 @@ def _let_go(child: subprocess.Popen[bytes]) -> None:
 
 def run(
     config: Config,
-    roles: tuple[str, ...] = ROLES,
+    roles: tuple[str, ...] | None = None,
     arguments: tuple[str, ...] = (),
     announce: Callable[[str, str], None] = lambda role, address: None,
 ) -> None:
-    """Supervises the roles until SIGTERM or Ctrl-C. `announce` is told where each role listens.
+    """Supervises the roles until SIGTERM or Ctrl-C; `None`: all that an install of this kind has. `announce`
+    is told where each role listens.
 
     SIGHUP reads the configuration again: see `Supervisor.reload`. Raises `LogError` before anything is
     started where the data folder is damaged.
     """
+    if roles is None:
+        roles = ROLES if config.store is None else NODE_ROLES
+    refuse_other_roles(config, roles)
     folder = DataFolder(config.data)
     stopping, asked = stop_on_signal(), reload_on_signal()
     supervisor = Supervisor(config, roles, arguments)
     roles = tuple(role for role in roles if role in roles_of(config))
     silent = {role: folder.path / f"{role}.address" for role in roles if role not in SILENT}
     try:
-        refuse_damage(folder, sends="send" in roles)
+        if config.store is None:
+            refuse_damage(folder, sends="send" in roles)
         for left in (*silent.values(), folder.pulse("send")):
             left.unlink(missing_ok=True)
         supervisor.start(_doors(config, roles, stopping))

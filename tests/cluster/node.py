@@ -1,4 +1,4 @@
-"""`python -m tests.cluster.node door|worker …`: one process of the cluster, as a node would run it.
+"""`python -m tests.cluster.node door|worker|sender …`: one process of the cluster, as a node would run it.
 
 A door tells its plan of events batch by batch and prints the number of each batch once it is durable.
 """
@@ -7,15 +7,24 @@ import argparse
 import logging
 import sys
 import threading
+from datetime import timedelta
 from random import Random
 
+from tests.acme import APPS
+from tests.cluster.hooks import hooks
 from tests.clustered import Clock, happenings
+from tests.topical import reaching
 
+from lendsignal.clock import SystemClock
 from lendsignal.decide.slots import SlotDecider, work
+from lendsignal.deliver import DeliverSettings
+from lendsignal.deliver.slots import SlotSender, send_slots
 from lendsignal.errors import LogError
 from lendsignal.lifeline import end_with_parent, stop_on_signal
+from lendsignal.log.kafka import TopicDoor, TopicSlots
 from lendsignal.log.postgres import Database, DoorLog, Leases, SlotLog, slots_of, tend_days
 from lendsignal.log.slots import slot_of
+from lendsignal.log.store import KafkaSettings
 from lendsignal.model import Event, person_key
 
 DOORS = 2
@@ -47,11 +56,14 @@ def slots_when_there(database: Database, stopping: threading.Event) -> int:
                 raise
 
 
-def open_door(database: Database, seed: int, events: int, door: int, start: int) -> None:
+def open_door(
+    database: Database, topic: KafkaSettings | None, seed: int, events: int, door: int, start: int
+) -> None:
     """Tells batch after batch, each until it is durable: what was not answered is told again."""
     stopping = stop_on_signal()
     slots = slots_when_there(database, stopping)
-    log, told = DoorLog(database, slots), batches(seed, events, door)
+    log = DoorLog(database, slots) if topic is None else TopicDoor(database, topic, slots)
+    told = batches(seed, events, door)
     for number in range(start, len(told)):
         while not stopping.wait(PAUSE_SECONDS):
             try:
@@ -65,21 +77,35 @@ def open_door(database: Database, seed: int, events: int, door: int, start: int)
     print("done", flush=True)
 
 
-def work_here(database: Database, name: str) -> None:
+def work_here(database: Database, topic: KafkaSettings | None, name: str) -> None:
     """Decides as a worker does."""
     stopping = stop_on_signal()
     slots = slots_when_there(database, stopping)
     # Made-up events are of another year: by the clock of today every wait of theirs would be over.
-    one = SlotDecider(SlotLog(database, Leases(database, name), slots), Clock())
+    leases = Leases(database, name)
+    log = SlotLog(database, leases, slots) if topic is None else TopicSlots(database, leases, topic, slots)
+    one = SlotDecider(log, Clock())
     work(one, stopping, housekeeping=lambda: tend_days(database, keep=14))
+
+
+def send_here(database: Database, name: str, sandbox: str) -> None:
+    """Sends as a sender does."""
+    stopping = stop_on_signal()
+    slots = slots_when_there(database, stopping)
+    settings = DeliverSettings(sandbox=sandbox, first_retry=timedelta(milliseconds=50))
+    one = SlotSender(database, slots, name, hooks(), APPS, settings, SystemClock())
+    send_slots(one, stopping)
 
 
 def main() -> None:
     words = argparse.ArgumentParser()
-    words.add_argument("role", choices=("door", "worker"))
+    words.add_argument("role", choices=("door", "worker", "sender"))
     words.add_argument("url")
     words.add_argument("schema")
-    words.add_argument("--name", default="", help="of a worker, for this one run")
+    words.add_argument("--name", default="", help="of a worker or a sender, for this one run")
+    words.add_argument("--kafka", default="", help="brokers, where a topic is the log")
+    words.add_argument("--topic", default="", help="the topic")
+    words.add_argument("--sandbox", default="", help="where a sender's requests really go")
     words.add_argument("--seed", type=int, default=0)
     words.add_argument("--events", type=int, default=0)
     words.add_argument("--door", type=int, default=0)
@@ -88,11 +114,14 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     end_with_parent()
     database = Database(given.url, given.schema)
+    topic = reaching(given.kafka, given.topic) if given.kafka else None
     try:
         if given.role == "door":
-            open_door(database, given.seed, given.events, given.door, given.start)
+            open_door(database, topic, given.seed, given.events, given.door, given.start)
+        elif given.role == "sender":
+            send_here(database, given.name, given.sandbox)
         else:
-            work_here(database, given.name)
+            work_here(database, topic, given.name)
     finally:
         database.close()
 

@@ -1,6 +1,7 @@
-"""Doors and workers of a cluster under kill -9, SIGSTOP and power cuts of the database; then the reckoning.
+"""Doors, workers and senders under kill -9, SIGSTOP and power cuts of the database; then the reckoning.
 
-What must come out is worked out by the slow way: the same events in one data folder, decided in one go.
+What must be decided is worked out by the slow way: the same events in one data folder, decided in one go.
+What must be sent follows from what was decided; the endpoints tell what came.
 """
 
 import os
@@ -11,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -20,34 +22,58 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 from tests.acme import source
+from tests.cluster.arrivals import Sent, arrivals, reckoned
+from tests.cluster.hooks import ENVIRONMENT, HOSTS, targets
 from tests.cluster.node import DOORS, batches
 from tests.clustered import Clock, Cluster, lives
+from tests.running import WEBHOOK_SECRET, Stand
 from tests.servers.postgresql import PostgreSql
 
 from lendsignal.decide import Decider
 from lendsignal.errors import LogError
-from lendsignal.log import open_log
+from lendsignal.log import Stage, open_log
+from lendsignal.log.postgres.deliveries import SlotDeliveries
+from lendsignal.resolve import ResolveSettings
 
 PATIENCE = 60.0
 """Seconds in which a cluster that is going to recover has recovered."""
 
 WORKERS = 3
+SENDERS = 2
 SLOTS = 32
 
-POLICY = source(default_dpd=30)
+POLICY = source(default_dpd=30, targets=targets(), resolve=ResolveSettings(settle=timedelta(0)))
+
+
+FROZEN_SECONDS = 2.5
+LATENCY_MS = 150
+
+_ALL_SENT = f"""
+select not exists (select 1 from open where stage <> {int(Stage.HELD)}) and not exists (
+    select 1 from sending join (select slot, max(seq) as last from record group by slot) decided using (slot)
+    where sending.position / 256 < last
+)
+"""
 
 
 class Proof(Struct, frozen=True, kw_only=True):
-    """What a storm came to. Times are seconds from the blow until all that was durable then is decided."""
+    """What a storm came to, decided and sent. Times are seconds from the blow until all is decided that was
+    durable then; after one to a sender until others have its slots and have read what was decided then.
+
+    `doubled`: decided twice, sent twice where what is unknown is held, and where it is sent again more often
+    than something was unknown.
+    """
 
     events: int
     kills: int
     lost: int
     doubled: int
     disordered: int
+    limit_exceeded: int
     recovery_p50_s: float
     recovery_max_s: float
     blows: dict[str, int]
+    sent: dict[str, Sent]
     seed: int
 
 
@@ -63,7 +89,7 @@ class Node:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 start_new_session=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                env={**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": "1"},
             )
         self.durable = 0
         self.done = threading.Event()
@@ -98,23 +124,46 @@ class Node:
 class Storm:
     """A cluster on one server, and what befalls it. `seed` decides both, as far as time lets it."""
 
+    workers, senders = WORKERS, SENDERS
+
     def __init__(self, server: PostgreSql, folder: Path, seed: int, events: int) -> None:
         self._server = server
         self._folder = folder
         self._seed = seed
         self._events = events
         self._chance = Random(seed)
-        self._cluster = Cluster(server.plain_url, SLOTS, POLICY)
-        self._place = [server.plain_url, self._cluster.schema]
+        self._cluster = self._made()
+        self._place = [server.plain_url, self._cluster.schema, *self._way_in()]
+        self._stand = self._endpoints()
         self._numbers = count(1)
-        self._workers = [self._worker() for _ in range(WORKERS)]
+        self._workers = [self._worker() for _ in range(self.workers)]
+        self._senders = [self._sender() for _ in range(self.senders)]
         self._doors = [self._door(number, 0) for number in range(DOORS)]
         self._recoveries: list[float] = []
         self._blows: Counter[str] = Counter()
 
+    def _made(self) -> Cluster:
+        return Cluster(self._server.plain_url, SLOTS, POLICY)
+
+    def _endpoints(self) -> Stand | None:
+        """What the senders send to, slow enough that there is always something on its way; `None` where
+        nobody sends."""
+        accounts = dict.fromkeys(HOSTS.values(), WEBHOOK_SECRET)
+        return Stand(self._folder / "sandbox", latency_ms=LATENCY_MS, more={"webhooks": accounts})
+
+    def _way_in(self) -> list[str]:
+        """What nodes are told of the log, beside the database."""
+        return []
+
     def _worker(self) -> Node:
         name = f"worker-{next(self._numbers)}"
         return Node(["worker", *self._place, "--name", name], self._folder / "workers.said", name)
+
+    def _sender(self) -> Node:
+        name = f"sender-{next(self._numbers)}"
+        assert self._stand is not None, "somebody sends"
+        words = ["sender", *self._place, "--name", name, "--sandbox", self._stand.address]
+        return Node(words, self._folder / "senders.said", name)
 
     def _door(self, number: int, start: int) -> Node:
         plan = ["--seed", str(self._seed), "--events", str(self._events), "--door", str(number)]
@@ -124,37 +173,48 @@ class Storm:
 
     def rage(self, seconds: float, tell: Callable[[str], None]) -> None:
         """Each kind of blow once, then more for so long or until the doors have told everything."""
-        blows = [
-            self._kill_worker,
-            self._freeze_worker,
-            self._kill_door,
-            self._freeze_door,
-            self._cut_power,
-            self._replace_worker,
-        ]
+        blows = self._kinds()
         end, n, breath = time.monotonic() + seconds, 0, threading.Event()
         while n < len(blows) or (time.monotonic() < end and not self._all_told()):
             breath.wait(self._chance.uniform(0.1, 0.5))
             # Each kind once, then by chance; the ones that say most come most often.
-            blow = blows[n] if n < len(blows) else self._chance.choice([*blows, *blows[:2], *blows[:2]])
+            blow = blows[n] if n < len(blows) else self._chance.choice([*blows, *blows[:4], *blows[:4]])
             n += 1
             name = blow.__name__.strip("_")
             began = time.monotonic()
             blow()
             self._blows[name] += 1
-            assert all(one.lives for one in self._workers), f"a worker ended by itself after {name}"
+            assert all(one.lives for one in (*self._workers, *self._senders)), f"one ended by itself: {name}"
             tell(f"{name}: {self._recoveries[-1]:.2f} s, all over after {time.monotonic() - began:.2f} s")
+
+    def _kinds(self) -> list[Callable[[], None]]:
+        """The first ones say most."""
+        return [
+            self._kill_worker,
+            self._freeze_worker,
+            self._kill_sender,
+            self._freeze_sender,
+            self._kill_door,
+            self._freeze_door,
+            self._cut_power,
+            self._replace_worker,
+            self._replace_sender,
+            self._freeze_database,
+        ]
 
     def _all_told(self) -> bool:
         return all(door.done.is_set() for door in self._doors)
 
     def _wait_for_shares(self) -> None:
         """A worker that just started has nothing that could be taken from it."""
-        self._until(f"select count(distinct owner) = {WORKERS} from cursor")
+        self._until(f"select count(distinct owner) = {self.workers} from cursor")
+
+    def _wait_for_senders(self) -> None:
+        self._until(f"select count(distinct owner) = {SENDERS} from sending")
 
     def _kill_worker(self) -> None:
         self._wait_for_shares()
-        place = self._chance.randrange(WORKERS)
+        place = self._chance.randrange(self.workers)
         gone = self._workers[place]
         gone.end(signal.SIGKILL)
         self._recover(without=gone)
@@ -162,7 +222,7 @@ class Storm:
 
     def _replace_worker(self) -> None:
         """It ends in good order, as in an upgrade, and another one joins."""
-        place = self._chance.randrange(WORKERS)
+        place = self._chance.randrange(self.workers)
         self._workers[place].end()
         self._recover(without=self._workers[place])
         self._workers[place] = self._worker()
@@ -174,6 +234,35 @@ class Storm:
         one.send(signal.SIGSTOP)
         self._recover(without=one)
         one.send(signal.SIGCONT)
+
+    def _kill_sender(self) -> None:
+        self._wait_for_senders()
+        place = self._chance.randrange(SENDERS)
+        gone = self._senders[place]
+        gone.end(signal.SIGKILL)
+        self._others_send(gone)
+        self._senders[place] = self._sender()
+
+    def _replace_sender(self) -> None:
+        place = self._chance.randrange(SENDERS)
+        self._senders[place].end()
+        self._others_send(self._senders[place])
+        self._senders[place] = self._sender()
+
+    def _freeze_sender(self) -> None:
+        """Another one has its slots by the time it wakes, with requests in its hands."""
+        self._wait_for_senders()
+        one = self._chance.choice(self._senders)
+        one.send(signal.SIGSTOP)
+        self._others_send(one)
+        one.send(signal.SIGCONT)
+
+    def _freeze_database(self) -> None:
+        """All of it stands still for longer than a lease, and goes on."""
+        self._server.signal_all(signal.SIGSTOP)
+        threading.Event().wait(FROZEN_SECONDS)
+        self._server.signal_all(signal.SIGCONT)
+        self._recover()
 
     def _kill_door(self) -> None:
         place = self._chance.randrange(DOORS)
@@ -200,11 +289,27 @@ class Storm:
         began = time.monotonic()
         if without is not None:
             self._until(f"select not exists (select 1 from cursor where owner = '{without.name}')")
+        self._until_decided()
+        self._recoveries.append(time.monotonic() - began)
+
+    def _until_decided(self) -> None:
         (last,) = self._ask("select coalesce(max(id), 0) from event")
         self._until(
             "select not exists (select 1 from cursor where exists (select 1 from event"
             " where event.slot = cursor.slot and (event.xid, event.id) > (cursor.xid, cursor.id)"
             f" and event.id <= {last}))"
+        )
+
+    def _others_send(self, gone: Node) -> None:
+        """Waits until others have a sender's slots, and have read all that is decided now."""
+        began = time.monotonic()
+        (decided,) = self._ask(
+            "select array_agg(last) from (select max(seq) as last from record group by slot) x"
+        )
+        self._until(f"select not exists (select 1 from sending where owner = '{gone.name}' or owner is null)")
+        self._until(
+            f"select not exists (select 1 from unnest(array{decided or []}::bigint[]) as last"
+            f" join sending on sending.slot = last % {SLOTS} where sending.position / 256 < last)"
         )
         self._recoveries.append(time.monotonic() - began)
 
@@ -240,17 +345,35 @@ class Storm:
             lost += (Counter(must) - Counter(came)).total()
             doubled += (Counter(came) - Counter(must)).total()
             disordered += Counter(must) == Counter(came) and must != came
+        sent = self._sent()
+        lost += sum(one.lost for one in sent.values())
+        for name, one in sent.items():
+            doubled += one.doubled if name == "hold" else max(0, one.doubled - one.unknown)
+        disordered += sum(one.disordered for one in sent.values())
         return Proof(
             events=sum(map(len, self._plan())),
             kills=self._blows.total(),
             lost=lost,
             doubled=doubled,
             disordered=disordered,
+            limit_exceeded=sum(one.limit_exceeded for one in sent.values()),
             recovery_p50_s=round(median(self._recoveries), 3),
             recovery_max_s=round(max(self._recoveries), 3),
             blows=dict(self._blows),
+            sent=sent,
             seed=self._seed,
         )
+
+    def _sent(self) -> dict[str, Sent]:
+        """Waits until all is sent but what is held, and compares what came with what was planned."""
+        end = time.monotonic() + PATIENCE * 5
+        while self._ask(_ALL_SENT) != (True,):
+            assert time.monotonic() < end, self._ask("select json_agg(row(destination, stage)) from open")
+            threading.Event().wait(0.1)
+        assert self._stand is not None, "somebody sends"
+        store = SlotDeliveries(self._cluster.connect(), SLOTS, range(SLOTS))
+        records = self._cluster.records()
+        return {name: reckoned(name, arrivals(self._stand, name), records, store) for name in HOSTS}
 
     def _plan(self) -> list[list[Any]]:
         return [
@@ -270,9 +393,11 @@ class Storm:
         return found
 
     def close(self) -> None:
-        for node in (*self._workers, *self._doors):
+        for node in (*self._workers, *self._senders, *self._doors):
             node.send(signal.SIGCONT)  # who stands still hears nothing else
             node.end()
+        if self._stand is not None:
+            self._stand.close()
         self._cluster.close()
 
 

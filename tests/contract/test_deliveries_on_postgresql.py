@@ -87,10 +87,10 @@ def delivery_in(slot: int) -> int:
 
 
 def test_a_sender_that_is_fenced_off_keeps_nothing(cluster: Cluster) -> None:
-    def fence(session: object) -> None:
+    def guard(session: object, slots: object) -> None:
         raise Overtaken("another sender has these slots")
 
-    store = SlotDeliveries(cluster.connect(), 1, [0], fence)
+    store = SlotDeliveries(cluster.connect(), 1, [0], guard)
     changes = Changes()
     changes.keep(waiting(64))
     with pytest.raises(Overtaken):

@@ -146,8 +146,11 @@ CALLS = [(block, call) for block in in_language("sh", "bash") for call in comman
 @pytest.mark.parametrize(("block", "call"), CALLS, ids=[f"{block} {' '.join(call)}" for block, call in CALLS])
 def test_every_call_in_an_example_exists(block: Block, call: list[str]) -> None:
     if call[0] == "make":
-        targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-        assert set(call[1:]) <= targets
+        makefile = (ROOT / "Makefile").read_text()
+        targets = set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
+        settable = set(re.findall(r"(?:^|ifdef |\$\()([A-Z]+)(?: \?=|\b)", makefile, re.MULTILINE))
+        assert {word for word in call[1:] if "=" not in word} <= targets
+        assert {word.partition("=")[0] for word in call[1:] if "=" in word} <= settable
         return
     verb: click.Command = command
     allowed = {word for one in verb.params for word in one.opts} | {"-h", "--help"}

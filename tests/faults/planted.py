@@ -196,10 +196,10 @@ def pace_of_its_own() -> list[Patch]:
     """Each destination has a pace of its own, though they share an account."""
     lines = book_file._lines
 
-    def apart(outlets: Any, settings: Any, now: float, chance: Any) -> dict[str, Line]:
+    def apart(outlets: Any, *others: Any) -> dict[str, Line]:
         found: dict[str, Line] = {}
         for name, outlet in outlets.items():
-            found |= lines({name: outlet}, settings, now, chance)
+            found |= lines({name: outlet}, *others)
         return found
 
     return [patch.object(book_file, "_lines", apart)]

@@ -9,34 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from tests.fuzz.house import KEY_OF_ALL, MMP, SECRETS, house
 from tests.fuzz.making import Asked, Right, quoted, requests_of
-from tests.running import ENVIRONMENT, KEY, call, service
-
-MMP = "made-up-secret-of-the-mmp"
-RELAY = "made-up-signing-secret-of-32-chars"
-SECRETS = {"ACME_FUZZ": "ls_made-up-key-of-the-hail", "ACME_MMP": MMP, "ACME_RELAY": RELAY}
-FURTHER = """
-[source.hail]
-key    = { env = "ACME_FUZZ" }
-scopes = ["events", "segment", "attribution", "relay", "read", "admin"]
-
-[feed.appsflyer]
-kind   = "appsflyer"
-secret = { env = "ACME_MMP" }
-
-[feed.adjust]
-kind   = "adjust"
-secret = { env = "ACME_MMP" }
-
-[destination.relay-ng]
-kind   = "relay"
-app    = "acme-ng"
-secret = { env = "ACME_RELAY" }
-
-[[route]]
-to   = "relay-ng"
-send = { disbursement = "ev_ln" }
-"""
+from tests.running import KEY, call
 
 FEED = "/v1/attribution/{mmp}/{feed}/{secret}"
 PAGES = "/v1/reports"
@@ -106,17 +81,12 @@ class Sender:
 
 def hail(folder: Path, seed: int, number: int) -> Weather:
     """So many requests on a service of its own, made from what it says of itself."""
-    basic = b64encode(f"{SECRETS['ACME_FUZZ']}:".encode()).decode()
-    bearer = {"Authorization": f"Bearer {SECRETS['ACME_FUZZ']}"}
+    basic = b64encode(f"{KEY_OF_ALL}:".encode()).decode()
+    bearer = {"Authorization": f"Bearer {KEY_OF_ALL}"}
     weather = Weather(seed=seed, statuses=Counter(), operations=Counter(), undescribed=Counter(), broken=[])
-    before = {name: ENVIRONMENT.get(name) for name in SECRETS}
-    ENVIRONMENT.update(SECRETS)
     sender = Sender()
     try:
-        with service(folder, start=False) as (one, _):
-            with (one.folder / "lendsignal.toml").open("a") as settings:
-                settings.write(FURTHER)
-            one.start("-v")
+        with house(folder) as one:
             openapi = json.loads(call(one.address, "GET", "/openapi.json")[2])
             segment = {
                 path: {"Authorization": f"Basic {basic}"}
@@ -154,6 +124,4 @@ def hail(folder: Path, seed: int, number: int) -> Weather:
                 weather.broken.append("a secret was told")
     finally:
         sender.close()
-        for name, word in before.items():
-            ENVIRONMENT.pop(name) if word is None else ENVIRONMENT.update({name: word})
     return weather

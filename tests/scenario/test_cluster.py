@@ -1,4 +1,4 @@
-"""Doors and workers on one genuine PostgreSQL, as processes that are killed, frozen and cut off."""
+"""Doors, workers and senders on one genuine PostgreSQL, as processes that are killed, frozen and cut off."""
 
 import secrets
 from pathlib import Path
@@ -20,5 +20,8 @@ def test_kills_zombies_and_power_cuts_lose_double_and_disorder_nothing(tmp_path:
             storm.close()
 
     assert (proof.lost, proof.doubled, proof.disordered) == (0, 0, 0)
+    assert proof.limit_exceeded == 0
     assert proof.events >= 3_000
-    assert proof.kills >= 6
+    assert proof.kills >= 10
+    for sent in proof.sent.values():
+        assert sent.planned >= 500

@@ -7,8 +7,10 @@ printed, metrics, answers, and every file of the data folder.
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,11 +18,17 @@ from typing import Any
 
 import pytest
 from msgspec import Struct
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from tests import every_kind
+from tests.acme import ANDROID
 from tests.contract.destination_exam import SAMPLE_IDS
 from tests.forgotten import _contents
 from tests.listening_in import Ear, listening_in
 from tests.running import KEY, Service, call, until
+
+from lendsignal.log import DataFolder
+from lendsignal.role.tracing import Follower
+from lendsignal.source import read_event, reader_of
 
 PHONE, EMAIL = "+2348055501773", "marked.person@secret-mail.example"
 
@@ -95,6 +103,7 @@ class Heard(Struct):
     answers: bytes
     data: Path
     exported: bytes
+    traced: str
 
 
 def events() -> list[dict[str, Any]]:
@@ -149,6 +158,7 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Heard]:
     ):
         for name, value in every_kind.ENVIRONMENT.items():
             patch.setenv(name, value)
+        patch.setenv("PYTHONFAULTHANDLER", "1")
         one = Service(folder / "service", ear.address)
         text = every_kind.configuration(ear.address)
         file = 'to = "lists"'
@@ -169,7 +179,9 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Heard]:
             }  # fmt: skip
             until(lambda: wanted <= ear.hosts(), "every platform was told")
             until(lambda: list((one.data / "archive").rglob("*.parquet")), "the archive is written")
-            one.kill("core")
+            # It dies as by a fault of its own, and writes where every thread of it stood.
+            os.kill(until(lambda: one.pid("core"), "core lives"), signal.SIGABRT)
+            until(lambda: "Fatal Python error: Aborted" in one.said, "the traceback is written")
             one.ready()
             for path in ("/metrics", "/v1/status"):
                 answers.append(call(one.address, "GET", path)[2])
@@ -178,7 +190,7 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Heard]:
             one.stop()
         finally:
             one.close()
-        yield Heard(ear, one.said, b"\n".join(answers), one.data, b"\n".join(exported))
+        yield Heard(ear, one.said, b"\n".join(answers), one.data, b"\n".join(exported), _traced(one.data))
 
 
 def _export(one: Service, *words: str) -> bytes:
@@ -191,6 +203,16 @@ def _export(one: Service, *words: str) -> bytes:
         check=True,
     )
     return done.stdout + done.stderr
+
+
+def _traced(data: Path) -> str:
+    """Every span of the folder, from its beginning, as JSON."""
+    exporter = InMemorySpanExporter()
+    follower = Follower(DataFolder(data), exporter)
+    (data / "traces.json").write_text(json.dumps({"events": 0, "packs": 0}))
+    while follower.turn():
+        continue
+    return "\n".join(span.to_json() for span in exporter.get_finished_spans())
 
 
 def found_in(said: bytes, marks: tuple[str, ...]) -> list[str]:
@@ -219,6 +241,29 @@ def test_no_file_holds_a_contact_or_what_was_refused_for_being_strange(heard: He
                 assert found_in(content, (*CONTACT, *STRANGE)) == [], name
                 searched += 1
     assert searched > 20
+
+
+def test_no_span_of_a_trace_tells_of_a_person(heard: Heard) -> None:
+    assert found_in(heard.traced.encode(), NEVER_TOLD) == []
+    assert {"accept", "decide", "attempt"} <= {word for word in heard.traced.split('"') if word.isalpha()}
+
+
+def test_a_traceback_of_a_crash_tells_of_nobody(heard: Heard) -> None:
+    assert "Current thread" in heard.said, "the process wrote where it stood"
+    assert found_in(heard.said.encode(), NEVER_TOLD) == []
+
+
+def test_an_error_of_our_own_over_an_event_is_told_without_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*given: Any, **named: Any) -> Any:
+        raise RuntimeError("our own mistake")
+
+    monkeypatch.setattr("lendsignal.source.reading.msgspec.convert", broken)
+    reader = reader_of({"acme-ng": ANDROID}, timedelta(minutes=5))
+    for event in events():
+        with pytest.raises(RuntimeError) as raised:
+            read_event(event, datetime.now(UTC), reader, source="backend")
+        said = "".join(traceback.format_exception(raised.value))
+        assert found_in(said.encode(), NEVER_TOLD) == []
 
 
 def test_what_reports_export_is_of_nobody(heard: Heard) -> None:

@@ -9,35 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import pytest
-from tests.running import ENVIRONMENT, KEY, call, drawn_seed, service
+from tests.fuzz.house import MMP, SECRETS, house
+from tests.running import KEY, call, drawn_seed
 
 REQUESTS = 1_500
 AT, AT_THE_MMP = "2026-11-22T10:00:00Z", "2026-11-22 10:00:00.123"
-MMP = "made-up-secret-of-the-mmp"
-RELAY = "made-up-signing-secret-of-32-chars"
-FURTHER = """
-[feed.appsflyer]
-kind   = "appsflyer"
-secret = { env = "ACME_MMP" }
-
-[feed.adjust]
-kind   = "adjust"
-secret = { env = "ACME_MMP" }
-
-[feed.generic]
-kind   = "generic"
-secret = { env = "ACME_MMP" }
-
-[destination.relay-ng]
-kind   = "relay"
-app    = "acme-ng"
-secret = { env = "ACME_RELAY" }
-
-[[route]]
-to   = "relay-ng"
-send = { disbursement = "ev_ln" }
-"""
 
 NAMES = (
     "type brand user_id occurred_at event_id amount currency loan_id device app properties schedule score "
@@ -207,16 +183,9 @@ def status_of(
     return response.status
 
 
-def test_whatever_is_sent_to_any_path_is_answered_and_tells_no_secret(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(ENVIRONMENT, "ACME_MMP", MMP)
-    monkeypatch.setitem(ENVIRONMENT, "ACME_RELAY", RELAY)
+def test_whatever_is_sent_to_any_path_is_answered_and_tells_no_secret(tmp_path: Path) -> None:
     chance = Chance(drawn_seed())
-    with service(tmp_path, start=False) as (one, _):
-        with (one.folder / "lendsignal.toml").open("a") as settings:
-            settings.write(FURTHER)
-        one.start("-v")
+    with house(tmp_path) as one:
         connection = http.client.HTTPConnection(one.address, timeout=20)
         failed = []
         for _ in range(REQUESTS):
@@ -235,5 +204,5 @@ def test_whatever_is_sent_to_any_path_is_answered_and_tells_no_secret(
     assert failed == []
     assert ready == 200
     assert "Traceback" not in said
-    for secret in (KEY, MMP, RELAY, "8012345678", "ada@acme"):
+    for secret in (KEY, *SECRETS.values(), "8012345678", "ada@acme"):
         assert secret not in said

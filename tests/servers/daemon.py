@@ -75,6 +75,12 @@ class Daemon:
         self._answers = answers
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """Its first process."""
+        assert self._process is not None, "it runs"
+        return self._process.pid
+
     def start(self) -> None:
         """Returns when it answers."""
         log = (self._folder / "server.log").open("ab")
@@ -96,6 +102,13 @@ class Daemon:
             assert time.monotonic() < end, said
             breath.wait(0.05)
 
+    def signal_all(self, number: int) -> None:
+        """To the process and to those that it started itself, which may have left its group."""
+        assert self._process is not None, "it runs"
+        for one in (self._process.pid, *_children(self._process.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(one, number)
+
     def kill(self) -> None:
         """As a power failure would."""
         if self._process is not None:
@@ -103,6 +116,15 @@ class Daemon:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(PATIENCE)
             self._process = None
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(stat.parent.name))
+    return found
 
 
 def _dying_with_us(words: Sequence[str]) -> list[str]:

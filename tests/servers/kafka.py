@@ -37,8 +37,8 @@ PASSWORDS = {WRITER: "made-up-kafka-password-1", READER: "made-up-kafka-password
 
 PROPERTIES = """\
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
+node.id={number}
+controller.quorum.voters={voters}
 listeners=PLAIN://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls},INNER://127.0.0.1:{controller}
 listener.security.protocol.map=PLAIN:PLAINTEXT,INNER:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SASL_SSL
 controller.listener.names=INNER
@@ -51,9 +51,10 @@ ssl.keystore.location={folder}/server.pem
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS;User:writer
 log.dirs={folder}/log
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={copies}
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor={copies}
 transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 group.initial.rebalance.delay.ms=0
@@ -65,19 +66,34 @@ auto.create.topics.enable=false
 
 
 class Broker:
-    """A broker over a folder of its own; it keeps its ports and its messages over a restart."""
+    """A broker over a folder of its own; it keeps its ports and its messages over a restart.
 
-    def __init__(self, folder: Path, jars: Path) -> None:
+    `number` counts from 1; `controllers` are the ports at which brokers of one cluster agree, of all of them.
+    """
+
+    def __init__(self, folder: Path, jars: Path, number: int = 1, controllers: Sequence[int] = ()) -> None:
         self._folder = folder
         self._jars = jars
-        self._ports = {name: free_port() for name in ("plain", "sasl", "tls", "controller")}
+        agreeing = list(controllers) or [free_port()]
+        self._ports = {name: free_port() for name in ("plain", "sasl", "tls")}
+        self._ports["controller"] = agreeing[number - 1]
         self._process: subprocess.Popen[bytes] | None = None
         self.ca = folder / "ca.pem"
         _make_certificate(folder)
         known = " ".join(f'user_{name}="{password}"' for name, password in PASSWORDS.items())
         users = f"org.apache.kafka.common.security.plain.PlainLoginModule required {known};"
         self._properties = folder / "server.properties"
-        self._properties.write_text(PROPERTIES.format(folder=folder, users=users, **self._ports))
+        voters = ",".join(f"{n}@127.0.0.1:{port}" for n, port in enumerate(agreeing, 1))
+        self._properties.write_text(
+            PROPERTIES.format(
+                folder=folder,
+                users=users,
+                number=number,
+                voters=voters,
+                copies=len(agreeing),
+                **self._ports,
+            )
+        )
         words = ("format", "--cluster-id", "bGVuZHNpZ25hbC10ZXN0cw", "--config", str(self._properties))
         self._java("kafka.tools.StorageTool", *words).wait(PATIENCE)
 
@@ -97,6 +113,12 @@ class Broker:
         return f"127.0.0.1:{self._ports['tls']}"
 
     @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def runs(self) -> bool:
         """Whether it was started and not killed."""
         return self._process is not None
@@ -108,9 +130,18 @@ class Broker:
 
     def start(self) -> "Broker":
         """Starts it and returns when it answers for its metadata."""
+        self.begin()
+        return self.answering()
+
+    def begin(self) -> None:
+        """Starts it; of several, the first cannot answer before another one is there."""
+        self._process = self._java("kafka.Kafka", str(self._properties))
+
+    def answering(self) -> "Broker":
+        """Returns when it answers for its metadata."""
         from confluent_kafka import KafkaException
 
-        self._process = self._java("kafka.Kafka", str(self._properties))
+        assert self._process is not None
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             assert self._process.poll() is None, self.said
@@ -235,12 +266,48 @@ class Broker:
             )
 
 
+class Brokers:
+    """Brokers of one cluster: each topic is on all of them where it says so."""
+
+    def __init__(self, all_: Sequence[Broker]) -> None:
+        self.all = tuple(all_)
+
+    @property
+    def address(self) -> str:
+        """Where they answer anybody, one after the other with commas between."""
+        return ",".join(one.address for one in self.all)
+
+
 @contextmanager
-def kafka() -> Iterator[Broker]:
-    """A broker while the block runs; skips loudly where it is not installed."""
+def brokers(count: int) -> Iterator[Brokers]:
+    """So many brokers of one cluster while the block runs; skips loudly where they are not installed."""
+    _skip_where_missing()
+    with tempfile.TemporaryDirectory(prefix="kafka-") as folder:
+        controllers = [free_port() for _ in range(count)]
+        made: list[Broker] = []
+        try:
+            for number in range(1, count + 1):
+                own = Path(folder) / str(number)
+                own.mkdir()
+                made.append(Broker(own, jars_folder(), number, controllers))
+            for one in made:
+                one.begin()
+            yield Brokers([one.answering() for one in made])
+        finally:
+            for one in made:
+                one.close()
+
+
+def _skip_where_missing() -> None:
     missing = [program for program in ("java", "setpriv") if shutil.which(program) is None]
     if missing or not _are_whole(jars_folder()):
         pytest.skip(f"no Kafka broker here: {INSTALL}")
+
+
+@contextmanager
+def kafka() -> Iterator[Broker]:
+    """A broker while the block runs; skips loudly where it is not installed."""
+    _skip_where_missing()
     with tempfile.TemporaryDirectory(prefix="kafka-") as folder:
         broker = Broker(Path(folder), jars_folder())
         try:

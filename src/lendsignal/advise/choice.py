@@ -22,9 +22,11 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lendsignal.advise.alignment import LEAST, PLAIN_SPREAD, Alignment, Floats, Ints, alignment
 from lendsignal.advise.platforms import Learning
+from lendsignal.advise.surrogacy import Surrogacy, surrogacy
 
 Form: TypeAlias = Literal["simple", "features"]
 Verdict: TypeAlias = Literal["switch", "best", "keep", "no_clear_winner", "too_thin"]
@@ -44,6 +46,10 @@ K_SPREAD = 0.35
 
 K_RANGE = (0.3, 3.0)
 """How far the K of one event may be from that of all: λ̂ is noisy where an event is rare."""
+
+TIE = 0.02
+"""Scores that are so little apart, relative to the best, are a tie: it goes to the event whose weekly count
+tells most of what the ad set earns (`surrogacy`)."""
 
 MANY_REVIEWS_LATE = 0.5
 SAME_DAY = 0.9
@@ -86,12 +92,14 @@ class Signal(Struct, frozen=True, kw_only=True):
 
 class Installs(Struct, frozen=True, kw_only=True):
     """Installs, one a row: `age_days` by the moment of asking, stand-ins for what a platform sees, `profit`
-    (0 for who was never granted, `nan` where not known yet), and the events."""
+    (0 for who was never granted, `nan` where not known yet), and the events. `groups`: the campaign of each
+    by number, −1 for none, where campaigns are to be compared."""
 
     age_days: Floats
     features: Floats
     profit: Floats
     signals: tuple[Signal, ...]
+    groups: Ints | None = None
 
 
 class Figures(Struct, frozen=True, kw_only=True):
@@ -102,7 +110,8 @@ class Figures(Struct, frozen=True, kw_only=True):
     of them after 24 hours. `p50_hours`, `p90_hours` from the install to the platform's knowing; `None`
     without events. `per_week`: told inside the window, of late. `counted`: n_e. `rho` with its 80 % interval;
     `accuracy` is r. `lift`: money per install over buying at random, with its 80 % interval; `None` where
-    profit shows no predictable part. `best`: P(best).
+    profit shows no predictable part. `best`: P(best). `profit_error`: by how much profit per install is
+    missed that is read off one week's count; `None` where too few campaigns say how the two go together.
     """
 
     name: str
@@ -124,6 +133,7 @@ class Figures(Struct, frozen=True, kw_only=True):
     lift_low: float | None
     lift_high: float | None
     best: float
+    profit_error: float | None = None
 
     @property
     def score(self) -> float:
@@ -157,12 +167,14 @@ class Choice(Struct, frozen=True, kw_only=True):
 
 
 class Learned(Struct, frozen=True, kw_only=True):
-    """What all installs together say of each signal under one window: ρ, K, and draws of both."""
+    """What all installs together say of each signal under one window: ρ, K, and draws of both; and what
+    campaigns' differences say, where there are enough of them."""
 
     alignment: Alignment
     rho: Floats
     rho_draws: Floats
     half_learned: Floats
+    surrogate: Surrogacy | None = None
 
 
 def accuracy(counted: Floats, half_learned: Floats | float) -> Floats:
@@ -181,8 +193,12 @@ def learned(installs: Installs, window_days: float, rules: Rules, rng: np.random
     if len(profit) < LEAST or not profit.any():
         return None
     sent = np.column_stack([one.sent[known] for one in installs.signals])
-    found = alignment(installs.features[known], sent, profit, rng)
-    return of_form(found, (sent != 0).mean(axis=0), rules, rng)
+    found = of_form(
+        alignment(installs.features[known], sent, profit, rng), (sent != 0).mean(axis=0), rules, rng
+    )
+    if installs.groups is None:
+        return found
+    return replace(found, surrogate=surrogacy(installs.groups[known], sent, profit))
 
 
 def of_form(found: Alignment, share: Floats, rules: Rules, rng: np.random.Generator) -> Learned:
@@ -233,7 +249,7 @@ def choose(
     window = learning.window_days if window_days is None else window_days
     names = [one.name for one in installs.signals]
     age = installs.age_days[mine]
-    counted = np.array([_counted(one, mine, age, window, rules) for one in installs.signals])
+    counted = np.array([counted_of(one, mine, age, window, rules) for one in installs.signals])
     if known is None:
         figures = tuple(
             _figures(one, mine, age, window, n, None)
@@ -260,6 +276,12 @@ def choose(
     )
     mean = known.rho * accuracy(counted, known.half_learned)
     best = int(np.argmax(mean))
+    if known.surrogate is not None:
+        errors = known.surrogate.errors(_weekly(age))
+        figures = tuple(
+            replace(one, profit_error=error) for one, error in zip(figures, errors.tolist(), strict=True)
+        )
+        best = tie_broken(mean, errors)
     now = names.index(current) if current in names else None
     gain = None if now is None or mean[now] <= 0 else float(mean[best] / mean[now] - 1)
     better = None
@@ -277,6 +299,19 @@ def choose(
         reasons=tuple(_reasons(figures, best, now, verdict, gain, learning, window, rules)),
         what_if=_what_if(installs, mine, age, window, known, counted, rules),
     )
+
+
+def tie_broken(scores: Floats, errors: Floats) -> int:
+    """The place of the highest score; among those that are level with it, of the smallest error."""
+    highest = float(scores.max())
+    level = scores >= highest - TIE * abs(highest)
+    return int(np.argmin(np.where(level, errors, np.inf)))
+
+
+def _weekly(age: Floats) -> float:
+    """Installs of a week, of late."""
+    weeks = max(min(RECENT_DAYS, float(age.max(initial=0.0))), 7.0) / 7
+    return float((age < RECENT_DAYS).sum()) / weeks
 
 
 class _Drawn(Struct, frozen=True):
@@ -305,7 +340,7 @@ def _drawn(known: Learned, counted: Floats, rules: Rules, rng: np.random.Generat
     return _Drawn(scores, rules.intensity * (1 - rules.explored) * spread * scores)
 
 
-def _counted(signal: Signal, mine: Ints, age: Floats, window_days: float, rules: Rules) -> float:
+def counted_of(signal: Signal, mine: Ints, age: Floats, window_days: float, rules: Rules) -> float:
     """n_e: told inside the window and by now, each by its age."""
     told = signal.told_hours[mine] <= HOURS * np.minimum(window_days, age)
     return float(np.exp2(-age[told] / rules.half_life_days).sum())
@@ -349,8 +384,6 @@ def _figures(
 
 def _with(figures: Figures, said: _Said) -> Figures:
     """With what is foreseen of the event."""
-    from msgspec.structs import replace
-
     known, place = said.known, said.place
     rho_low, rho_high = (float(q) for q in np.quantile(known.rho_draws[:, place], [0.1, 0.9]))
     lifts = said.drawn.lifts[:, place]
@@ -402,7 +435,7 @@ def _what_if(
     """More volume, and a quicker review."""
     today = float((known.rho * accuracy(counted, known.half_learned)).max())
     quicker = np.array(
-        [_counted(_sooner(one, 6.0), mine, age, window_days, rules) for one in installs.signals]
+        [counted_of(_sooner(one, 6.0), mine, age, window_days, rules) for one in installs.signals]
     )
     changes = (("twice the installs", 2 * counted), ("five times the installs", 5 * counted))
     found = []

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lendsignal.advise.alignment import Floats, Ints
 from lendsignal.advise.choice import (
@@ -21,8 +22,10 @@ from lendsignal.advise.choice import (
     Rules,
     Signal,
     choose,
+    counted_of,
     learned,
 )
+from lendsignal.advise.half import HalfLearned, half_learned
 from lendsignal.advise.platforms import learning_of
 from lendsignal.report.chart import Bars, Chart, Series
 from lendsignal.report.comings import Comings, Grants, Objective
@@ -149,6 +152,8 @@ def _market(one: Comings) -> Market:
         )
         for event in one.events
     )
+    campaigns = sorted(set(one.campaign) - {""})
+    number = {name: place for place, name in enumerate(campaigns)}
     return Market(
         app=one.app or "(no app)",
         currency=one.currency,
@@ -156,7 +161,11 @@ def _market(one: Comings) -> Market:
         campaign=one.campaign,
         ad_set=one.ad_set,
         installs=Installs(
-            age_days=one.age_days, features=features_of(one.facts), profit=one.margin, signals=signals
+            age_days=one.age_days,
+            features=features_of(one.facts),
+            profit=one.margin,
+            signals=signals,
+            groups=np.array([number.get(name, -1) for name in one.campaign], dtype=np.int64),
         ),
     )
 
@@ -221,6 +230,7 @@ def event_advice(
     left_out = 0
     for market in markets:
         knows: dict[float, Learned | None] = {}
+        ad_sets = []
         for channel, label, mine in _ad_sets(market, by):
             if len(mine) < least:
                 left_out += 1
@@ -230,8 +240,30 @@ def event_advice(
             if window not in knows:
                 knows[window] = learned(market.installs, window, rules, rng)
             now = present.get(label, present.get(""))
+            ad_sets.append(AdSet(channel=channel, label=label, mine=mine, window=window, now=now))
+        halves = _halves(market, ad_sets, knows, rules)
+        said += [
+            f"{channel}: K {half.k:.0f} ({half.low:.0f} to {half.high:.0f}),"
+            f" by what its {half.ad_sets} ad sets earned."
+            for channel, half in halves.items()
+        ]
+        for each in ad_sets:
+            channel, label, mine, window = each.channel, each.label, each.mine, each.window
+            known, own = knows[window], rules
+            if known is not None and channel in halves:
+                own = replace(rules, half_learned=halves[channel].k)
+                known = replace(
+                    known, half_learned=known.half_learned * (own.half_learned / rules.half_learned)
+                )
             found = choose(
-                market.installs, mine, knows[window], learning, rules, rng, current=now, window_days=window
+                market.installs,
+                mine,
+                known,
+                learning_of(channel),
+                own,
+                rng,
+                current=each.now,
+                window_days=window,
             )
             where = (market.app, channel, label)
             advice.append((*where, len(mine), window, *_summary(found)))
@@ -257,6 +289,42 @@ def event_advice(
         reasons=table("Why", columns("app channel ad_set reason"), reasons),
         notes=tuple(said),
     )
+
+
+class AdSet(Struct, frozen=True, kw_only=True):
+    """One ad set: its installs' rows, the window it is judged under, and the event it optimises for now."""
+
+    channel: str
+    label: str
+    mine: Ints
+    window: float
+    now: str | None
+
+
+def _halves(
+    market: Market, ad_sets: Sequence[AdSet], knows: Mapping[float, Learned | None], rules: Rules
+) -> dict[str, HalfLearned]:
+    """K of each channel whose ad sets tell it: what each earned by its own event."""
+    installs, found = market.installs, {}
+    names = [one.name for one in installs.signals]
+    for channel in sorted({one.channel for one in ad_sets}):
+        rows: list[tuple[float, float, float, float]] = []
+        for one in ad_sets:
+            known = knows[one.window]
+            if one.channel != channel or one.now not in names or known is None:
+                continue
+            place, age = names.index(one.now), installs.age_days[one.mine]
+            earned = installs.profit[one.mine]
+            earned = earned[np.isfinite(earned)]
+            if len(earned) < 2:
+                continue
+            counted = counted_of(installs.signals[place], one.mine, age, one.window, rules)
+            error = float(earned.std(ddof=1) / np.sqrt(len(earned)))
+            rows.append((counted, float(known.rho[place]), float(earned.mean()), error))
+        half = half_learned(*np.array(rows, dtype=np.float64).T) if rows else None
+        if half is not None:
+            found[channel] = half
+    return found
 
 
 def _ad_sets(market: Market, by: By) -> Iterator[tuple[str, str, Ints]]:
@@ -332,6 +400,7 @@ def _event(one: Figures) -> tuple[Cell, ...]:
         one.lift,
         one.lift_low,
         one.lift_high,
+        one.profit_error,
         one.best if known else None,
     )
 
@@ -359,7 +428,7 @@ def _events(rows: Sequence[tuple[Cell, ...]]) -> Table:
         columns(
             "app channel ad_set currency event installs events in_time_share inside_window after_a_day"
             " p50_hours p90_hours per_week counted rho rho_low rho_high explained learned score"
-            " lift lift_low lift_high p_best",
+            " lift lift_low lift_high profit_error p_best",
             in_time_share=SHARE,
             inside_window=SHARE,
             after_a_day=SHARE,
@@ -372,7 +441,8 @@ def _events(rows: Sequence[tuple[Cell, ...]]) -> Table:
         "\nin time. inside_window, after_a_day: of the events. hours: from the install until it is told."
         "\ncounted: conversions that still count, each half as much every 14 days. rho: how well the event"
         "\npoints at profit, −1 to 1, with its 80 % interval. learned: of what a platform could learn."
-        "\nscore: rho × learned, by which events are ranked.",
+        "\nscore: rho × learned, by which events are ranked. profit_error: what profit per install is missed"
+        "\nby that is read off a week's count of the event; it settles a tie.",
     )
 
 

@@ -73,13 +73,16 @@ class Book:
             found = row(self._db, "select position from reach where stream = ?", (stream,))
         return 0 if found is None else int(found[0])
 
-    def begin(self, stream: str, upto: int) -> tuple[int, int]:
-        """Says durably what is written next: (after, up to); what was broken off comes first, as it was."""
+    def begin(self, stream: str, upto: int, behind: int = 0) -> tuple[int, int]:
+        """Says durably what is written next: (after, up to); what was broken off comes first, as it was.
+
+        Positions up to `behind` are passed over.
+        """
         with self._lock, transaction(self._db):
             broken = row(self._db, "select after, upto from chunk where stream = ?", (stream,))
             if broken is not None:
                 return int(broken[0]), int(broken[1])
-            after = self.reach(stream)
+            after = max(self.reach(stream), behind)
             if upto > after:
                 self._db.execute("insert into chunk values (?, ?, ?)", (stream, after, upto))
         return after, upto

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, S
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -121,13 +122,15 @@ class Keeper:
         return written
 
     def _take_log(self, log: Log) -> int:
-        end = min(log.position(), self._book.reach("log") + self._events_at_once)
-        after, upto = self._book.begin("log", end)
+        # What went while there was no archive, or it was off, is nowhere: it goes on where the log begins.
+        reach = max(self._book.reach("log"), log.cutting.first() - 1)
+        end = min(log.position(), reach + self._events_at_once)
+        after, upto = self._book.begin("log", end, reach)
         if upto <= after:
             return 0
         self.has_more |= upto != end or upto - after >= self._events_at_once
         rows, read = rows_of_log(log, after, upto, Erased(self._book.erased()))
-        if read != upto - after:
+        if read != max(0, upto - max(after, log.cutting.first() - 1)):
             raise DataError(f"events {after + 1} to {upto} are not all in the log any more")
         return self._written("log", after, upto, rows)
 
@@ -259,6 +262,26 @@ class Keeper:
                 )
         return found
 
+    def everyone(self) -> set[tuple[str, str, str | None]]:
+        """Every brand, user id and person id that an event names."""
+        named = "select distinct brand, user_id, person_id from {files}"
+        return {(str(brand), str(user), person) for brand, user, person in self._look(EVENTS, named)}
+
+    def records_of(self, users: Collection[tuple[str, str]]) -> set[int]:
+        """The records that planned something for users (brand, user id), as far as they are in."""
+        found: set[int] = set()
+        if not users:
+            return found
+        theirs = _theirs([erased_key(*user) for user in users])
+        conversions = self._look(CONVERSIONS, f"select record, conversion_id from {{files}} where {theirs}")
+        found.update(record for record, _ in conversions)
+        if conversions:
+            named = ", ".join(sorted({quoted(conversion) for _, conversion in conversions}))
+            # A correction has no row in conversions.
+            planned = f"select record from {{files}} where conversion_id in ({named})"
+            found.update(record for (record,) in self._look(DELIVERIES, planned))
+        return found
+
     def erase(self, users: Collection[tuple[str, str]], upto: int) -> int:
         """Takes users (brand, user id) out of every table, with all that was derived for them and sent; how
         many rows went.
@@ -290,8 +313,7 @@ class Keeper:
         return sum(before[name] - rows for name, rows in cuts.items())
 
     def _cut_out(self, users: Set[bytes]) -> dict[str, int]:
-        named = ", ".join(f"'{user.hex()}'" for user in sorted(users))
-        theirs = f"sha256(brand || chr(31) || user_id) in ({named})"
+        theirs = _theirs(users)
         with tempfile.TemporaryDirectory(prefix="lendsignal-archive-") as scratch:
             files = [self._place.local(part.name, Path(scratch)) for part in self._parts(CONVERSIONS)]
             self._press.gather(
@@ -314,7 +336,7 @@ class Keeper:
             )
         theirs_by_app = (
             "user_id <> '' and exists (select 1 from app_of where app_of.app = told.app"
-            f" and sha256(app_of.brand || chr(31) || told.user_id) in ({named}))"
+            f" and {theirs.replace('brand', 'app_of.brand', 1).replace('user_id', 'told.user_id', 1)})"
         )
         in_records = "in (select record from gone_record)"
         gone = {table.name: theirs if "brand" in table.names else "false" for table in TABLES} | {
@@ -338,6 +360,14 @@ class Keeper:
                     self._place.put(part.name + CUT, path)
                     left[part.name] = rows
         return left
+
+    def _look(self, table: Table, query: str) -> list[tuple[Any, ...]]:
+        """What a query finds in all files of a table, one after the other."""
+        found: list[tuple[Any, ...]] = []
+        for part in self._parts(table):
+            with _scratch() as path:
+                found += self._press.rows(query, [self._place.local(part.name, path.parent)])
+        return found
 
     def _parts(self, table: Table) -> list[Part]:
         return [part for part in self._book.parts() if part.table == table.name]
@@ -471,14 +501,47 @@ def erase(
         return keeper.erase(everyone, log.end())
 
 
+def records_of(folder: DataFolder, settings: ArchiveSettings, users: Collection[tuple[str, str]]) -> set[int]:
+    """The records of users (brand, user id) in a folder's archive.
+
+    Raises `FolderInUse` while it is written.
+    """
+    if not folder.archive.exists():
+        return set()
+    with folder.lock("archive"), ExitStack() as closing:
+        book = Book(folder.archive)
+        closing.callback(book.close)
+        keeper = _keeper(book, folder, settings)
+        closing.callback(keeper.close)
+        return keeper.records_of(users)
+
+
+def everyone(folder: DataFolder, settings: ArchiveSettings) -> set[tuple[str, str, str | None]]:
+    """Every brand, user id and person id in a folder's archive. Raises `FolderInUse` while it is written."""
+    if not folder.archive.exists():
+        return set()
+    with folder.lock("archive"), ExitStack() as closing:
+        book = Book(folder.archive)
+        closing.callback(book.close)
+        keeper = _keeper(book, folder, settings)
+        closing.callback(keeper.close)
+        return keeper.everyone()
+
+
 def _refuse_part(log: Log, layout: int) -> None:
     """Raises `DataError` where the log does not have all that an archive of an older layout holds."""
-    if any(fact.seq != 1 for fact in log.read(0, 1)):
+    if log.cutting.cut() or log.cutting.first() > 1:
         raise DataError(
             f"the archive is of layout {layout}, and the log does not have its beginning any more to write it"
             f" anew in layout {VERSION}: keep that folder, remove archive.sqlite, and choose another"
             " `archive.to`"
         )
+
+
+def _theirs(users: Collection[bytes]) -> str:
+    """SQL of whether a row is of one of these users, by what the book knows them by."""
+    named = ", ".join(f"'{user.hex()}'" for user in sorted(users))
+    return f"sha256(brand || chr(31) || user_id) in ({named})"
 
 
 def _keeper(book: Book, folder: DataFolder, settings: ArchiveSettings, **pieces: int) -> Keeper:

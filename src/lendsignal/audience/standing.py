@@ -48,9 +48,11 @@ class Standing(Reckoned, frozen=True, kw_only=True):
 
 
 class Brought(Report, frozen=True, kw_only=True):
-    """What came of the campaigns that run on look-alikes."""
+    """What came of the campaigns that run on look-alikes, and what lists brought beyond what would have come
+    anyway, by their holdouts."""
 
     brought: Table
+    effects: Table
 
 
 def standing(
@@ -196,7 +198,7 @@ def earned(tables: Tables, lists: Mapping[str, AudienceSettings]) -> Table:
     """What the users who came by each seed's look-alike campaigns brought so far, by the last login's origin.
 
     A campaign is named by its id or its name. `net` is of loans that are over: what came back less what was
-    paid out. Whether they would have come anyway, only a holdout tells (`advise holdout read`).
+    paid out. Whether they would have come anyway, only a holdout tells.
     """
     rows: list[tuple[Cell, ...]] = []
     for name, one in lists.items():

@@ -1,6 +1,7 @@
 """Contacts and consents out of the log, kept for lists: the archive has neither.
 
-The log is read once, from where the last reading ended; what it told stands in files by user.
+The log is read once, from where the last reading ended; what it told stands in files by user. Where events
+went before they were read, what is remembered of people stands for them.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from lendsignal.archive.rows import key_number
 from lendsignal.audience.files import TOLD, Files, quoted
 from lendsignal.clock import to_us
 from lendsignal.log import Audiences, DataFolder, Fact, open_log
+from lendsignal.model import Consent, Contact
+from lendsignal.plan import UserState
 
 AT_ONCE = 200_000
 """Rows of one file."""
@@ -34,6 +37,11 @@ def take(folder: DataFolder, files: Files, book: Audiences, upto: int) -> int:
     log = open_log(folder.log, read_only=True)
     try:
         rows: list[tuple[object, ...]] = []
+        gone = log.cutting.first() - 1
+        if after < gone:
+            rows = [_remembered(gone, state) for state in log.people() if state.contact or state.consent]
+            _keep(files, book, rows, after, gone)
+            taken, after, rows = len(rows), gone, []
         for fact in log.telling(after, upto):
             rows.append(_row(fact))
             if len(rows) == AT_ONCE:
@@ -75,24 +83,35 @@ def _keep(files: Files, book: Audiences, rows: Sequence[tuple[object, ...]], aft
 
 def _row(fact: Fact) -> tuple[object, ...]:
     event = fact.event
-    contact, consent = event.contact, event.consent
+    consent = event.consent if event.type == "consent_changed" else None
+    user = (event.brand, event.user_id)
+    return _told(fact.seq, user, to_us(event.occurred_at), event.contact, consent)
+
+
+def _remembered(seq: int, state: UserState) -> tuple[object, ...]:
+    """What events up to that one came to."""
+    brand, _, user_id = state.key.partition(":")
+    return _told(seq, (brand, user_id), state.consent_us, state.contact, state.consent)
+
+
+def _told(
+    seq: int, user: tuple[str, str], at_us: int, contact: Contact | None, consent: Consent | None
+) -> tuple[object, ...]:
     hashes = (
         (None,) * 4
         if contact is None
         else (contact.email, contact.email_google, contact.phone_digits, contact.phone_e164)
     )
-    asked = event.type == "consent_changed" and consent is not None
+    allows = None if consent is None else consent.ad_user_data
     return (
-        str(fact.seq),
-        str(key_number(event.brand, event.user_id)),
-        str(to_us(event.occurred_at)),
+        str(seq),
+        str(key_number(*user)),
+        str(at_us),
         *hashes,
         str(contact is not None).lower(),
-        str(consent.ad_user_data).lower()
-        if asked and consent is not None and consent.ad_user_data is not None
-        else None,
-        str(asked).lower(),
-        f"{event.brand}:{event.user_id}",
+        None if allows is None else str(allows).lower(),
+        str(consent is not None).lower(),
+        ":".join(user),
     )
 
 

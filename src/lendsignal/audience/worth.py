@@ -13,6 +13,7 @@ from lendsignal.errors import LendsignalError
 from lendsignal.log import DataFolder
 from lendsignal.report.tables import Tables
 from lendsignal.value.settings import WorthSettings
+from lendsignal.value.worth import APPLICATION
 
 PREDICTED = """
 create temp table list_predicted as
@@ -54,6 +55,8 @@ def by_model(folder: DataFolder, settings: WorthSettings) -> Predict | None:
         users: list[str] = []
         values: list[np.ndarray[Any, np.dtype[np.float64]]] = []
         for moment, scopes in model.scopes.items():
+            if moment == APPLICATION:
+                continue  # who is on a list was granted: the grant knows more
             for currency, scope in scopes.items():
                 new = found.users.get(moment, {}).get(currency)
                 if new is not None:

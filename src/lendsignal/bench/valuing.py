@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from resource import RUSAGE_SELF, getrusage
 from time import perf_counter, process_time
+from typing import Literal
 
 import numpy as np
 from msgspec import Struct
 
-from lendsignal.simulate.worlds.value import World, world
+from lendsignal.simulate.worlds.value import World, applicants, world
 from lendsignal.value.judging import Decile, deciles, judged, normalised_gini
 from lendsignal.value.training import Learning, learned, values_of
 from lendsignal.value.worth import score_of
@@ -41,10 +42,15 @@ class Valuing(Struct, frozen=True, kw_only=True):
     lookup_deciles: tuple[Decile, ...]
 
 
-def value_users(users: int, tell: Callable[[str], None], seed: int = 11) -> Valuing:
-    """Makes a world of so many borrowers, learns from it, and values others of the same world."""
-    tell(f"making {users:,} borrowers")
-    made = world(seed, users, JUDGED, horizon_days=HORIZON_DAYS)
+def value_users(
+    users: int, tell: Callable[[str], None], seed: int = 11, at: Literal["grant", "apply"] = "grant"
+) -> Valuing:
+    """Makes a world of so many borrowers, learns from it, and values others of the same world.
+
+    At `apply` they are applicants, and `score_gini` is that of the score that their review will give them.
+    """
+    tell(f"making {users:,} {'borrowers' if at == 'grant' else 'applicants'}")
+    made = (world if at == "grant" else applicants)(seed, users, JUDGED, horizon_days=HORIZON_DAYS)
     learning = Learning(horizon_days=HORIZON_DAYS)
     tell("learning the look-up")
     begun = perf_counter()

@@ -12,6 +12,7 @@ from lendsignal.cli.words import as_json, configured
 from lendsignal.errors import InputError
 from lendsignal.log import DataFolder
 from lendsignal.settings import duration
+from lendsignal.value.worth import APPLICATION
 
 
 def _span(context: click.Context, option: click.Parameter, given: str | None) -> timedelta | None:
@@ -73,7 +74,8 @@ def _current(context: click.Context, option: click.Parameter, given: tuple[str, 
 @click.option(
     "--values",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="What `lendsignal value score` wrote: profit as a model predicts it, without waiting for it.",
+    help="What `lendsignal value score` wrote: profit as a model predicts it, without waiting for it; and"
+    " value_at_apply as one more event, where the model values applicants.",
 )
 @click.option(
     "--half-learned",
@@ -119,9 +121,9 @@ def events(
 
     if values is not None and objective != "acquisition":
         raise click.UsageError("--values are of new users: they tell nothing of re-engagement")
-    worth = None if values is None else _worth(values)
+    worth, hoped = (None, None) if values is None else (_worth(values), _hoped(values))
     with load(DataFolder(configuration.load(config_path).data)) as tables:
-        found = comings(tables, objective, horizon, worth)  # type: ignore[arg-type]
+        found = comings(tables, objective, horizon, worth, hoped)  # type: ignore[arg-type]
         counts = grants_and_loans(tables)
         as_of = tables.as_of
     known = {event.name for one in found for event in one.events}
@@ -148,6 +150,8 @@ def _worth(path: Path) -> dict[str, float]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
+                if row["moment"] == APPLICATION:
+                    continue  # who was never granted is worth nothing here, whatever was hoped
                 lent = row["moment"] == "disbursed"
                 user = f"{row['brand']}:{row['user_id']}"
                 if lent or user not in found:
@@ -158,3 +162,13 @@ def _worth(path: Path) -> dict[str, float]:
     except (KeyError, ValueError) as error:
         raise InputError(str(path.name), "must be what `lendsignal value score` writes") from error
     return {user: value for user, (_, value) in found.items()}
+
+
+def _hoped(path: Path) -> dict[str, float]:
+    """What was said of each user at the application; empty where the model does not speak of applicants."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return {
+            f"{row['brand']}:{row['user_id']}": float(row["predicted_value"])
+            for row in csv.DictReader(file)
+            if row["moment"] == APPLICATION
+        }

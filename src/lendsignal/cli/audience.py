@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,21 @@ from lendsignal.clock import clock_at, from_us
 from lendsignal.config import Config
 from lendsignal.errors import LendsignalError
 from lendsignal.log import Allowed, Audiences, Build, DataFolder, open_audiences
+from lendsignal.settings import duration
 
 if TYPE_CHECKING:  # the reports' library is for who asks the ledger
     from lendsignal.audience.build import Builder
     from lendsignal.audience.membership import Planned
     from lendsignal.audience.planning import Left
     from lendsignal.deliver.audiences import Synced
+    from lendsignal.report.holdout_rows import Eligible
+
+
+def _span(context: click.Context, option: click.Parameter, given: str) -> timedelta:
+    try:
+        return duration(given)
+    except ValueError:
+        raise click.BadParameter(f"{given!r}: write it like 28d", context, option) from None
 
 
 @click.group()
@@ -271,24 +281,39 @@ def status(config_path: Path, csv_: bool, json_: bool) -> None:
 
 
 @audience.command()
+@click.option(
+    "--horizon",
+    callback=_span,
+    default="28d",
+    show_default=True,
+    metavar="SPAN",
+    help="How long after entering a holdout an outcome counts.",
+)
+@click.option(
+    "--eligible",
+    type=click.Choice(("borrowers", "registered")),
+    default="borrowers",
+    show_default=True,
+    help="Who is in a holdout: who has borrowed before, or whoever has registered.",
+)
 @as_tables
 @configured
 @as_json
-def earned(config_path: Path, csv_: bool, json_: bool) -> None:
-    """What the users brought who came by the look-alikes of each seed, campaign by campaign.
+def earned(horizon: timedelta, eligible: "Eligible", config_path: Path, csv_: bool, json_: bool) -> None:
+    """What lists brought: users by the look-alikes of each seed, and by holdout what would not have come
+    anyway.
 
-    Lists name their campaigns: campaigns = ["…"]. Whether those users would have come anyway only a holdout
-    tells: lendsignal advise holdout read.
+    Lists name their campaigns: campaigns = ["…"]. A list's holdouts name it: audiences = ["…"]; lendsignal
+    advise holdout read says more of one.
 
     Example: lendsignal audience earned
     """
-    from lendsignal.audience.standing import Brought
-    from lendsignal.audience.standing import earned as earned_by
+    from lendsignal.console.pages.audiences import brought_of
     from lendsignal.report.tables import load
 
     config = configuration.load(config_path)
     with load(DataFolder(config.data)) as tables:
-        found = Brought(title="Look-alikes", as_of=tables.as_of, brought=earned_by(tables, config.lists))
+        found = brought_of(config, tables, horizon, eligible)
     show(found, json_=json_, csv_=csv_)
 
 

@@ -1,6 +1,7 @@
 """`bench value`: what training and scoring of predicted value cost, and how what is said is met."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 from msgspec import to_builtins
@@ -20,12 +21,19 @@ from lendsignal.cli.words import as_json, print_json
     help="Users that are learned from.",
 )
 @click.option(
+    "--at",
+    type=click.Choice(["grant", "apply"]),
+    default="grant",
+    show_default=True,
+    help="When they are valued: at the grant, or at the application, before anybody decided.",
+)
+@click.option(
     "--chart",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Draw what was said and what came, as SVG.",
 )
 @as_json
-def bench_value(users: int, chart: Path | None, json_: bool) -> None:
+def bench_value(users: int, at: Literal["grant", "apply"], chart: Path | None, json_: bool) -> None:
     """Training and scoring of predicted value, on made-up borrowers of whom all is known.
 
     Example: lendsignal bench value --users 1000000
@@ -33,7 +41,7 @@ def bench_value(users: int, chart: Path | None, json_: bool) -> None:
     from lendsignal.bench.valuing import value_users  # here: its libraries are for this alone
     from lendsignal.report.chart import Lines, Series, svg
 
-    found = value_users(users, lambda doing: click.echo(f"… {doing}", err=True))
+    found = value_users(users, lambda doing: click.echo(f"… {doing}", err=True), at=at)
     if chart is not None:
         drawn = Lines(
             title="Value said and value that came, by tenths of the users",

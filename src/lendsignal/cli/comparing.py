@@ -9,6 +9,7 @@ import click
 
 from lendsignal import config as configuration
 from lendsignal.cli import giving
+from lendsignal.cli.beginning import tell_beginning
 from lendsignal.cli.giving import Moment
 from lendsignal.cli.words import as_json, configured, print_json
 from lendsignal.config import Config
@@ -133,6 +134,7 @@ def compare_(
     folder, outlet = DataFolder(config.data), config.outlets[destination]
     now_us = giving.clock_of(config).now_us()
     with closing(open_log(folder.log, read_only=True)) as log:
+        tell_beginning(log, "of what was planned before nothing is found here")
         try:
             store = open_deliveries(folder.deliveries, read_only=True)
         except NotYet:  # no sender has ever run here

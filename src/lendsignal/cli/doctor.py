@@ -23,8 +23,10 @@ from lendsignal.config import Config
 from lendsignal.deliver import Standing
 from lendsignal.deliver.giving import Stores, orders_of
 from lendsignal.errors import ConfigError, LogError, NotYet
-from lendsignal.log import Stage, damage, open_feeds
+from lendsignal.log import DataFolder, Stage, damage, open_feeds
+from lendsignal.log.people import open_people
 from lendsignal.plan import Placed, record_of
+from lendsignal.role.keeping import held_by, kept_since
 from lendsignal.role.standing import sending
 from lendsignal.source import quarantine_standing
 
@@ -74,8 +76,15 @@ def doctor(skip_files: bool, reach: bool, config_path: Path, json_: bool) -> Non
         ]
         code = 2
     else:
-        giving.folder_of(config)
-        checks: tuple[Check, ...] = (*CHECKS, machine.reach) if reach else CHECKS
+        checks = CHECKS
+        if config.store is not None:
+            from lendsignal.cli import doctor_store  # with the store's client
+
+            checks = (settings, tokens, policies, *doctor_store.checks_of(config))
+        else:
+            giving.folder_of(config)
+        if reach:
+            checks = (*checks, machine.reach)
         with progress_bar(quiet=json_, unit="checks") as bar:
             task = bar.add_task("looking", total=len(checks))
             for check in checks:
@@ -99,7 +108,7 @@ def _found(check: Check, config: Config) -> list[Finding]:
     try:
         found.extend(check(config))
     except (LogError, apsw.Error) as error:
-        do = "docs/how-to/recover-a-data-folder.md"
+        do = f"docs/how-to/{'recover-a-data-folder' if config.store is None else 'run-on-a-cluster'}.md"
         found.append(act(check.__name__, f"cannot be looked at: {error}", do))
     return found
 
@@ -131,6 +140,23 @@ def tokens(config: Config) -> Iterator[Finding]:
         yield look("tokens", f"{name} {ahead.REFRESH_TOKEN}", "docs/how-to/watch-tokens.md")
     if silent:
         yield ok("tokens", f"no end of a token is said for {', '.join(sorted(silent))}")
+
+
+def audit(config: Config) -> Iterator[Finding]:
+    """Whether what was done by whom stands as it was written."""
+    path = DataFolder(config.data).people
+    if not path.exists():
+        return
+    with closing(open_people(path)) as people:
+        found = people.verified()
+    for wrong in found.wrong:
+        yield act(
+            "audit",
+            wrong,
+            "somebody wrote people.sqlite past the product: see docs/explanation/threat-model.md",
+        )
+    if not found.wrong:
+        yield ok("audit", f"{found.rows:,} rows, each linked to the one before")
 
 
 def policies(config: Config) -> Iterator[Finding]:
@@ -389,16 +415,24 @@ def quarantine(config: Config) -> Iterator[Finding]:
 
 
 def retention(config: Config) -> Iterator[Finding]:
-    """How far back the log goes, and what it takes."""
+    """How far back the log goes, what it takes, and who holds back what could go."""
     folder = giving.folder_of(config)
+    now_us = giving.clock_of(config).now_us()
     try:
         with Stores(folder) as stores:
-            first = stores.log.read(0, 1)
+            since = stores.log.cutting.since()
+            kept, whose, cut = kept_since(config, folder, stores.log, now_us)
     except NotYet:
         return
     size = sum(path.stat().st_size for path in folder.path.glob("*.sqlite*"))
-    since = f", events since {first[0].event.received_at:%Y-%m-%d}" if first else ""
-    yield ok("retention", f"{size / 1e6:,.1f} MB{since}; nothing is deleted yet, so the folder grows")
+    begins = "" if since is None else f", events since {since:%Y-%m-%d}"
+    said = f"{size / 1e6:,.1f} MB{begins}; events are kept for {span(kept.total_seconds())} ({whose})"
+    holder = cut.held_by
+    if holder is None:
+        yield ok("retention", said)
+    else:
+        found = f"{said}; from event {holder.position + 1:,} on older ones stay, for {holder.name}"
+        yield look("retention", found, held_by(holder))
 
 
 def alarms(config: Config) -> Iterator[Finding]:
@@ -418,6 +452,7 @@ CHECKS: tuple[Check, ...] = (
     settings,
     machine.taken_up,
     tokens,
+    audit,
     policies,
     files,
     machine.backups,

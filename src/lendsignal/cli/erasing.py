@@ -38,6 +38,11 @@ LOOK_SECONDS = 0.2
 @click.option("--scrub", is_flag=True, help="Write the databases anew; only while no service runs.")
 @click.option("--receipt", help="Print this receipt, and do nothing.")
 @click.option("--list", "list_", is_flag=True, help="Print every receipt, the youngest first.")
+@click.option(
+    "--export",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write every erasure into this file, to be kept apart from copies; `restore --erasures` reads it.",
+)
 @configured
 @as_json
 def erase(
@@ -51,6 +56,7 @@ def erase(
     scrub: bool,
     receipt: str | None,
     list_: bool,
+    export: Path | None,
     config_path: Path,
     json_: bool,
 ) -> None:
@@ -65,6 +71,22 @@ def erase(
     from lendsignal.erase.receipt import receipt_of
 
     config = configuration.load(config_path)
+    if config.store is not None:
+        from lendsignal.cli import erasing_in_store as in_store  # with the store's client
+
+        if person is not None or spools or scrub:
+            raise click.UsageError("on a cluster one user is erased at a time, and in the store alone")
+        if list_ or receipt is not None:
+            in_store.shown(config, receipt, json_=json_)
+            return
+        about = asking.subject_of(config, user, brand=brand)
+        if allow_again:
+            in_store.allow_again(config, about.users[0], json_=json_)
+            return
+        if json_ and not dry_run and not yes:
+            raise click.UsageError("--json cannot ask: add --yes, or --dry-run")
+        in_store.erase(config, about.users[0], who(), dry_run=dry_run, yes=yes, json_=json_)
+        return
     if list_ or receipt is not None:
         _shown(config, receipt, json_=json_)
         return
@@ -73,6 +95,9 @@ def erase(
 
         n = scrubbed(DataFolder(config.data))
         print_json({"bytes": n}) if json_ else click.echo(f"{n / 1e6:,.1f} MB of databases are written anew")
+        return
+    if export is not None:
+        _exported(config, export, json_=json_)
         return
     about = asking.subject_of(config, user, brand=brand, person=person, spools=spools)
     clock = clock_of(config)
@@ -93,6 +118,18 @@ def erase(
     _carried_on(config, job.receipt, quiet=json_)
     found = receipt_of(config, job.receipt)
     print_json(found) if json_ else click.echo(found.told())
+
+
+def _exported(config: Config, to: Path, *, json_: bool) -> None:
+    from lendsignal.erase.again import nameless, remembered, written
+
+    found = remembered(config)
+    n = 0 if found is None else len(found.kept_out.rows)
+    if found is not None:
+        written(to, nameless(found))
+    print_json({"kept_out": n}) if json_ else click.echo(
+        f"{n:,} who are kept out, by hash, are in {to}" if n else "nobody was ever erased: nothing is written"
+    )
 
 
 def _shown(config: Config, receipt: str | None, *, json_: bool) -> None:

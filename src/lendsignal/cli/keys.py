@@ -13,7 +13,7 @@ from lendsignal.cli.giving import known
 from lendsignal.cli.words import as_json, configured, print_json
 from lendsignal.clock import SystemClock, from_us, to_us
 from lendsignal.config import Config
-from lendsignal.log import ID_LENGTH, ApiKey, DataFolder, open_keys
+from lendsignal.log import ID_LENGTH, ApiKey, DataFolder, keys_of
 from lendsignal.settings import duration
 from lendsignal.source import EVERY_SCOPE, Access
 from lendsignal.source.keychain import Keychain, fresh
@@ -157,7 +157,7 @@ def _moment(until: timedelta | datetime, now_us: int) -> int:
 
 @contextmanager
 def _keys(config: Config) -> Iterator[Keychain]:
-    with closing(open_keys(DataFolder(config.data).keys)) as store:
+    with closing(keys_of(DataFolder(config.data), config.store)) as store:
         yield Keychain(config.keys, config.sources, store)
 
 

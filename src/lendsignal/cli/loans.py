@@ -3,6 +3,7 @@
 import gzip
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TypeVar
@@ -11,15 +12,17 @@ import click
 from msgspec.structs import replace
 
 from lendsignal import config as configuration
+from lendsignal.cli.giving import clock_of
 from lendsignal.cli.showing import as_tables, show
 from lendsignal.cli.slicing import dated, sliced
 from lendsignal.cli.words import as_json, configured
+from lendsignal.config import Config
 from lendsignal.errors import InputError
-from lendsignal.log import DataFolder
+from lendsignal.log import DataFolder, open_alerts
 from lendsignal.model import Secret
 from lendsignal.report import Paid, delay, load, read_ledger, reconcile
 from lendsignal.report.ledger import FIELDS
-from lendsignal.report.reconcile import CHECKS
+from lendsignal.report.reconcile import CHECKS, Reconciliation
 from lendsignal.report.slices import Slice
 from lendsignal.report.vintages import BY_CAMPAIGN, vintages
 from lendsignal.role.reports import limits_of, zone_of
@@ -113,6 +116,11 @@ def _pairs(context: click.Context, option: click.Parameter, given: tuple[str, ..
     metavar="CHECK=PERCENT",
     help=f"The share beyond which {', '.join(CHECKS)} is an alarm.",
 )
+@click.option(
+    "--alarm",
+    is_flag=True,
+    help="Have the alert targets told too, until the next one with --alarm is within its limits.",
+)
 @sliced
 @dated
 @configured
@@ -132,6 +140,7 @@ def reconcile_(
     until_too: datetime | None,
     late_after: float,
     limits: tuple[str, ...],
+    alarm: bool,
     as_of: datetime | None,
     config_path: Path,
     json_: bool,
@@ -168,9 +177,19 @@ def reconcile_(
             brand=brand,
         )
         show(found, json_=json_, csv_=csv_)
+    if alarm:
+        _note(config, found)
     if not found.is_well:
         click.echo("differences are beyond their limits", err=True)
         sys.exit(1)
+
+
+def _note(config: Config, found: Reconciliation) -> None:
+    """Has the running service's watcher say what is beyond its limit, or that nothing is any more."""
+    rows = [row for row in found.checks.records() if not row["well"]]
+    beyond = dict.fromkeys(f"{row['step']} {row['check']}" for row in rows)
+    with closing(open_alerts(DataFolder(config.data).alerts)) as store:
+        store.note("reconcile", None if found.is_well else ", ".join(beyond), clock_of(config).now_us())
 
 
 def _day(moment: datetime | None) -> date | None:

@@ -22,16 +22,19 @@ from lendsignal.cli import (
 from lendsignal.cli.advise import advise
 from lendsignal.cli.alerts import alerts
 from lendsignal.cli.audience import audience
+from lendsignal.cli.audit import audit
 from lendsignal.cli.bench_value import bench_value
 from lendsignal.cli.comparing import compare_
 from lendsignal.cli.doctor import doctor
 from lendsignal.cli.erasing import erase
+from lendsignal.cli.joining import migrate_store
 from lendsignal.cli.people import people
 from lendsignal.cli.proxy import proxy
 from lendsignal.cli.quarantine import quarantine
 from lendsignal.cli.science import science
 from lendsignal.cli.send import send
 from lendsignal.cli.simulate_market import simulate
+from lendsignal.cli.store import store
 from lendsignal.cli.value import value
 from lendsignal.errors import ConfigError, LendsignalError
 
@@ -82,6 +85,8 @@ for verb in (
     moving.backup,
     moving.restore,
     moving.migrate,
+    migrate_store,
+    store,
     steer.pause,
     steer.resume,
     steer.cancel,
@@ -109,6 +114,7 @@ for verb in (
     alerts,
     keys.keys,
     people,
+    audit,
     erase,
     operate.schema,
 ):

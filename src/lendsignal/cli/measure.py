@@ -132,6 +132,58 @@ def isolation(seconds: int, rate: float | None, json_: bool) -> None:
     _show(isolate(seconds, _tell, per_second=rate), json_=json_)
 
 
+@bench.command("cluster")
+@click.option("--store", "store_env", required=True, help="Variable with the PostgreSQL's address.")
+@click.option("--kafka", help="Brokers in the open (host:port, …), where a topic is measured too.")
+@click.option("--database-pid", type=int, help="The PostgreSQL's first process, where it is on this machine.")
+@click.option("--broker-pid", type=int, help="The broker's process, where it is on this machine.")
+@click.option("--events", type=click.IntRange(1_000), default=40_000, show_default=True, help="In each run.")
+@click.option("--most", type=click.IntRange(1, 16), default=2, show_default=True, help="Workers, from 1 on.")
+@as_json
+def cluster_(
+    store_env: str,
+    kafka: str | None,
+    database_pid: int | None,
+    broker_pid: int | None,
+    events: int,
+    most: int,
+    json_: bool,
+) -> None:
+    """What an event costs in a data folder, over PostgreSQL's log, and over a Kafka topic, in one run.
+
+    Makes schemas and topics of its own on those servers, and takes them away.
+    """
+    # Loaded here: it brings the clients of both.
+    from lendsignal.bench.cluster import compare_logs
+    from lendsignal.log.store import KafkaSettings, StoreSettings
+    from lendsignal.model import Secret
+
+    topic = None
+    if kafka is not None:
+        servers = tuple(kafka.split(","))
+        copies = len(servers)
+        topic = KafkaSettings(servers=servers, tls=False, replicas=copies, in_sync=(copies + 1) // 2)
+    pids = {"database": database_pid, "broker": broker_pid}
+    found = compare_logs(
+        StoreSettings(url=Secret(env=store_env), kafka=topic),
+        events,
+        range(1, most + 1),
+        _tell,
+        {name: pid for name, pid in pids.items() if pid is not None},
+    )
+    if json_:
+        print_json(found)
+        return
+    names = ("log", "workers", "door", "its servers", "worker", "database", "broker", "events/s")
+    table = Table(*names, box=None)
+    for one in found.logs:
+        costs = (one.door_us, one.door_servers_us, one.worker_us, one.database_us, one.broker_us)
+        told = ["unknown" if cost is None else f"{cost:.1f} µs" for cost in costs]
+        table.add_row(one.log, str(one.workers), *told, f"{one.per_s:,.0f}")
+    Console().print(table)
+    click.echo(f"the last log with one worker over the spike's 55 µs: {found.spike_ratio}")
+
+
 @bench.command()
 @click.option(
     "--worlds",

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from lendsignal import config as configuration
 from lendsignal.cli import giving
 from lendsignal.cli.words import as_json, configured, print_json, progress_bar
 from lendsignal.clock import SystemClock, from_us
+from lendsignal.config import Config
 from lendsignal.errors import LogError
 from lendsignal.log import DataFolder, Form, damage, form_at
 from lendsignal.log import migrate as brought_up
@@ -21,9 +22,9 @@ from lendsignal.log.copying import Tell, copy_database
 
 
 @contextmanager
-def _progress(*, quiet: bool) -> Iterator[Tell]:
+def progress(*, quiet: bool, unit: str = "bytes") -> Iterator[Tell]:
     """A bar that tells which file is being worked on and how far that is."""
-    with progress_bar(quiet=quiet, unit="bytes") as bar:
+    with progress_bar(quiet=quiet, unit=unit) as bar:
         task = bar.add_task("looking", total=None)
 
         def tell(name: str, done: int, whole: int) -> None:
@@ -46,7 +47,7 @@ def backup(to: Path, config_path: Path, json_: bool) -> None:
     """
     config = configuration.load(config_path)
     folder = giving.folder_of(config)
-    with _progress(quiet=json_) as tell:
+    with progress(quiet=json_) as tell:
         made = copies.backup(
             folder,
             to,
@@ -68,21 +69,36 @@ def backup(to: Path, config_path: Path, json_: bool) -> None:
 @click.argument("source", metavar="FROM", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--dry-run", is_flag=True, help="Read the whole copy and say whether it is good.")
 @click.option("--replace", is_flag=True, help="Move what is in the data folder aside first.")
+@click.option(
+    "--erasures",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A file of `lendsignal erase --export`: who was erased since stays erased; may be repeated.",
+)
 @configured
 @as_json
-def restore(source: Path, dry_run: bool, replace: bool, config_path: Path, json_: bool) -> None:
+def restore(
+    source: Path,
+    dry_run: bool,
+    replace: bool,
+    erasures: tuple[Path, ...],
+    config_path: Path,
+    json_: bool,
+) -> None:
     """Put the copy FROM in place of the data folder. The service must be stopped.
 
     Every byte of the copy is read before anything is changed. What was there is kept as `before-…` in the
-    data folder. What came in after the copy must be sent again by its sources.
+    data folder. What came in after the copy must be sent again by its sources. Who was erased since the copy
+    was made is kept out of it and erased once more.
 
     Example: lendsignal restore /mnt/copies/2026-11-22 --dry-run
     """
     config = configuration.load(config_path)
-    with _progress(quiet=json_) as tell:
+    with progress(quiet=json_) as tell:
         if dry_run:
             found = copies.looked_through(source, tell)
         else:
+            _set_aside(config, erasures)
             found = copies.restore(
                 DataFolder(config.data),
                 source,
@@ -91,18 +107,45 @@ def restore(source: Path, dry_run: bool, replace: bool, config_path: Path, json_
                 now=from_us(SystemClock().now_us()),
                 tell=tell,
             )
+    again = 0 if dry_run else _erased_again(config)
     if found.portfolio != config.portfolio:
         click.echo(f"warning: the copy is of portfolio {found.portfolio!r}", err=True)
     if json_:
-        print_json({"restored": not dry_run, "copy": found})
+        print_json({"restored": not dry_run, "copy": found, "erased_again": again})
         return
     what = "is whole" if dry_run else f"is in place in {config.data}"
     click.echo(
         f"the copy of {found.made_at:%Y-%m-%d %H:%M:%S} UTC {what}: {found.events:,} events, "
         f"made by version {found.version}"
     )
+    if again:
+        click.echo(f"{again:,} users who were erased since are erased once more by lendsignal run")
     if not dry_run:
         click.echo("sources must send again what came in later: docs/how-to/back-up-and-restore.md")
+
+
+def _set_aside(config: Config, files: Sequence[Path]) -> None:
+    """Keeps the erasures out of the way of the copy."""
+    from lendsignal.erase.again import set_aside  # here: few verbs need it
+
+    unread = set_aside(config, files)
+    if unread is not None:
+        click.echo(
+            f"warning: the log of this folder cannot be read ({unread}): who was erased since the copy is"
+            f" known from {DataFolder(config.data).erased.name} and --erasures alone",
+            err=True,
+        )
+
+
+def _erased_again(config: Config) -> int:
+    """How many of the copy are erased once more; what must wait is done when the service runs."""
+    from lendsignal.erase.again import erased_again
+
+    try:
+        return erased_again(config, giving.clock_of(config))
+    except LogError as error:
+        click.echo(f"warning: erasures wait until the service runs: {error}", err=True)
+        return 0
 
 
 class Brought(Struct, frozen=True, kw_only=True):
@@ -129,7 +172,7 @@ def migrate(dry_run: bool, config_path: Path, json_: bool) -> None:
     config = configuration.load(config_path)
     folder = giving.folder_of(config)
     forms = [(path, form) for path in folder.databases() if (form := form_at(path))]
-    with _progress(quiet=json_) as tell:
+    with progress(quiet=json_) as tell:
         if dry_run:
             found = [_tried(path, form, tell) for path, form in forms]
         else:

@@ -1,6 +1,7 @@
 """Verbs of the operator: check, run, look how it is, bring in files."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ from lendsignal.cli.alerts import open_alarms
 from lendsignal.cli.giving import standing
 from lendsignal.cli.pulling import pull_states, told_pull
 from lendsignal.cli.steer import told_stop
-from lendsignal.cli.words import as_json, configured, print_json, progress_bar, with_overrides
+from lendsignal.cli.words import OF_A_FOLDER, as_json, configured, print_json, progress_bar, with_overrides
 from lendsignal.clock import clock_at, from_us
-from lendsignal.config import config_schema
+from lendsignal.config import Config, config_schema
+from lendsignal.deliver import Standing
 from lendsignal.destination import registry
 from lendsignal.destination.spec import Corrections
 from lendsignal.errors import ConfigError
 from lendsignal.log import DataFolder
-from lendsignal.role import ROLES
+from lendsignal.role import EVERY_ROLE, NODE_ROLES, ROLES, refuse_other_roles
 from lendsignal.role import standing as stands
 from lendsignal.settings import duration_text
 from lendsignal.source import event_schema
@@ -32,21 +34,31 @@ from lendsignal.source.files import read_map
 @click.command()
 @configured
 @with_overrides
-@click.option("--roles", default=",".join(ROLES), show_default=True, help="Which child processes.")
-def run(config_path: Path, roles: str, overrides: dict[str, Any]) -> None:
+@click.option(
+    "--role",
+    "--roles",
+    "roles",
+    metavar="ROLE,...",
+    help=f"Which child processes, of {', '.join(ROLES)}; with [store], of {', '.join(NODE_ROLES)}. All.",
+)
+def run(config_path: Path, roles: str | None, overrides: dict[str, Any]) -> None:
     """Run the service: one process a role, restarted when it dies, until Ctrl-C or SIGTERM.
+
+    With [store] in the configuration it is one node of a cluster: any number of them, with any of the roles.
 
     SIGHUP reads the configuration again: a good one is taken up role by role without losing an event or a
     connection, a bad one is named, mistake by mistake, and the old one goes on.
     """
-    wanted = tuple(role.strip() for role in roles.split(",") if role.strip())
-    unknown = set(wanted) - set(ROLES)
-    if unknown or not wanted:
-        raise click.UsageError(f"--roles takes {', '.join(ROLES)}; found {roles!r}")
+    wanted = None if roles is None else tuple(role.strip() for role in roles.split(",") if role.strip())
+    if wanted is not None and (not wanted or set(wanted) - set(EVERY_ROLE)):
+        raise click.UsageError(f"--role takes {', '.join(EVERY_ROLE)}; found {roles!r}")
     config = configuration.load(config_path, overrides=overrides)
+    refuse_other_roles(config, wanted or ())
     for warning in config.warnings:
         journal.warned(warning)
-    for line in (*ahead.token_lines(config), *switching.missed_lines(config)):
+    # What a switch missed stands in the folder's log, and a node has none.
+    missed = switching.missed_lines(config) if config.store is None else ()
+    for line in (*ahead.token_lines(config), *missed):
         if line.startswith("warning: "):
             journal.warned(line.removeprefix("warning: "))
         else:
@@ -56,7 +68,7 @@ def run(config_path: Path, roles: str, overrides: dict[str, Any]) -> None:
 
 
 def _announce(role: str, address: str) -> None:
-    name, path = {"core": ("events", "/v1/events"), "web": ("pages", "/")}[role]
+    name, path = ("pages", "/") if role == "web" else ("events", "/v1/events")
     click.echo(f"{name:<8} {address}{path}")
 
 
@@ -119,6 +131,9 @@ def check(config_path: Path, json_: bool) -> None:
 def status(config_path: Path, json_: bool) -> None:
     """How far the service is: what waits where, who stopped what, and what to type next."""
     config = configuration.load(config_path)
+    if config.store is not None:
+        _cluster(config, json_=json_)
+        return
     now = stands.status(config.data, clock_at(config.replay_clock), config.outlets)
     found = standing(config)
     sender = stands.sending(DataFolder(config.data))
@@ -146,23 +161,53 @@ def status(config_path: Path, json_: bool) -> None:
     for pulled in pull_states(config):
         click.echo(f"pull {pulled.name:<19} {told_pull(pulled)}")
     for one in found:
-        counts = {"waiting": one.waiting, "on the way": one.claimed, "held": one.held}
-        counts |= {"for a verdict": one.pending, "dead": one.dead}
-        parts = ", ".join(f"{n:,} {word}" for word, n in counts.items() if n) or "nothing waits"
-        click.echo(f"{one.destination:<24} {parts}{'' if one.configured else '; NOT CONFIGURED'}")
-        for stop in one.stopped:
-            click.echo(f"{'':<24} PAUSED{' (everything)' if stop.everything else ''} {told_stop(stop)}")
         end = ends.get(one.destination)
-        if end is not None and end.state != "fine":
-            click.echo(f"{'':<24} {end.told()}")
-        for words in one.next_words:
-            click.echo(f"{'':<24} > {words}")
+        _destination(one, () if end is None or end.state == "fine" else (end.told(),))
     if sender:
         click.echo(sender)
     for alarm in open_alarms(config):
         click.echo(f"ALARM    {alarm.said}, since {from_us(alarm.since_us):%Y-%m-%d %H:%M} UTC")
         click.echo(f"{'':<24} > {alarm.do}")
     click.echo("idle" if now.idle else "busy")
+
+
+def _destination(one: Standing, also: Sequence[str] = (), *, next_words: bool = True) -> None:
+    """What waits for a destination, who stopped it, what else is to be known, and what to type."""
+    counts = {"waiting": one.waiting, "on the way": one.claimed, "held": one.held}
+    counts |= {"for a verdict": one.pending, "dead": one.dead}
+    parts = ", ".join(f"{n:,} {word}" for word, n in counts.items() if n) or "nothing waits"
+    click.echo(f"{one.destination:<24} {parts}{'' if one.configured else '; NOT CONFIGURED'}")
+    for stop in one.stopped:
+        click.echo(f"{'':<24} PAUSED{' (everything)' if stop.everything else ''} {told_stop(stop)}")
+    for line in also:
+        click.echo(f"{'':<24} {line}")
+    for words in one.next_words if next_words else ():
+        click.echo(f"{'':<24} > {words}")
+
+
+def _cluster(config: Config, *, json_: bool) -> None:
+    """The same of a whole cluster."""
+    from lendsignal.cli.in_store import standing_now  # with the store's client
+
+    now, found = standing_now(config, clock_at(config.replay_clock))
+    if json_:
+        each = [{**msgspec.structs.asdict(one), "next": _typed(one)} for one in found]
+        print_json({**msgspec.structs.asdict(now), "destinations": each})
+        return
+    click.echo(f"events   {now.events} in the log, {now.decided} decided")
+    alive = ", ".join(f"{n} {kind}" for kind, n in sorted(now.nodes.items())) or "none"
+    click.echo(f"nodes    {alive}; {now.slots} slots")
+    for kind, doing in (("work", "decides"), ("send", "sends")):
+        if now.unheld[kind]:
+            click.echo(f"NOBODY   {doing} {now.unheld[kind]} of them: lendsignal run --role {kind}")
+    for one in found:
+        _destination(one, [f"> {words}" for words in _typed(one)], next_words=False)
+    click.echo("idle" if now.idle else "busy")
+
+
+def _typed(one: Standing) -> list[str]:
+    """What an operator of a cluster may want to type: of the words for a destination those that do there."""
+    return [words for words in one.next_words if words.split()[1] not in OF_A_FOLDER]
 
 
 class Importing(click.Group):

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import click
 
 from lendsignal import config as configuration
-from lendsignal.cli.giving import who
+from lendsignal.cli.giving import known, who
 from lendsignal.cli.words import as_json, configured, print_json
 from lendsignal.clock import SystemClock, from_us
 from lendsignal.config import Config
@@ -36,7 +36,7 @@ def list_(config_path: Path, json_: bool) -> None:
         print_json([_told(one) for one in members])
         return
     for one in members:
-        sees = ", ".join(one.campaigns) or "all campaigns"
+        sees = "; ".join(f"{key} {', '.join(names)}" for key, names in one.limits.items()) or "all campaigns"
         click.echo(f"{one.login:<24} {one.role:<10} {'out' if one.disabled else sees}")
     if not members:
         click.echo("nobody yet: lendsignal people invite --role admin")
@@ -45,24 +45,78 @@ def list_(config_path: Path, json_: bool) -> None:
 @people.command()
 @click.option("--role", type=ROLES, default="viewer", show_default=True, help="What the new member may do.")
 @click.option("--campaign", "campaigns", multiple=True, help="All that the member sees; may be repeated.")
+@click.option("--channel", "channels", multiple=True, help="Only these channels; may be repeated.")
+@click.option("--app", "apps", multiple=True, help="Only these apps; may be repeated.")
 @click.option("--login", help="Instead of a new member: let this one set a new password.")
 @configured
 @as_json
-def invite(role: str, campaigns: tuple[str, ...], login: str | None, config_path: Path, json_: bool) -> None:
+def invite(
+    role: str,
+    campaigns: tuple[str, ...],
+    channels: tuple[str, ...],
+    apps: tuple[str, ...],
+    login: str | None,
+    config_path: Path,
+    json_: bool,
+) -> None:
     """Print a link by which somebody joins, or sets a new password: good once, within a day."""
     config = configuration.load(config_path)
+    known("app", apps, config.apps)
     with _opened(config) as found:
-        now = SystemClock().now_us()
-        code = found.invite(MemberRole(role), now, by=who(), login=login, campaigns=campaigns)
+        code = found.invite(
+            MemberRole(role),
+            SystemClock().now_us(),
+            by=who(),
+            login=login,
+            campaigns=campaigns,
+            channels=channels,
+            apps=apps,
+        )
     link = f"{_address(config)}/welcome?code={quote(code)}"
     print_json({"link": link}) if json_ else click.echo(link)
 
 
 @people.command()
 @click.argument("login")
+@click.option("--role", type=ROLES, default="viewer", show_default=True, help="What a new member may do.")
+@click.option("--campaign", "campaigns", multiple=True, help="All that the member sees; may be repeated.")
+@click.option("--channel", "channels", multiple=True, help="Only these channels; may be repeated.")
+@click.option("--app", "apps", multiple=True, help="Only these apps; may be repeated.")
+@configured
+def expect(
+    login: str,
+    role: str,
+    campaigns: tuple[str, ...],
+    channels: tuple[str, ...],
+    apps: tuple[str, ...],
+    config_path: Path,
+) -> None:
+    """Let somebody in by the company's own sign-in, by the name that the provider gives them.
+
+    Who is a member already keeps role and limits, and may come in by the provider from now on.
+    """
+    config = configuration.load(config_path)
+    known("app", apps, config.apps)
+    with _opened(config) as found:
+        found.expect(
+            login.strip().lower(),
+            MemberRole(role),
+            SystemClock().now_us(),
+            by=who(),
+            campaigns=campaigns,
+            channels=channels,
+            apps=apps,
+        )
+    click.echo(f"{login} may come in by the provider")
+
+
+@people.command()
+@click.argument("login")
 @click.option("--role", type=ROLES, help="Another role.")
 @click.option("--campaign", "campaigns", multiple=True, help="Other campaigns; may be repeated.")
-@click.option("--all-campaigns", is_flag=True, help="Let the member see every campaign.")
+@click.option("--channel", "channels", multiple=True, help="Other channels; may be repeated.")
+@click.option("--app", "apps", multiple=True, help="Other apps; may be repeated.")
+@click.option("--all-campaigns", is_flag=True, help="Let the member see every campaign, channel and app.")
 @click.option(
     "--out/--in", "out", default=None, help="Put the member out at once, or let the member in again."
 )
@@ -72,17 +126,27 @@ def change(
     login: str,
     role: str | None,
     campaigns: tuple[str, ...],
+    channels: tuple[str, ...],
+    apps: tuple[str, ...],
     all_campaigns: bool,
     out: bool | None,
     config_path: Path,
     json_: bool,
 ) -> None:
     """Change a member: role, campaigns, out or in."""
-    seen = () if all_campaigns else campaigns or None
-    with _opened(configuration.load(config_path)) as found:
-        now = SystemClock().now_us()
-        new_role = None if role is None else MemberRole(role)
-        new = found.change(login, now, by=who(), role=new_role, campaigns=seen, disabled=out)
+    config = configuration.load(config_path)
+    known("app", apps, config.apps)
+    with _opened(config) as found:
+        new = found.change(
+            login,
+            SystemClock().now_us(),
+            by=who(),
+            role=None if role is None else MemberRole(role),
+            campaigns=() if all_campaigns else campaigns or None,
+            channels=() if all_campaigns else channels or None,
+            apps=() if all_campaigns else apps or None,
+            disabled=out,
+        )
     print_json(_told(new)) if json_ else click.echo(f"{login}: {new.role}{', out' if new.disabled else ''}")
 
 
@@ -123,6 +187,8 @@ def _told(one: Member) -> dict[str, Any]:
         "login": one.login,
         "role": one.role.value,
         "campaigns": list(one.campaigns),
+        "channels": list(one.channels),
+        "apps": list(one.apps),
         "out": one.disabled,
         "joined": from_us(one.made_us),
     }

@@ -165,5 +165,6 @@ def _lines(model: LikelyModel) -> list[str]:
 def _fitted(config: Config, after: timedelta | None, within: timedelta, precision: float) -> "Proxy":
     from lendsignal.report.proxy import proxy as fitted  # here: its library is for these verbs alone
 
-    with closing(open_log(DataFolder(config.data).log, read_only=True)) as log:
-        return fitted(log, after=after or config.proxy.after, within=within, precision=precision)
+    folder, after = DataFolder(config.data), after or config.proxy.after
+    with closing(open_log(folder.log, read_only=True)) as log, load(folder) as tables:
+        return fitted(log, after=after, within=within, precision=precision, tables=tables)

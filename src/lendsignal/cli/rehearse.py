@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lendsignal import config as configuration
+from lendsignal.cli.beginning import tell_beginning
 from lendsignal.cli.words import as_json, configured, print_json, progress_bar, with_overrides
 from lendsignal.config import Config
 from lendsignal.decide.difference import Change, Line, Rule, Volume
@@ -87,6 +88,7 @@ def plan(
 def _compared(
     config: Config, log: Log, against: Path | None, days: float, rule: Rule, live: bool, *, quiet: bool
 ) -> Plan:
+    tell_beginning(log, "who came in before counts as new under both sets of rules")
     before_source = in_force(log) if against is None else configuration.load(against).policy
     until_us = youngest(log)
     since_us = until_us - int(days * DAY_US)

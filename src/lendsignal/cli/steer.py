@@ -60,8 +60,7 @@ def pause(destinations: tuple[str, ...], every: bool, reason: str, config_path: 
         raise click.BadParameter(f"one line of at most {LONGEST_REASON} characters", param_hint="--reason")
     config = configuration.load(config_path)
     names = _named(config, destinations, every=every)
-    folder = giving.folder_of(config)
-    came = giving.give(folder, [Halt(names, reason)], giving.clock_of(config))
+    came = _given(config, Halt(names, reason))
     if json_:
         print_json({"destinations": names, "reason": reason, **_fields(came)})
     else:
@@ -83,9 +82,8 @@ def resume(destinations: tuple[str, ...], every: bool, config_path: Path, json_:
     """
     config = configuration.load(config_path)
     names = _named(config, destinations, every=every)
-    folder = giving.folder_of(config)
-    were = _stopped(folder)
-    came = giving.give(folder, [LetGo(names)], giving.clock_of(config))
+    were = _stopped(config)
+    came = _given(config, LetGo(names))
     shown = were if every else {name: one for name, one in were.items() if name in names}
     if json_:
         was = [{"destination": name, **_plain(one)} for name, one in shown.items()]
@@ -115,8 +113,22 @@ def _listed(names: tuple[str, ...]) -> str:
     return "everything" if names == (EVERY,) else ", ".join(names)
 
 
-def _stopped(folder: DataFolder) -> dict[str, Stopped]:
+def _given(config: Config, order: Order) -> Came:
+    """What came of an order to whoever sends: the sender of a data folder, or all of a cluster."""
+    if config.store is not None:
+        from lendsignal.cli import in_store  # with the store's client
+
+        return in_store.give(config, [order], giving.clock_of(config))
+    return giving.give(giving.folder_of(config), [order], giving.clock_of(config))
+
+
+def _stopped(config: Config) -> dict[str, Stopped]:
     """What is stopped now; nothing where no sender has run yet."""
+    if config.store is not None:
+        from lendsignal.cli import in_store
+
+        return in_store.stopped_now(config)
+    folder = giving.folder_of(config)
     try:
         store = open_deliveries(folder.deliveries, read_only=True)
     except NotYet:

@@ -20,6 +20,7 @@ from lendsignal.decide.promoting import promoted
 from lendsignal.errors import LendsignalError, NotYet
 from lendsignal.log import DataFolder, Log, open_log
 from lendsignal.value import Promotion
+from lendsignal.value.worth import APPLICATION, ValueModel
 
 if TYPE_CHECKING:
     from lendsignal.report.training import Training
@@ -47,22 +48,29 @@ def value() -> None:
 @click.option(
     "--as-of", callback=_moment, metavar="MOMENT", help="Learn from what was known then; by default now."
 )
+@click.option(
+    "--at",
+    type=click.Choice(["grant", "apply"]),
+    default="grant",
+    show_default=True,
+    help="From when on users are valued; apply: at the application too, by how likely a grant is.",
+)
 @click.option("--isotonic", is_flag=True, help="Calibrate along rising steps as well, with enough users.")
 @configured
 @as_json
-def train(as_of: datetime | None, isotonic: bool, config_path: Path, json_: bool) -> None:
+def train(as_of: datetime | None, at: str, isotonic: bool, config_path: Path, json_: bool) -> None:
     """Train a model on the users so far and try it on later ones; it is kept, and not in force yet.
 
     Ends with 1 where no scope has enough users to learn from.
 
-    Example: lendsignal value train
+    Example: lendsignal value train --at apply
     """
     from lendsignal.report.value_models import keep  # here: these libraries are for this verb alone
     from lendsignal.value.making import made
 
     config = configuration.load(config_path)
     folder = DataFolder(config.data)
-    found = _training(config, as_of)
+    found = _training(config, as_of, applicants=at == "apply")
     before = _in_force(folder)
     model = made(
         found.users,
@@ -115,7 +123,7 @@ def evaluate(version: str, chart: Path | None, config_path: Path, json_: bool) -
     config = configuration.load(config_path)
     folder = DataFolder(config.data)
     one = kept(folder.value_models, version or latest(folder))
-    since = forward(one.model, _training(config, None).users)
+    since = forward(one.model, _training(config, None, applicants=_values_applicants(one.model)).users)
     if chart is not None:
         chart.write_text(_chart(one.evidence))
     if json_:
@@ -154,7 +162,7 @@ def promote(version: str, dry_run: bool, unproven: bool, config_path: Path, json
     if not version and not youngest:
         raise LendsignalError("there is no value model yet: lendsignal value train")
     one = kept(folder.value_models, version or youngest[0])
-    training = _training(config, None)
+    training = _training(config, None, applicants=_values_applicants(one.model))
     with closing(_log(folder, read_only=dry_run)) as log:
         now_us = clock_at(config.replay_clock).now_us()
         made = promoted(log, one, training, now_us, unproven=unproven, dry_run=dry_run)
@@ -194,7 +202,7 @@ def score(version: str, out: Path, config_path: Path, json_: bool) -> None:
     config = configuration.load(config_path)
     folder = DataFolder(config.data)
     one = kept(folder.value_models, version or latest(folder))
-    training = _training(config, None)
+    training = _training(config, None, applicants=_values_applicants(one.model))
     lines = 0
     with out.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -243,7 +251,7 @@ def parity(fact: str, version: str, config_path: Path, json_: bool) -> None:
 
     config = configuration.load(config_path)
     one = kept(DataFolder(config.data).value_models, version or latest(DataFolder(config.data)))
-    training = _training(config, None, also=fact)
+    training = _training(config, None, also=fact, applicants=_values_applicants(one.model))
     found = []
     for moment, scopes in one.model.scopes.items():
         for currency, scope in scopes.items():
@@ -316,8 +324,15 @@ def history(config_path: Path, json_: bool) -> None:
         click.echo("no value model was ever trained: lendsignal value train")
 
 
-def _training(config: Config, as_of: datetime | None, *, also: str = "") -> "Training":
-    """The users to learn from; `also`: a further property of theirs, for looking at and not for learning."""
+def _values_applicants(model: ValueModel) -> bool:
+    return APPLICATION in model.scopes
+
+
+def _training(
+    config: Config, as_of: datetime | None, *, also: str = "", applicants: bool = False
+) -> "Training":
+    """The users to learn from; `also`: a further property of theirs, for looking at and not for learning.
+    `applicants`: whether those who applied are among them."""
     from lendsignal.report import load
     from lendsignal.report.training import training
 
@@ -325,7 +340,7 @@ def _training(config: Config, as_of: datetime | None, *, also: str = "") -> "Tra
     if also and also not in settings.properties:
         settings = replace(settings, properties=(*settings.properties, also))
     with load(DataFolder(config.data), as_of=as_of) as tables:
-        return training(tables, settings)
+        return training(tables, settings, applicants=applicants)
 
 
 def _log(folder: DataFolder, *, read_only: bool) -> Log:

@@ -1,5 +1,6 @@
 """Options that several verbs share, and how they print."""
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from rich.progress import (
 )
 
 from lendsignal.config import overrides
+from lendsignal.errors import ConfigError, Problem
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,8 +34,35 @@ def configured(command: F) -> F:
         envvar="LENDSIGNAL_CONFIG",
         show_default=True,
         show_envvar=True,
+        callback=_of_a_folder,
         help="The configuration.",
     )(command)
+
+
+OF_A_FOLDER = frozenset(
+    "advise alerts archive audience audit backup cancel compare dead explain import migrate outbox people"
+    " plan proxy pull quarantine replay report tiers value".split()
+)
+"""Verbs that work over a data folder and nothing else: a node of a cluster has none."""
+
+
+def _of_a_folder(context: click.Context, option: click.Parameter, path: Path) -> Path:
+    """The path, where its configuration is of the kind that the verb works over. Raises `ConfigError`."""
+    verb = context.command_path.split()[1:2]
+    if verb and verb[0] in OF_A_FOLDER and _has_store(path):
+        found = (
+            f"[store], and `lendsignal {verb[0]}` works over a data folder: on a cluster it is not there yet"
+        )
+        raise ConfigError([Problem("store", found, "see docs/explanation/cluster.md", path.name)])
+    return path
+
+
+def _has_store(path: Path) -> bool:
+    try:
+        text = path.read_text()
+        return "store" in text and "store" in tomllib.loads(text)
+    except (OSError, ValueError):
+        return False  # whoever reads it says what is wrong
 
 
 def with_overrides(command: F) -> F:

@@ -22,15 +22,18 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lendsignal import __version__
+from lendsignal.clock import SystemClock
 from lendsignal.config import Config
 from lendsignal.console import pages as folder_of_pages
 from lendsignal.console.filters import filters
-from lendsignal.console.gate import COOKIE, HEADERS, Gate, gate, is_our_form
+from lendsignal.console.gate import COOKIE, HANDSHAKE_COOKIE, HEADERS, TLS_HEADERS, Gate, gate, is_our_form
 from lendsignal.console.page import Asked, Group, Look, Page, Panel, Went
+from lendsignal.console.provider import CALLBACK, Provider
 from lendsignal.console.room import InStep, Maker, Room
 from lendsignal.console.words import LANGUAGES, Words, language_of, words_of
+from lendsignal.console.words import marked as _
 from lendsignal.errors import InputError, LendsignalError
-from lendsignal.log.people import SIGNED_IN_FOR, People, Session
+from lendsignal.log.people import HANDSHAKE_FOR, SIGNED_IN_FOR, Handshake, People, Session
 from lendsignal.model.member import Member, MemberRole
 
 HERE = Path(__file__).parent
@@ -60,15 +63,21 @@ def console(
     people: People | None = None,
     makers: Mapping[str, Maker] | None = None,
     in_step: InStep | None = None,
+    provider: Provider | None = None,
 ) -> Starlette:
     """The console of one data folder; without `people` an open one, for this machine alone.
 
     `makers` make the reports, by the name that `report.catalog` has for them. `in_step` tells the platforms
-    what changed in lists; without it no page offers that.
+    what changed in lists; without it no page offers that. `provider` is by default the configuration's.
     """
-    house = Console(Room(config, makers or {}, in_step), gate(people))
+    web = config.web
+    if provider is None and people is not None and web.oidc is not None and web.address is not None:
+        provider = Provider(web.oidc, web.address, config.security)
+    house = Console(Room(config, makers or {}, in_step), gate(people), provider)
     routes = [
         Route("/sign-in", house.sign_in, methods=["GET", "POST"]),
+        Route("/sign-in/provider", house.to_provider),
+        Route(CALLBACK, house.from_provider),
         Route("/sign-out", house.sign_out, methods=["POST"]),
         Route("/welcome", house.welcome, methods=["GET", "POST"]),
         Route("/taste", house.taste, methods=["POST"]),
@@ -82,8 +91,8 @@ def console(
         routes.append(Route(under + "/panel/{name}", partial(house.panel, page)))
         routes.append(Route(under + "/file/{name}", partial(house.file, page)))
         routes.append(Route(under + "/act/{name}", partial(house.act, page), methods=["POST"]))
-    app = Starlette(routes=routes, exception_handlers={404: house.not_found})
-    app.add_middleware(_Headers)
+    app = Starlette(routes=routes, exception_handlers={404: house.not_found, Exception: house.broken})
+    app.add_middleware(_Headers, behind_tls=_is_behind_tls(config))
     app.state.room = house.room
     return app
 
@@ -91,9 +100,13 @@ def console(
 class Console:
     """The requests of one console."""
 
-    def __init__(self, room: Room, gate: Gate) -> None:
+    def __init__(self, room: Room, gate: Gate, provider: Provider | None = None) -> None:
         self.room = room
         self._gate = gate
+        self._provider = provider
+        self._local = room.config.web.local_accounts
+        self._emergency = room.config.web.emergency
+        self._behind_tls = _is_behind_tls(room.config)
         self._said: dict[str, tuple[str, bool]] = {}
         self._templates = {language: _templates(words_of(language)) for language in LANGUAGES}
 
@@ -169,7 +182,9 @@ class Console:
             fields = await _fields(request) or {}
             try:
                 if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-                    raise InputError("login", "come to this page itself to sign in")
+                    raise InputError("login", _("come to this page itself to sign in"))
+                if not self._may_have_password(fields.get("login", "").strip()):
+                    raise InputError("login", _("names and passwords do not count here"))
                 token = await run_in_threadpool(
                     people.sign_in,
                     fields.get("login", "").strip(),
@@ -177,10 +192,99 @@ class Console:
                     _address(request),
                     self.room.now_us(),
                 )
-                return _with_session(RedirectResponse(to, 303), request, token)
+                return self._with_session(RedirectResponse(to, 303), request, token)
             except InputError as error:
                 wrong = error.rule
-        return self._bare(request, "sign_in.html", 403 if wrong else 200, to=to, wrong=wrong)
+        return await self._sign_in_page(request, to, wrong)
+
+    async def _sign_in_page(self, request: Request, to: str, wrong: str) -> Response:
+        ends_at, out = None, "out" in request.query_params
+        if out and self._provider is not None:
+            ends_at = await run_in_threadpool(self._provider.ends_at)
+        shown = {
+            "to": to,
+            "wrong": wrong,
+            "out": out,
+            "ends_at": ends_at,
+            "provider": None if self._provider is None else self._provider.settings.label,
+            "local": self._local,
+        }
+        return self._bare(request, "sign_in.html", 403 if wrong else 200, **shown)
+
+    def _may_have_password(self, login: str) -> bool:
+        """Whether that name may come in with a password: all, or the one for a bad day."""
+        return self._local or login == self._emergency
+
+    async def to_provider(self, request: Request) -> Response:
+        """Sends somebody to the company's own sign-in; a cookie ties the answer to this browser."""
+        people, provider = self._gate.people, self._provider
+        to = _inside(request.query_params.get("to", "/"))
+        if people is None or provider is None:
+            return RedirectResponse("/sign-in", 303)
+        browser = secrets.token_urlsafe(32)
+        try:
+            begun = await run_in_threadpool(provider.begin, to)
+            now = self._machine_now_us()
+            await run_in_threadpool(people.begin, begun.state, browser, begun.handshake, now)
+        except InputError as error:
+            return await self._sign_in_page(request, to, error.rule)
+        answer = RedirectResponse(begun.url, 303)
+        answer.set_cookie(
+            HANDSHAKE_COOKIE,
+            browser,
+            max_age=int(HANDSHAKE_FOR.total_seconds()),
+            path="/sign-in",
+            httponly=True,
+            samesite="lax",
+            secure=self._is_secure(request),
+        )
+        return answer
+
+    async def from_provider(self, request: Request) -> Response:
+        """Somebody comes back from there: once, in the same browser, and as the provider's token says."""
+        people, provider = self._gate.people, self._provider
+        if people is None or provider is None:
+            return RedirectResponse("/sign-in", 303)
+        query = dict(request.query_params)
+        state, browser = query.get("state", ""), request.cookies.get(HANDSHAKE_COOKIE, "")
+        to = "/"
+        try:
+            handshake = await run_in_threadpool(people.take, state, browser, self._machine_now_us())
+            if handshake is None:
+                said = _("this sign-in was begun elsewhere, was used, or took too long: begin again")
+                raise InputError("provider", said)
+            to = handshake.leads_to
+            token = await run_in_threadpool(self._come_in, people, provider, query, handshake)
+        except InputError as error:
+            answer = await self._sign_in_page(request, to, error.rule)
+        else:
+            answer = self._with_session(RedirectResponse(to, 303), request, token)
+        answer.delete_cookie(HANDSHAKE_COOKIE, path="/sign-in", httponly=True, samesite="lax")
+        return answer
+
+    def _come_in(
+        self, people: People, provider: Provider, query: Mapping[str, str], handshake: Handshake
+    ) -> str:
+        """A session's token for whom the provider let in, with the role that their groups give."""
+        settings, now = provider.settings, self.room.now_us()
+        who = provider.came_back(query, handshake)
+        seen = settings.member_of(who.login, who.groups) if settings.gives_roles else None
+        if settings.gives_roles and seen is None:
+            people.turn_away(settings.issuer, who.subject, now, "no group with a role")
+            raise InputError("provider", _("none of your groups has a role here: ask an admin"))
+        return people.come_in(
+            settings.issuer,
+            who.subject,
+            who.login,
+            now,
+            role=None if seen is None else seen.role,
+            seen=seen,
+            anybody=settings.members == "anybody",
+        )
+
+    def _machine_now_us(self) -> int:
+        """The machine's own clock: a sign-in under way ends when it ends, also while history is replayed."""
+        return SystemClock().now_us()
 
     async def welcome(self, request: Request) -> Response:
         """An invitation: a name and a password of one's own."""
@@ -196,11 +300,13 @@ class Console:
             try:
                 if password != fields.get("again", ""):
                     raise InputError("password", "the two passwords differ")
+                if not self._may_have_password(invited[0] or login.strip()):
+                    raise InputError("login", _("names and passwords do not count here"))
                 member = await run_in_threadpool(people.welcome, code, login, password, now)
                 token = await run_in_threadpool(
                     people.sign_in, member.login, password, _address(request), now
                 )
-                return _with_session(RedirectResponse("/", 303), request, token)
+                return self._with_session(RedirectResponse("/", 303), request, token)
             except InputError as error:
                 wrong = error.rule
         renews, role = invited or (None, MemberRole.VIEWER)
@@ -214,8 +320,8 @@ class Console:
         fields = await _fields(request) or {}
         if people is not None and token and session and is_our_form(request, fields, session):
             await run_in_threadpool(people.sign_out, token)
-        answer = RedirectResponse("/sign-in", 303)
-        answer.delete_cookie(COOKIE)
+        answer = RedirectResponse("/sign-in?out=1", 303)
+        answer.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=self._is_secure(request))
         return answer
 
     async def taste(self, request: Request) -> Response:
@@ -232,10 +338,14 @@ class Console:
                     by=session.member.login,
                     language=fields["language"],
                 )
-            answer.set_cookie("language", fields["language"], max_age=A_YEAR, samesite="lax", httponly=True)
+            self._keep_taste(answer, request, "language", fields["language"])
         if fields.get("theme") in THEMES:
-            answer.set_cookie("theme", fields["theme"], max_age=A_YEAR, samesite="lax", httponly=True)
+            self._keep_taste(answer, request, "theme", fields["theme"])
         return answer
+
+    def _keep_taste(self, answer: Response, request: Request, name: str, value: str) -> None:
+        secure = self._is_secure(request)
+        answer.set_cookie(name, value, max_age=A_YEAR, samesite="lax", httponly=True, secure=secure)
 
     async def fresh(self, request: Request) -> Response:
         """Server-sent events: one line whenever something was written since the last."""
@@ -259,6 +369,11 @@ class Console:
         if session is None:
             return self._to_sign_in(request) if request.method == "GET" else PlainTextResponse("", 404)
         return self._trouble(request, session, 404, "There is no such page.")
+
+    async def broken(self, request: Request, error: Exception) -> Response:
+        """Our own mistake: nothing of it is shown. This answer passes no middleware any more."""
+        said = "Something broke here; it is in the log of the service.\n"
+        return PlainTextResponse(said, 500, headers=dict(HEADERS))
 
     def _newest(self) -> tuple[object, ...]:
         """What changes when something was written, and when reports are told of it."""
@@ -305,7 +420,7 @@ class Console:
         member, words = session.member, self._words(request, session.member.language)
         kept = Session(member=member, form=FORM_HERE)
         what = (page.path, panel.template, tuple(sorted(request.query_params.multi_items())))
-        who = (member.role, member.campaigns, words.language)
+        who = (member.role, tuple(member.limits.items()), words.language)
         day = self.room.now_us() // DAY_US
 
         def made() -> str:
@@ -358,6 +473,21 @@ class Console:
             "now_us": self.room.now_us(),
         }
 
+    def _with_session(self, answer: Response, request: Request, token: str) -> Response:
+        answer.set_cookie(
+            COOKIE,
+            token,
+            max_age=int(SIGNED_IN_FOR.total_seconds()),
+            httponly=True,
+            samesite="lax",
+            secure=self._is_secure(request),
+        )
+        return answer
+
+    def _is_secure(self, request: Request) -> bool:
+        """Whether browsers come by TLS, here or at the proxy before us: cookies then go by nothing else."""
+        return self._behind_tls or request.url.scheme == "https"
+
     def _asked(self, request: Request, member: Member) -> Asked:
         return Asked(
             member=member,
@@ -385,20 +515,30 @@ class _Unkept(Exception):
 
 
 class _Headers:
-    """Every answer carries `HEADERS`; one may set its own Cache-Control."""
+    """Every answer carries `HEADERS`, by TLS one more; one may set its own Cache-Control."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, behind_tls: bool) -> None:
         self._app = app
+        self._behind_tls = behind_tls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        carried = dict(HEADERS)
+        if self._behind_tls or scope.get("scheme") == "https":
+            carried |= TLS_HEADERS
+
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in carried.items():
                     headers.setdefault(name, value)
             await send(message)
 
         await self._app(scope, receive, with_headers)
+
+
+def _is_behind_tls(config: Config) -> bool:
+    """Whether browsers find the pages at an https address."""
+    return (config.web.address or "").startswith("https:")
 
 
 class _Kept(StaticFiles):
@@ -439,18 +579,6 @@ async def _fields(request: Request) -> dict[str, str] | None:
     except ValueError:
         return None
     return {name: "\n".join(values) for name, values in found.items()}
-
-
-def _with_session(answer: Response, request: Request, token: str) -> Response:
-    answer.set_cookie(
-        COOKIE,
-        token,
-        max_age=int(SIGNED_IN_FOR.total_seconds()),
-        httponly=True,
-        samesite="lax",
-        secure=request.url.scheme == "https",
-    )
-    return answer
 
 
 def _theme(request: Request) -> str:

@@ -16,6 +16,9 @@ from lendsignal.log.people import People, Session
 from lendsignal.model.member import Member, MemberRole
 
 COOKIE = "lendsignal"
+HANDSHAKE_COOKIE = "lendsignal-sign-in"
+"""Ties a sign-in at the provider to the browser that began it."""
+
 FORM_FIELD = "form"
 FORM_HEADER = "x-form"
 
@@ -29,9 +32,12 @@ HEADERS: Mapping[str, str] = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Cache-Control": "no-store",
 }
+
+TLS_HEADERS: Mapping[str, str] = {"Strict-Transport-Security": "max-age=31536000"}
+"""For a year browsers come to this name by TLS alone. Names below it are not ours to speak for."""
 
 OURS = frozenset({"same-origin", "none"})
 """What a browser says of a request that our own page, or the address bar, made (Fetch metadata)."""

@@ -96,8 +96,8 @@ class Act(Struct, frozen=True, kw_only=True):
 
 
 class Page(Struct, frozen=True, kw_only=True):
-    """One page. `path` begins with /; `by_campaign`: also for members who see some campaigns only, as it
-    shows them nothing of others."""
+    """One page. `path` begins with /; `by_campaign`: also for members who see some campaigns, channels or
+    apps only, as it shows them nothing of others."""
 
     path: str
     title: str
@@ -113,4 +113,4 @@ class Page(Struct, frozen=True, kw_only=True):
 
     def is_open_to(self, member: Member) -> bool:
         """Whether the member may see it."""
-        return member.may(self.may) and (self.by_campaign or not member.campaigns)
+        return member.may(self.may) and (self.by_campaign or not member.is_limited)

@@ -65,8 +65,8 @@ class Reporting(Struct, frozen=True, kw_only=True):
 
 
 def slice_asked(reporting: Reporting, asked: Asked) -> "Slice":
-    """The slice that an address means; of a member who sees some campaigns only, never more than those."""
-    from lendsignal.report.slices import slice_of
+    """The slice that an address means; of a member with limits, never more than those."""
+    from lendsignal.report.slices import limited, slice_of
 
     by = tuple(word for word in asked.many.get("by", reporting.first) if word)
     where = [f"{key}={value}" for key in FILTERED if (value := asked.get(key))]
@@ -78,14 +78,7 @@ def slice_asked(reporting: Reporting, asked: Asked) -> "Slice":
         every=asked.get("every") or None,
         binding=asked.get("binding") or None,
     )
-    if not asked.member.campaigns:
-        return found
-    wished = {value for key, value in found.where if key == "campaign"}
-    seen = wished & set(asked.member.campaigns) if wished else set(asked.member.campaigns)
-    if not seen:
-        raise InputError("campaign", "you see other campaigns only")
-    others = tuple((key, value) for key, value in found.where if key != "campaign")
-    return replace(found, where=(*others, *(("campaign", value) for value in sorted(seen))))
+    return limited(found, asked.member.limits) if asked.member.is_limited else found
 
 
 def made(reporting: Reporting, room: Room, asked: Asked, one: "Slice | None" = None) -> "Report":
@@ -93,10 +86,9 @@ def made(reporting: Reporting, room: Room, asked: Asked, one: "Slice | None" = N
     own = {
         word: value for word in reporting.own if (value := asked.get(word) or reporting.given.get(word, ""))
     }
+    sliced = one or slice_asked(reporting, asked)
     with room.tables() as tables:
-        return room.makers[reporting.name](
-            room.config, tables, one or slice_asked(reporting, asked), {**reporting.given, **own}
-        )
+        return room.makers[reporting.name](room.config, tables, sliced, {**reporting.given, **own})
 
 
 def page_of(reporting: Reporting) -> Page:

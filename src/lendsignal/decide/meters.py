@@ -1,8 +1,25 @@
 """What deciding counts, and how far behind the door it is."""
 
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
 from lendsignal.clock import Clock, to_us
-from lendsignal.log import Log
+from lendsignal.log import Fact
 from lendsignal.metrics import QUICK, Labels, Meters, Words, event_word
+
+
+class Counted(Protocol):
+    """What there is to be counted in a log."""
+
+    def tally(self) -> Mapping[tuple[str, str], int]: ...
+
+    def position(self) -> int: ...
+
+    def end(self) -> int: ...
+
+    def read(self, after: int, limit: int) -> Sequence[Fact]: ...
+
+    def timers_due(self, now_us: int) -> int: ...
 
 
 class DecideMeters(Meters):
@@ -11,7 +28,7 @@ class DecideMeters(Meters):
     `log` is read whenever somebody asks, and should be a reader's own: nobody who writes waits for it.
     """
 
-    def __init__(self, log: Log, clock: Clock) -> None:
+    def __init__(self, log: Counted, clock: Clock) -> None:
         super().__init__()
         self._log = log
         self._clock = clock

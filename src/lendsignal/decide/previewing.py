@@ -124,7 +124,7 @@ def plan_of(before: Rehearsed, after: Rehearsed, log: Log, since_us: int, until_
     return Plan(
         since=_moment(since_us),
         until=_moment(until_us),
-        events=log.end(),
+        events=log.end() - max(0, log.cutting.first() - 1),
         undecidable=max(before.failed, after.failed),
         deliveries_before=len(was),
         deliveries_after=len(now),

@@ -10,8 +10,8 @@ from lendsignal.clock import Clock
 from lendsignal.decide.decider import AT_ONCE, NEVER_US, Deciding, Versions, pen_expired
 from lendsignal.decide.meters import DecideMeters
 from lendsignal.errors import DataError, LogError, Overtaken
-from lendsignal.log.postgres import Gained, SlotLog
-from lendsignal.log.postgres.slots import is_shared
+from lendsignal.log.postgres import Gained
+from lendsignal.log.postgres.slots import SlotRows, is_shared
 from lendsignal.plan import UserState
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class SlotDecider(Deciding):
 
     def __init__(
         self,
-        log: SlotLog,
+        log: SlotRows,
         clock: Clock,
         ring: Callable[[], None] = lambda: None,
         meters: DecideMeters | None = None,

@@ -12,6 +12,7 @@ import msgspec
 from lendsignal.clock import Clock, from_us
 from lendsignal.deliver.body import Body, body_of, encoded
 from lendsignal.deliver.brakes import HOUR_US, WEEK_HOURS, Refusals, is_unusual
+from lendsignal.deliver.common_pace import CommonPace
 from lendsignal.deliver.line import DAY_US, MICROSECONDS, Line
 from lendsignal.deliver.meters import DeliverMeters
 from lendsignal.deliver.outlet import Outlet
@@ -19,8 +20,9 @@ from lendsignal.deliver.pace import Pace
 from lendsignal.deliver.settings import DeliverSettings, Unknown
 from lendsignal.deliver.wire import kept
 from lendsignal.destination.spec import Hold, Item, Response, Retries
-from lendsignal.errors import Damaged, LogError
+from lendsignal.errors import Damaged, LaneMoved, LogError, Overtaken
 from lendsignal.log import EVERY, Changes, Dead, Deliveries, Log, Open, Pause, Receipt, Shelf, Stage, Stop
+from lendsignal.log.shared import Shared
 from lendsignal.model import App, Skip
 from lendsignal.plan import Entry, Placed, Rebound, delivery_id, record_of
 
@@ -37,6 +39,9 @@ BODIES_AT_HAND = 30_000
 RECORDS_AHEAD = 64
 """Records read at once where a body is not at hand."""
 
+LANE_AGAIN_US = 100_000
+"""How soon a lane that another sender is busy in is looked at again."""
+
 PARK_US = 30_000_000
 """What waits longer than this leaves memory to what can be sent."""
 
@@ -50,7 +55,10 @@ COMMIT_AGAIN_SECONDS = 1.0
 
 
 class Book:
-    """The deliveries of all destinations, in memory and in the store. One process keeps it."""
+    """The deliveries of all destinations, in memory and in the store. One process keeps it.
+
+    `shared`: other senders keep the rest of the same store, and what it stands for is told among them.
+    """
 
     def __init__(
         self,
@@ -63,9 +71,11 @@ class Book:
         steady: Callable[[], float],
         chance: Random,
         meters: DeliverMeters,
+        shared: Shared | None = None,
     ) -> None:
         self.log = log
         self.store = store
+        self.shared = shared
         self.apps = apps
         self.settings = settings
         self.clock = clock
@@ -79,7 +89,7 @@ class Book:
         self.bodies: dict[int, Body] = {}
         self.shelf: Shelf | None = None
         self.names = {old: outlet.name for outlet in outlets.values() for old in outlet.common.formerly}
-        self.lines = _lines(outlets, settings, steady(), chance)
+        self.lines = _lines(outlets, settings, steady(), chance, _paces(shared, clock))
         self.corrects = any(outlet.spec.corrections is not None for outlet in outlets.values())
         self._refusals = {name: Refusals(settings.brakes) for name in outlets}
         self._lane_ends: dict[tuple[str, int], tuple[int, int] | None] = {}
@@ -88,7 +98,7 @@ class Book:
         self._begun: dict[str, tuple[int, set[int]]] = {}
         self._tried_at = 0.0
         self.meters = meters
-        meters.watch(self)
+        meters.watch(self, counts_on=shared is None)
 
     # what is open
 
@@ -416,7 +426,29 @@ class Book:
     def sent_in_lane(self, one: Open, at_us: int) -> None:
         """The lane is at this delivery now."""
         key = (one.destination, one.lane)
+        last = self.last_of(*key)
+        self.changes.lanes_before.setdefault(key, 0 if last is None else last[1])
         self._lane_ends[key] = self.changes.lanes[key] = (at_us, one.id)
+
+    def stays_in_lane(self, one: Open) -> None:
+        """It was not sent after all: the lane is where the store says."""
+        key = (one.destination, one.lane)
+        self.changes.lanes.pop(key, None)
+        self.changes.lanes_before.pop(key, None)
+        self._lane_ends.pop(key, None)
+
+    def waits_for_another(self, line: Line, one: Open, last: int, now_us: int) -> bool:
+        """Whether the last of its lane is another sender's and still on its way: two users of one phone may
+        share a lane and no slot."""
+        if self.shared is None:
+            return False
+        since_us = now_us - line.outlet.common.lane_wait // MICROSECONDS
+        if not self.shared.is_on_its_way(one.destination, last, since_us):
+            return False
+        self._lane_ends.pop((one.destination, one.lane), None)
+        one.due_us = now_us + LANE_AGAIN_US
+        line.put(one)
+        return True
 
     # stopping and starting
 
@@ -436,8 +468,8 @@ class Book:
             self.changes.paused[name] = stopped
             self.touched()
 
-    def resume(self, name: str) -> None:
-        """A destination sends again."""
+    def resume(self, name: str, *, probed: bool = False) -> None:
+        """A destination sends again: by order, or (`probed`) because its platform takes deliveries."""
         line = self.lines.get(name)
         if line is not None:
             if line.stopped is not None:
@@ -445,7 +477,29 @@ class Book:
             line.resume()
             self._refusals[name].forget()
         self.changes.paused[name] = None
+        if probed:
+            self.changes.probed.add(name)
+        else:
+            self.changes.probed.discard(name)
         self.touched()
+
+    def listen(self) -> None:
+        """What other senders stopped, let go or counted is so here too; what is ours stands in the store
+        first."""
+        if self.shared is None or self.changes.paused or self.changes.agreed:
+            return
+        self._agreed.clear()
+        self._hours.clear()
+        paused = self.store.paused()
+        self.everything = paused.get(EVERY)
+        for name, line in self.lines.items():
+            pause, before = paused.get(name), line.stopped
+            if pause is None and before is not None:
+                line.resume()
+                self._refusals[name].forget()
+            elif pause is not None and (before is None or before.kind is not pause.kind):
+                line.resume()
+                line.stop(pause, self.clock.now_us())
 
     def agree(self, name: str) -> None:
         """A person looked at what a brake held: the first run is over, and the volume of a day is right."""
@@ -466,8 +520,11 @@ class Book:
         if name not in self._begun:
             self._begun[name] = (self._sent_before(name), set())
         before, begun = self._begun[name]
-        if one.id not in begun and before + len(begun) >= cap:
-            return False
+        if one.id not in begun:
+            if self.shared is not None and not self.shared.begins(name, one.id, cap, before):
+                return False
+            if self.shared is None and before + len(begun) >= cap:
+                return False
         begun.add(one.id)
         return True
 
@@ -488,6 +545,7 @@ class Book:
         name, hour = line.outlet.name, at_us // HOUR_US
         self.changes.volume[name, hour] = self.changes.volume.get((name, hour), 0) + 1
         hours = self._hours.get(name)
+        counted_anew = hours is None or hour not in hours
         if hours is None or hour not in hours:
             hours = self._hours[name] = self.store.volume(name, hour - WEEK_HOURS)
             for (other, when), n in self.changes.volume.items():
@@ -496,7 +554,8 @@ class Book:
         else:
             hours[hour] += 1
         n, brakes = hours[hour], self.settings.brakes
-        if n >= brakes.volume_from and n % 64 == 0 and line.stopped is None:
+        looks = n % 64 == 0 or (counted_anew and self.shared is not None)
+        if n >= brakes.volume_from and looks and line.stopped is None:
             quiet = self.agreed(name)[1] > self.clock.now_us()
             if not quiet and is_unusual(hours, hour, brakes):
                 self.stop(name, Stop.BRAKE, "unusual_volume")
@@ -510,7 +569,7 @@ class Book:
 
     def commit(self) -> bool:
         """Makes what changed durable. False where the disk does not take it: nothing is forgotten, and
-        nothing may leave until it does."""
+        nothing may leave until it does. Raises `Overtaken` where another sender has what is ours by now."""
         if not self.changes:
             return self.trouble is None or self._tries()
         if not self._tries():
@@ -518,8 +577,10 @@ class Book:
         begun = self.steady()
         try:
             self.store.commit(self.changes)
-        except Damaged:  # no wait makes that good again
+        except (Damaged, Overtaken):  # no wait makes that good again
             raise
+        except LaneMoved:  # no trouble of the store: whoever claimed looks again
+            return False
         except LogError as error:
             if self.trouble is None:
                 logger.error("%s; sending waits, nothing is lost", error)
@@ -530,6 +591,10 @@ class Book:
             logger.warning("the deliveries can be written again")
         self.trouble, self.changes, self.changed_at = None, Changes(), None
         return True
+
+    def forget(self) -> None:
+        """What changed and is not on disk never was."""
+        self.changes, self.changed_at = Changes(), None
 
     def _tries(self) -> bool:
         return self.trouble is None or self.steady() - self._tried_at >= COMMIT_AGAIN_SECONDS
@@ -608,8 +673,19 @@ def withdrawal(one: Open) -> tuple[str, str] | None:
     return (what, reason) if reason else None
 
 
+Paced = Callable[[tuple[str, str], float, float | None, float], Pace]
+"""Makes the pace of an account: which, how many a second, how many at once, and when."""
+
+
+def _paces(shared: Shared | None, clock: Clock) -> Paced:
+    """Our own pace for an account where we alone send to it, else the one that all senders share."""
+    if shared is None:
+        return lambda account, most, burst, now: Pace(most, burst, now)
+    return lambda account, most, burst, now: CommonPace(shared.purse(account), most, burst, now, clock)
+
+
 def _lines(
-    outlets: Mapping[str, Outlet], settings: DeliverSettings, now: float, chance: Random
+    outlets: Mapping[str, Outlet], settings: DeliverSettings, now: float, chance: Random, paced: Paced
 ) -> dict[str, Line]:
     """An empty line for each destination; those of one account share its pace."""
     paces: dict[tuple[str, str], Pace] = {}
@@ -617,7 +693,9 @@ def _lines(
     for name, outlet in outlets.items():
         most = outlet.common.per_second or outlet.spec.per_second
         burst = outlet.common.burst or outlet.spec.burst
-        pace = paces.setdefault(outlet.account, Pace(most, burst, now))
+        pace = paces.get(outlet.account)
+        if pace is None:
+            pace = paces[outlet.account] = paced(outlet.account, most, burst, now)
         # The slowest limit that is set for an account counts for all that share it.
         pace.most = min(pace.most, most)
         pace.rate = min(pace.rate, pace.most)

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from lendsignal.clock import from_us
 from lendsignal.deliver.outlet import Outlet
 from lendsignal.log import Again, Cancel, Deliveries, Log, Receipt, Stage
-from lendsignal.plan import Placed, record_of
+from lendsignal.plan import Placed, event_of, record_of
 
 ORDER_SIZE = 5_000
 """Deliveries in one order: the sender carries it out between two looks at the network."""
@@ -202,6 +202,7 @@ class Chooser:
         self._outlets = outlets
         self._now_us = now_us
         self._renamed = store.renamed()
+        self._cut = log.cutting.cut()
         self._last: tuple[int, Placed | None] = (0, None)
 
     def to_send_again(self, choice: Choice, progress: Progress = lambda done, total: None) -> Chosen:
@@ -316,7 +317,8 @@ class Chooser:
         """What planned a delivery; those of one conversion follow each other, so the last is kept."""
         number, _ = record_of(delivery)
         if self._last[0] != number:
-            record = self._log.record(number)
+            # What is announced to go is as good as gone: nothing is chosen that goes a moment later.
+            record = self._log.record(number) if event_of(number)[0] > self._cut else None
             self._last = (number, record if isinstance(record, Placed) else None)
         return self._last[1]
 

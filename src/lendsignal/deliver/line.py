@@ -73,6 +73,10 @@ class Line:
         wanted = max(self.outlet.common.concurrency, 2 * self.outlet.spec.batch)
         return waiting > wanted and self.last_due_us <= now_us
 
+    def could_send(self) -> int:
+        """How many requests what waits in memory could fill, the next one included."""
+        return max(1, -(-(len(self.items) - len(self.flying)) // self.outlet.spec.batch))
+
     def has_room(self) -> bool:
         """Whether memory takes more from the store."""
         return len(self.items) <= self.settings.window // 2

@@ -190,11 +190,16 @@ class DeliverMeters(Meters):
 
     # what happens
 
-    def watch(self, book: Kept) -> None:
-        """The book that is measured from now on; counts go on from its store's."""
+    def watch(self, book: Kept, *, counts_on: bool = True) -> None:
+        """The book that is measured from now on.
+
+        Counts go on from its store's (`counts_on`), unless several senders count there: then each tells what
+        it counted itself.
+        """
         self._book = book
         self._sampled_at = book.steady()
-        self._tally(book.store.tally())
+        if counts_on:
+            self._tally(book.store.tally())
 
     def committed(self, changes: Changes, seconds: float) -> None:
         """What one commit made durable."""

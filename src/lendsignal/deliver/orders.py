@@ -1,9 +1,11 @@
 """Carries out what people ordered: stop, let go, cancel, send through again."""
 
 import logging
+from collections.abc import Sequence
 
 from lendsignal.deliver.book import Book
 from lendsignal.deliver.choose import is_forbidden
+from lendsignal.errors import LogError
 from lendsignal.log import (
     EVERY,
     Again,
@@ -48,24 +50,38 @@ class Obedience:
             return False
         if not self._book.commit():
             return False
+        self._book.listen()
         number, order = found[0]
-        done, passed_over = self._carried_out(order)
+        try:
+            done, passed_over = self._carried_out(number, order)
+        except LogError:  # half of it must not be kept: it is carried out anew
+            self._book.forget()
+            raise
         self._book.changes.order = self._done = number
         self._book.changes.obeyed = (number, done, passed_over)
         self._book.touched()
         return self._book.commit()
 
-    def _carried_out(self, order: Order) -> tuple[int, int]:
-        """Deliveries (or destinations) it reached, and those it came too late for."""
+    def _carried_out(self, number: int, order: Order) -> tuple[int, int]:
+        """Deliveries (or destinations) it reached, and those it came too late for.
+
+        Of several senders each carries it out over the deliveries that are its own; what it says of
+        destinations one of them does, and the others hear of it.
+        """
+        shared = self._book.shared
         match order:
+            case Halt() | LetGo() if shared is not None and not shared.speaks(number):
+                return 0, 0
             case Halt(destinations, reason):
                 return sum(self._halt(self._book.name(name), reason) for name in destinations), 0
             case LetGo(destinations):
                 return sum(self._let_go(self._book.name(name)) for name in destinations), 0
-            case Cancel():
-                return self._cancel(order)
-            case Again():
-                return self._again(order)
+            case Cancel(deliveries=chosen):
+                ours = [one for one in chosen if shared is None or shared.concerns(number, one)]
+                return self._cancel(order, ours)
+            case Again(deliveries=chosen):
+                bound = [one for one in chosen if shared is None or shared.concerns(number, one[0])]
+                return self._again(order, bound)
 
     def _halt(self, name: str, reason: str) -> int:
         book = self._book
@@ -93,15 +109,15 @@ class Obedience:
         book.resume(name)
         return 1
 
-    def _cancel(self, order: Cancel) -> tuple[int, int]:
+    def _cancel(self, order: Cancel, deliveries: Sequence[int]) -> tuple[int, int]:
         book, done = self._book, 0
-        for number in order.deliveries:
+        for number in deliveries:
             one = book.find(book.name(order.destination), number)
             if one is not None:
                 done += book.withdraw(one, "cancelled", "by_hand", 0)
-        return done, len(order.deliveries) - done
+        return done, len(deliveries) - done
 
-    def _again(self, order: Again) -> tuple[int, int]:
+    def _again(self, order: Again, deliveries: Sequence[tuple[int, int]]) -> tuple[int, int]:
         changed = {
             receipt.id
             for _, pack in self._book.store.all_receipts(order.pack)
@@ -109,7 +125,7 @@ class Obedience:
             if receipt.what in CHANGES
         }
         done, name = 0, self._book.name(order.destination)
-        for number, bound in order.deliveries:
+        for number, bound in deliveries:
             one = self._book.find(name, number)
             if number in changed:
                 continue
@@ -120,7 +136,7 @@ class Obedience:
             elif one is None and self._may_be_sent(name, number):
                 self._reopen(order, number, bound)
                 done += 1
-        return done, len(order.deliveries) - done
+        return done, len(deliveries) - done
 
     def _may_be_sent(self, name: str, number: int) -> bool:
         """Whether the log holds what is to be sent, and its user does not forbid it by now."""

@@ -39,8 +39,8 @@ class Pace:
         self._slowed = 0
         self._ceiling = most
 
-    def take(self, now: float) -> bool:
-        """Takes one request's token where there is one."""
+    def take(self, now: float, wanted: int = 1) -> bool:
+        """Takes one request's token where there is one; `wanted`: so many more may be asked for at once."""
         self._fill(now)
         if self._tokens < 1:
             return False

@@ -3,6 +3,7 @@
 from collections.abc import Container, Sequence
 
 from lendsignal.deliver.book import Book
+from lendsignal.errors import LogError
 from lendsignal.log import Open, Stage
 from lendsignal.model import SkipReason
 from lendsignal.plan import (
@@ -55,8 +56,12 @@ class Reader:
         records = self._stream.next(RECORDS_AT_ONCE)
         if not records:
             return 0
-        for number, record in records:
-            self._apply(number, record)
+        try:
+            for number, record in records:
+                self._apply(number, record)
+        except LogError:  # half of it must not be kept: it is read again from the place before
+            self._book.forget()
+            raise
         self._book.changes.read(self._stream.place)
         self._book.touched()
         return len(records)

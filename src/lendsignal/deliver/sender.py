@@ -6,7 +6,7 @@ delivery is claimed on disk before its request leaves, and its outcome is on dis
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from hashlib import blake2b
 from random import Random
@@ -39,8 +39,9 @@ from lendsignal.deliver.wire import (
     without_secrets,
 )
 from lendsignal.destination.spec import Bearer, Item, Request, Response, Spec, by_status
-from lendsignal.errors import TransportError
+from lendsignal.errors import Damaged, LogError, TransportError
 from lendsignal.log import Deliveries, Log, Open, Orders, Shelf, Stage, Stop
+from lendsignal.log.shared import Shared
 from lendsignal.model import (
     Accepted,
     App,
@@ -65,6 +66,9 @@ HELD_SECONDS = 30.0
 
 BURIED_SECONDS = 3_600.0
 """How often dead deliveries are let go of that are kept no longer."""
+
+LISTEN_SECONDS = 0.25
+"""How often what other senders stopped or let go is looked for."""
 
 CLOCK_SLACK_US = 5_000_000
 """By how much the clock may part from steady time between two turns before it counts as set."""
@@ -120,6 +124,8 @@ class Flight(Struct):
 class Sender:
     """Sends what the records plan. `turn` does a round and is called for ever; `drain` ends well.
 
+    Where several send from one store, each has what is its own in `log` and `deliveries`, and `shared` is
+    what they have in common. `may_leave` is asked at the last moment before a request leaves.
     `clock` tells the time that windows and waits are in; `steady` counts seconds and is never set.
     """
 
@@ -139,6 +145,8 @@ class Sender:
         steady: Callable[[], float] = time.monotonic,
         chance: Random | None = None,
         meters: DeliverMeters | None = None,
+        shared: Shared | None = None,
+        may_leave: Callable[[], bool] | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -146,7 +154,7 @@ class Sender:
         reports = Reports() if any(outlet.is_topic for outlet in outlets.values()) else None
         if reports is not None:
             bells = [*bells, (reports, reports.quiet)]
-        self._network: Network = Transport(bells) if network is None else network
+        self._network: Network = Transport(bells, may_leave) if network is None else network
         if shelf is not None:
             self._network = Carrier(self._network, shelf, clock)
         if reports is not None:
@@ -154,7 +162,7 @@ class Sender:
         _adopt(deliveries, shelf, outlets)
         self._meters = meters or DeliverMeters()
         self.book = Book(
-            log, deliveries, outlets, apps, settings, clock, steady, chance or Random(), self._meters
+            log, deliveries, outlets, apps, settings, clock, steady, chance or Random(), self._meters, shared
         )
         self._lines = self.book.lines
         self._secrets = {name: secrets_of(outlet.own) for name, outlet in outlets.items()}
@@ -162,7 +170,8 @@ class Sender:
         self._reader = Reader(self.book)
         self._orders = None if orders is None else Obedience(self.book, orders)
         self._pickups = None if shelf is None else Pickups(self.book, shelf)
-        self._held_at = self._bury_at = float("-inf")
+        self._is_lost: Callable[[int], bool] = lambda delivery: False
+        self._held_at = self._bury_at = self._listened_at = float("-inf")
         self._time = (clock.now_us(), steady())
         self._recover()
 
@@ -175,6 +184,7 @@ class Sender:
         """One round. Returns whether there was anything to do."""
         book = self.book
         self._watch_the_clock()
+        self._listen()
         obeyed = self._orders is not None and self._orders.turn()
         read = 0 if book.trouble is not None else self._reader.turn()
         if self._pickups is not None:
@@ -198,9 +208,24 @@ class Sender:
             self._network.recall()
         until = self._steady() + self._settings.drain.total_seconds()
         while len(self._network) and (left := until - self._steady()) > 0:
-            for one in self._network.wait(min(left, 0.1)):
-                self._ended(one)
+            self.settle(min(left, 0.1))
         self.book.commit()
+
+    def settle(self, longest_wait: float) -> bool:
+        """A round that starts nothing. Whether no answer is awaited any more, and all that came is kept."""
+        if not len(self._network) and self.book.commit():
+            return True
+        for one in self._network.wait(longest_wait):
+            self._ended(one)
+        return self.book.commit() and not len(self._network)
+
+    def disown(self, is_lost: Callable[[int], bool]) -> None:
+        """These deliveries are another sender's by now: what they come to is not ours to write.
+
+        Nothing that was not committed is kept, for it may rest on them.
+        """
+        self._is_lost = is_lost
+        self.book.forget()
 
     def close(self) -> None:
         """Lets connections go; deliveries in flight are found as claimed when the sender starts again."""
@@ -213,15 +238,13 @@ class Sender:
         if book.everything is not None or (book.trouble is not None and not book.commit()):
             return 0
         flights: list[Flight] = []
-        for line in self._lines.values():
-            if line.stopped is None or line.stopped.kind is Stop.PLATFORM:
-                book.refill(line, now_us)
-                line.pass_slow_heads(now_us)
-                if self._tokens.missing(line.outlet.name):
-                    flights += self._fetching(line, now, now_us)
-                    continue
-                flights += self._flights(line, now, now_us)
-                flights += self._asking(line, now, now_us)
+        try:
+            for flight in self._prepared(now, now_us):
+                flights.append(flight)
+        except LogError:  # what is claimed for them in memory never left
+            for flight in flights:
+                self._stays(flight)
+            raise
         if not flights:
             return 0
         # Claimed on disk before anything leaves: after a crash we know what may have arrived.
@@ -233,8 +256,19 @@ class Sender:
             self._send(flight)
         return len(flights)
 
-    def _flights(self, line: Line, now: float, now_us: int) -> list[Flight]:
-        flights: list[Flight] = []
+    def _prepared(self, now: float, now_us: int) -> Iterator[Flight]:
+        """The requests that may leave now, claimed in memory one after the other."""
+        for line in self._lines.values():
+            if line.stopped is None or line.stopped.kind is Stop.PLATFORM:
+                self.book.refill(line, now_us)
+                line.pass_slow_heads(now_us)
+                if self._tokens.missing(line.outlet.name):
+                    yield from self._fetching(line, now, now_us)
+                    continue
+                yield from self._flights(line, now, now_us)
+                yield from self._asking(line, now, now_us)
+
+    def _flights(self, line: Line, now: float, now_us: int) -> Iterator[Flight]:
         spec = line.outlet.spec
         while line.may_start(now_us) and line.pace.ready_in(now) == 0:
             due = line.due(now_us, self._at_once(line, now), now)
@@ -244,14 +278,13 @@ class Sender:
             if line.outlet.common.first_run is not None:
                 ready = self._beginning(line, ready)
             for group in self._requests(spec, ready):
-                if not line.may_start(now_us) or not line.pace.take(now):
+                if not line.may_start(now_us) or not line.pace.take(now, line.could_send()):
                     for one, _ in group:
                         line.put(one)
                     continue
                 flight = self._claimed(line, group, now_us)
                 if flight is not None:
-                    flights.append(flight)
-        return flights
+                    yield flight
 
     def _at_once(self, line: Line, now: float) -> int:
         """Deliveries to look at together: a batch; or, of those with requests of their own, as many as may
@@ -275,6 +308,21 @@ class Sender:
             yield from fitting(group, spec.max_bytes)
 
     def _ready(self, line: Line, one: Open, now_us: int) -> tuple[Open, Item] | None:
+        """The delivery's item, where it is to be sent now.
+
+        What the store does not tell at this moment is no fault of the delivery: it is looked at again.
+        """
+        try:
+            return self._judged(line, one, now_us)
+        except Damaged:
+            raise
+        except LogError as error:
+            logger.warning("%s; delivery %d waits", error, one.id)
+            one.due_us = now_us + LOOK_AGAIN_US
+            line.put(one)
+            return None
+
+    def _judged(self, line: Line, one: Open, now_us: int) -> tuple[Open, Item] | None:
         """The delivery's item, where it is to be sent: its window open, its ids there, its lane free."""
         book, outlet = self.book, line.outlet
         body = book.body(one)
@@ -300,6 +348,8 @@ class Sender:
                 if isinstance(delivery, Delivery) and not self._in_order(line, one, delivery, now_us):
                     return None
             item = book.item(line, one, body)
+        except LogError:
+            raise
         except Exception as error:
             self._unmade(one, error)
             return None
@@ -357,6 +407,8 @@ class Sender:
             return False
         line.lanes.goes(one.lane, one.id)
         last = book.last_of(outlet.name, one.lane)
+        if last is not None and book.waits_for_another(line, one, last[1], now_us):
+            return False
         rises_us = outlet.spec.rises // MICROSECONDS
         at_us = one.stamp_us or occurred_us
         if last is not None and last[1] != one.id and not _comes_after(at_us, last[0], rises_us):
@@ -420,6 +472,8 @@ class Sender:
             return
         for one in flight.deliveries:
             one.stage = Stage.WAITING
+            if one.lane:
+                self.book.stays_in_lane(one)
             if one.first_us == flight.sent_us:
                 one.first_us = 0
             line.flying.discard(one.id)
@@ -437,7 +491,8 @@ class Sender:
         if not pending:
             line.pending_us = self.book.store.first_due(line.outlet.name, Stage.PENDING)
             return []
-        line.pace.take(now)
+        if not line.pace.take(now):
+            return []
         handle = pending[0].reason.partition(" ")[2]
         try:
             request = ask(handle, line.outlet.own)
@@ -574,6 +629,8 @@ class Sender:
             return
         line.requests -= 1
         for one in flight.deliveries:
+            if self._is_lost(one.id):
+                continue
             line.flying.discard(one.id)
             if ended.left:
                 book.unanswered(one, ended.reason, flight.sent_us)
@@ -590,8 +647,10 @@ class Sender:
         if _lets_us_in(outcomes, response):
             line.pace.taken()
             if line.stopped is not None and line.stopped.kind is Stop.PLATFORM:
-                self.book.resume(line.outlet.name)
+                self.book.resume(line.outlet.name, probed=True)
         for one, outcome in zip(flight.deliveries, outcomes, strict=True):
+            if self._is_lost(one.id):
+                continue
             line.flying.discard(one.id)
             if flight.asks:
                 self._told(flight, one, outcome, response)
@@ -706,6 +765,13 @@ class Sender:
             if seconds > 0 or line.may_start(now_us):
                 wait = min(wait, max(seconds, 0.0))
         return wait
+
+    def _listen(self) -> None:
+        """What other senders stopped or let go."""
+        now = self._steady()
+        if self.book.shared is not None and now - self._listened_at >= LISTEN_SECONDS:
+            self._listened_at = now
+            self.book.listen()
 
     def _watch_the_clock(self) -> None:
         """A clock that was set, either way, shortens no wait and closes no window at once."""

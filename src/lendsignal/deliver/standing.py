@@ -1,13 +1,30 @@
 """How each destination stands: what is open, what is dead, who stopped it, and what to type next."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
 
 from msgspec import Struct
 
-from lendsignal.log import EVERY, Deliveries, Halt, Orders, Pause, Stop
+from lendsignal.log import EVERY, Given, Halt, Pause, Stop
 
 ORDERS_LOOKED_AT = 200
 """Among so many of the youngest orders the one that paused a destination is looked for."""
+
+
+class Counting(Protocol):
+    """What deliveries tell of their destinations; of a data folder, or of a cluster."""
+
+    def paused(self) -> dict[str, Pause]: ...
+
+    def waiting(self) -> dict[str, dict[str, int]]: ...
+
+    def tally(self) -> Mapping[tuple[str, str, str, str], int]: ...
+
+
+class Ordered(Protocol):
+    """What was ordered last, the youngest first."""
+
+    def youngest(self, limit: int) -> Iterator[Given]: ...
 
 
 class Stopped(Struct, frozen=True, kw_only=True):
@@ -51,7 +68,7 @@ class Standing(Struct, frozen=True, kw_only=True):
         return found
 
 
-def standings(store: Deliveries, orders: Orders | None, configured: Iterable[str]) -> list[Standing]:
+def standings(store: Counting, orders: Ordered | None, configured: Iterable[str]) -> list[Standing]:
     """Every destination that is configured or has deliveries, in the order of their names."""
     known = set(configured)
     paused, waiting = store.paused(), store.waiting()
@@ -74,7 +91,7 @@ def standings(store: Deliveries, orders: Orders | None, configured: Iterable[str
     ]
 
 
-def stopped(name: str, pause: Pause, orders: Orders | None) -> Stopped:
+def stopped(name: str, pause: Pause, orders: Ordered | None) -> Stopped:
     """A pause, with who ordered it where a person did."""
     return Stopped(
         by=pause.kind.value,
@@ -85,7 +102,7 @@ def stopped(name: str, pause: Pause, orders: Orders | None) -> Stopped:
     )
 
 
-def _who(name: str, pause: Pause, orders: Orders | None) -> str | None:
+def _who(name: str, pause: Pause, orders: Ordered | None) -> str | None:
     """Who gave the last order to stop it that stood before it stopped."""
     for given in () if orders is None else orders.youngest(ORDERS_LOOKED_AT):
         order = given.order

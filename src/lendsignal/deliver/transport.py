@@ -40,10 +40,16 @@ _EVENTS = {select.EPOLLIN: pycurl.CSELECT_IN, select.EPOLLOUT: pycurl.CSELECT_OU
 class Transport:
     """Requests in flight. Not for threads: one loop starts them and waits for them.
 
-    `bells` are further descriptors that end a wait, each with what to do then.
+    `bells` are further descriptors that end a wait, each with what to do then. `may_leave` is asked when a
+    request has its connection and is about to leave: one that may not ends as `not_ours`, and has not left.
     """
 
-    def __init__(self, bells: Iterable[tuple[Any, Callable[[], None]]] = ()) -> None:
+    def __init__(
+        self,
+        bells: Iterable[tuple[Any, Callable[[], None]]] = (),
+        may_leave: Callable[[], bool] | None = None,
+    ) -> None:
+        self._may_leave = may_leave
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_MAXCONNECTS, 2_048)
@@ -140,7 +146,7 @@ class Transport:
     def _idle_handle(self, url: str) -> "_Handle":
         """A handle that went to that address before, if there is one: little of it has to be set again."""
         if not self._idle_count:
-            return _Handle()
+            return _Handle(self._may_leave)
         key = url if url in self._idle else next(iter(self._idle))
         handles = self._idle[key]
         handle = handles.pop()
@@ -189,7 +195,7 @@ class Transport:
 class _Handle:
     """One reusable easy handle, and the answer it is reading."""
 
-    def __init__(self) -> None:
+    def __init__(self, may_leave: Callable[[], bool] | None = None) -> None:
         self.curl = pycurl.Curl()
         self.token: Any = None
         self.url = ""
@@ -218,6 +224,9 @@ class _Handle:
         curl.setopt(pycurl.READFUNCTION, self._read)
         curl.setopt(pycurl.MAXAGE_CONN, 60)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open)
+        if may_leave is not None:
+            verdicts = (pycurl.PREREQFUNC_ABORT, pycurl.PREREQFUNC_OK)
+            curl.setopt(pycurl.PREREQFUNCTION, lambda *ends: verdicts[may_leave()])
 
     def load(self, wire: Wire, token: Any, timeout_seconds: float, private: bool) -> None:
         self.token = token
@@ -260,6 +269,7 @@ class _Handle:
         # the same code as an address that is no HTTP. A rewind was wanted because something had left.
         left = self.curl.getinfo(pycurl.REQUEST_SIZE) > 0 or code == pycurl.E_SEND_FAIL_REWIND
         reason = {
+            pycurl.E_ABORTED_BY_CALLBACK: "not_ours",
             pycurl.E_OPERATION_TIMEDOUT: "timeout",
             pycurl.E_COULDNT_CONNECT: "connect_failed",
             pycurl.E_COULDNT_RESOLVE_HOST: "host_unknown",

@@ -23,6 +23,9 @@ name = "acme"
 data         = "data"
 replay_clock = "clock"
 
+[log]
+keep_for = "3650d"   # weeks go by in minutes here, and the comparison at the end looks at all of them
+
 [brand.acme]
 
 [app.acme-android]

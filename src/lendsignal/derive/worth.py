@@ -1,4 +1,5 @@
-"""What a new user is worth, by the model in force: worked out at the grant, and told with the first loan too.
+"""What a new user is worth, by the model in force: worked out at the grant, and told with the first loan too;
+and at the application, where the model speaks of applicants.
 
 A grant knows the score and a disbursement does not, so that what is to be told with the first loan is kept in
 the ledger from the grant on. A loan without a grant before it goes by what it says itself.
@@ -13,10 +14,19 @@ from lendsignal.derive.tiers import PREDICTED_VALUE
 from lendsignal.model import App, Event, EventType, Valued, to_us
 from lendsignal.resolve import Touches, device_at
 from lendsignal.value import Valuer, worth_facts
+from lendsignal.value.worth import APPLICATION
 
-GRANTED, DISBURSED = EventType.CREDIT_GRANTED.value, EventType.DISBURSED.value
+APPLIED, GRANTED, DISBURSED = (
+    EventType.APPLIED.value,
+    EventType.CREDIT_GRANTED.value,
+    EventType.DISBURSED.value,
+)
 
-VALUED: Mapping[str, str] = {GRANTED: "first_credit", DISBURSED: "first_loan"}
+VALUED: Mapping[str, str] = {
+    APPLIED: "first_application",
+    GRANTED: "first_credit",
+    DISBURSED: "first_loan",
+}
 """The events at which a user is valued, and the conversion that tells of it: once in a user's life."""
 
 
@@ -33,6 +43,8 @@ def with_worth(
     The estimate stands where a lender's own would, so that tiers and expressions find it. `None`, and the
     event as it was, where the model knows nothing of users in that currency.
     """
+    if event.type == APPLIED and not valuer.knows(APPLICATION):
+        return ledger, event, None
     if event.type == DISBURSED and ledger.worth is not None:
         valued: Valued | None = ledger.worth
     else:

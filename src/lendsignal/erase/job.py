@@ -26,6 +26,7 @@ from lendsignal.config import Config
 from lendsignal.decide import Decider
 from lendsignal.deliver.sender import Network
 from lendsignal.erase import places
+from lendsignal.erase.again import erased_again, kept_beside
 from lendsignal.erase.asking import apps_of, is_due, users_of
 from lendsignal.erase.passing import BY_HAND, Passed, pass_on
 from lendsignal.erase.places import Step, waits
@@ -76,6 +77,7 @@ def carried_on(
     `FolderInUse` where another process is at it.
     """
     folder = DataFolder(config.data)
+    erased_again(config, clock)
     if not folder.erasures.exists():
         is_due(folder, None)
         return None
@@ -90,6 +92,8 @@ def carried_on(
         passed = pass_on(config, book, clock, network)
         for job in jobs:
             job.end()
+        if jobs:
+            kept_beside(config)
         due_us = _next(book, passed, clock.now_us())
         is_due(folder, due_us)
         if due_us is None and book.open():  # asked for in this very moment
@@ -246,7 +250,8 @@ class _Erasure:
 
     def _deliveries(self) -> Step:
         with self._log() as log:
-            return places.deliveries(self._folder, log, self._receipt)
+            gone = places.gone_records(self._config, self._folder, log, self._about)
+            return places.deliveries(self._folder, log, self._receipt, gone)
 
     def _feeds(self) -> Step:
         users = [(app, user) for brand, user in self._about.users for app in apps_of(self._config, brand)]

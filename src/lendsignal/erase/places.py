@@ -31,15 +31,16 @@ def waits(why: str) -> Step:
     return Step(WAITS, 0, why)
 
 
-def deliveries(folder: DataFolder, log: Log, receipt: str) -> Step:
+def deliveries(folder: DataFolder, log: Log, receipt: str, older: Collection[int] = ()) -> Step:
     """Requests, answers and offers of their deliveries, and the records that these were planned by.
 
-    Nobody may send by a record that is emptied: it waits until the sender has read what takes the deliveries
-    back and none of them is open. Where no sender runs, none may start meanwhile.
+    `older` are records of theirs that the log does not have any more (see `gone_records`). Nobody may send by
+    a record that is emptied: it waits until the sender has read what takes the deliveries back and none of
+    them is open. Where no sender runs, none may start meanwhile.
     """
-    if not log.erasing.left(receipt):
+    if not log.erasing.left(receipt) and not older:
         return Step(DONE)
-    placed = log.erasing.placed(receipt)
+    placed = [*log.erasing.placed(receipt), *older]
     if not folder.deliveries.exists():
         return Step(DONE, log.erasing.empty(receipt))
     try:
@@ -52,6 +53,19 @@ def deliveries(folder: DataFolder, log: Log, receipt: str) -> Step:
         return _emptied(folder, log, receipt, placed)
     with lock:
         return _emptied(folder, log, receipt, placed)
+
+
+def gone_records(config: Config, folder: DataFolder, log: Log, about: About) -> set[int]:
+    """The records of theirs that went out of the log for their age, as the archive knows them.
+
+    Raises `FolderInUse` while the archive is written.
+    """
+    first = log.cutting.first()
+    if first <= 1:
+        return set()
+    from lendsignal.archive.keeper import records_of  # here: it brings DuckDB
+
+    return {one for one in records_of(folder, config.archive, about.users) if event_of(one)[0] < first}
 
 
 def _emptied(folder: DataFolder, log: Log, receipt: str, placed: Collection[int]) -> Step:

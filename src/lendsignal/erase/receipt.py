@@ -27,9 +27,10 @@ STEPS = tuple(MEANING)
 """The steps of an erasure, in order."""
 
 LATER = (
-    "Copies made before, such as backups, still hold them: put back, they must be erased again. What a"
-    " platform was told before stays there until the platform says otherwise. Free pages of the databases may"
-    " hold copies of rows until they are written over, or `lendsignal erase --scrub` writes the files anew."
+    "Copies made before, such as backups, still hold them until `lendsignal restore` erases them again."
+    " What a platform was told before stays there until the platform says otherwise. Free pages of the"
+    " databases may hold copies of rows until they are written over, or `lendsignal erase --scrub` writes the"
+    " files anew."
 )
 
 

@@ -19,7 +19,7 @@ from lendsignal.log.erasing import NOBODY, KeptOut, Struck, Trace, WhoIsKeptOut
 from lendsignal.log.feeds import FeedCounts, Feeds, open_feeds
 from lendsignal.log.folder import Bell, DataFolder, Ringer, RoleLock
 from lendsignal.log.forms import Form, form_at, known_form, migrate
-from lendsignal.log.keys import ID_LENGTH, ApiKey, Keys, KeyUse, open_keys
+from lendsignal.log.keys import ID_LENGTH, ApiKey, Keys, KeyStore, KeyUse, keys_of, open_keys
 from lendsignal.log.log import Decided, Fact, Log, Move, open_log
 from lendsignal.log.numbers import number_of_user
 from lendsignal.log.orders import (
@@ -68,6 +68,7 @@ __all__ = [
     "Given",
     "Halt",
     "KeptOut",
+    "KeyStore",
     "KeyUse",
     "Keys",
     "Kind",
@@ -108,6 +109,7 @@ __all__ = [
     "WhoIsKeptOut",
     "damage",
     "form_at",
+    "keys_of",
     "known_form",
     "migrate",
     "number_of_user",

@@ -66,6 +66,11 @@ create table if not exists silence (
     until_us integer not null,
     who text not null
 ) without rowid;
+create table if not exists noted (      -- what a verb found and the watcher is to say
+    kind text primary key,
+    said text not null,
+    at_us integer not null
+) without rowid;
 create table if not exists cursor (name text primary key, position integer not null) without rowid;
 """
 
@@ -238,6 +243,21 @@ class Alerts:
         with self._lock:
             found = rows(self._db, "select key, until_us, who from silence where until_us > ?", (now_us,))
         return {key: Silence(key=key, until_us=until_us, who=who) for key, until_us, who in found}
+
+    def note(self, kind: str, said: str | None, at_us: int) -> None:
+        """Keeps what a verb found, in place of what it found before; `None`: it found nothing wrong."""
+        with self._lock, transaction(self._db):
+            self._db.execute("delete from noted where kind = ?", (kind,))
+            if said is not None:
+                self._db.execute("insert into noted values (?, ?, ?)", (kind, said, at_us))
+
+    def noted(self, kind: str) -> tuple[str, int] | None:
+        """What a verb of that kind found last, and when; `None`: nothing wrong."""
+        with self._lock:
+            if row(self._db, "select 1 from sqlite_master where name = 'noted'") is None:
+                return None  # a file of before, that is only to be read
+            found = row(self._db, "select said, at_us from noted where kind = ?", (kind,))
+        return None if found is None else (str(found[0]), int(found[1]))
 
     def close(self) -> None:
         with self._lock:

@@ -219,7 +219,11 @@ class Changes:
         self.revived: list[int] = []
         self.tally: dict[tuple[str, str, str, str], int] = {}
         self.paused: dict[str, Pause | None] = {}
+        self.probed: set[str] = set()
+        """Of those that are let go these by a platform's answer: it ends no pause but the platform's own."""
         self.lanes: dict[tuple[str, int], tuple[int, int]] = {}
+        self.lanes_before: dict[tuple[str, int], int] = {}
+        """Which delivery was the last of a lane when it was looked at; 0: none."""
         self.volume: dict[tuple[str, int], int] = {}
         self.agreed: dict[str, tuple[bool, int]] = {}
         self.told: dict[tuple[str, int], int] = {}
@@ -510,6 +514,16 @@ class Deliveries:
     def tried_in_lanes(self, destination: str) -> list[Open]:
         """Waiting deliveries that were tried and have a lane: of each its head first, then whom it passed."""
         return self._found(destination, "lane > 0 and stage = 0 and first_us > 0 order by first_us desc", ())
+
+    def first_open(self) -> dict[str, int]:
+        """The open delivery of each destination that was planned first; of those that have none nothing."""
+        with self._lock:
+            found = rows(
+                self._db,
+                "select name, (select min(open.id) from open where open.destination = destination.id)"
+                " from destination",
+            )
+        return {name: number for name, number in found if number is not None}
 
     def moved(self) -> list[int]:
         """Open deliveries, of every destination, whose binding is a late touch's."""

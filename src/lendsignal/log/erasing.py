@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lendsignal.derive import users_of, without_user
+from lendsignal.errors import LogError
 from lendsignal.log.numbers import number_of_event, number_of_user
 from lendsignal.log.packing import (
     KeptPlanned,
@@ -26,6 +27,7 @@ from lendsignal.log.packing import (
     encode,
     pack_part,
     pack_state,
+    part_of,
     parts_of_records,
     parts_of_state,
     read_records,
@@ -35,6 +37,7 @@ from lendsignal.log.packing import (
 from lendsignal.log.sqlite import Guard, row, rows, transaction
 from lendsignal.model import Contact, Device, Event, EventType, person_key, to_us
 from lendsignal.plan import ERASED_WORD, erasures_of, person_state_key, record_id
+from lendsignal.resolve import Snapshot
 
 SCHEMA = """
 create table if not exists kept_out (   -- who was erased: what is said of them does not come in again
@@ -97,6 +100,13 @@ class KeptOut(Struct, frozen=True):
 
 
 NOBODY = KeptOut()
+
+
+class KeptOutRows(Struct, frozen=True):
+    """The salt of a log, and everybody whom it keeps out: hash, receipt, since when, taken again from."""
+
+    salt: bytes
+    rows: tuple[tuple[bytes, str, int, int | None], ...]
 
 
 class Trace(Struct, frozen=True, kw_only=True):
@@ -172,7 +182,51 @@ class Erasing:
             self._moved()
         return changed
 
+    def told(self) -> KeptOutRows:
+        """Who is kept out, for a log that is put in place of this one."""
+        known = self.kept_out()
+        with self._lock:
+            found = rows(self._db, "select who, receipt, at_us, allowed_us from kept_out") if known else []
+        return KeptOutRows(known.salt, tuple((bytes(who), receipt, at, to) for who, receipt, at, to in found))
+
+    def newer(self, told: KeptOutRows) -> KeptOut:
+        """Those whom another log keeps out and this one does not, or for an earlier erasure only.
+
+        Raises `LogError` where this log has a salt of its own: it was never that one's copy.
+        """
+        with self._lock:
+            salt = row(self._db, "select body from note where name = ?", (SALT,))
+            known = {bytes(who): at for who, at in rows(self._db, "select who, at_us from kept_out")}
+        if salt is not None and told.rows and bytes(salt[0]) != told.salt:
+            raise LogError("these erasures are of another log: the hashes cannot be compared")
+        return KeptOut(told.salt, {who: None for who, _, at, _ in told.rows if known.get(who, -1) < at})
+
+    def take(self, told: KeptOutRows) -> None:
+        """Keeps out whom another log of this lender keeps out (`newer`)."""
+        newer = self.newer(told)
+        with self._lock, transaction(self._db):
+            if newer:
+                self._db.execute("insert or ignore into note values (?, ?)", (SALT, told.salt))
+            self._db.executemany(
+                "insert or replace into kept_out values (?, ?, ?, ?)",
+                [one for one in told.rows if one[0] in newer.since],
+            )
+            self._moved()
+
     # looking
+
+    def everyone(self) -> set[tuple[str, str, str | None]]:
+        """Every brand, user id and person id that an event here names, or a state."""
+        found = {(event.brand, event.user_id, event.person_id) for _, event in self._events([b""])}
+        with self._lock:
+            bodies = rows(self._db, "select body from state")
+        for (body,) in bodies:
+            kept = read_state(body)
+            for key in (kept.key, *users_of(kept.ledger)):
+                brand, colon, user_id = key.partition(":")
+                if colon:
+                    found.add((brand, user_id, None))
+        return found
 
     def users_of(self, person: str) -> set[tuple[str, str]]:
         """Every (brand, user id) that was ever said to be that person."""
@@ -188,7 +242,10 @@ class Erasing:
         return found
 
     def trace(self, users: Collection[tuple[str, str]]) -> Trace:
-        """Everything the log holds of these users. Reads the whole log, and keeps nobody waiting."""
+        """Everything the log holds of these users. Reads the whole log, and keeps nobody waiting.
+
+        Installations are those of its events, and those that are remembered of events that are gone.
+        """
         wanted = set(users)
         events: list[int] = []
         devices: dict[tuple[str, Device], None] = {}
@@ -197,7 +254,21 @@ class Erasing:
                 events.append(seq)
                 if event.device is not None:
                     devices[event.app or "", event.device] = None
+        for brand, user_id in users:
+            for snapshot in self._snapshots(f"{brand}:{user_id}"):
+                devices[snapshot.app, snapshot.device] = None
         return Trace(events=tuple(events), devices=tuple(devices), refused=tuple(self._refused(wanted)))
+
+    def _snapshots(self, key: str) -> Iterator[Snapshot]:
+        """The installations that are remembered of a user."""
+        with self._lock:
+            found = self._state_of(key)
+            numbers = () if found is None else found[2].snapshots
+            bodies = [row(self._db, "select body from part where id = ?", (number,)) for number in numbers]
+        for body in bodies:
+            part = None if body is None else part_of(body[0])
+            if isinstance(part, Snapshot):
+                yield part
 
     def _events(self, containing: Sequence[bytes]) -> Iterator[tuple[int, Event]]:
         """The events whose stored bytes hold one of these texts."""
@@ -232,11 +303,19 @@ class Erasing:
                     (after, AT_ONCE),
                 )
             for id_, body, kept in found:
-                if any(_says(body, kept, *user) for user in users):
+                if any(says(body, kept, *user) for user in users):
                     yield id_
             if len(found) < AT_ONCE:
                 return
             after = found[-1][0]
+
+    def oldest(self) -> int | None:
+        """The first event that an erasure still needs, to empty its records; `None`: there is none."""
+        with self._lock:
+            if row(self._db, "select 1 from sqlite_master where name = 'erasing'") is None:
+                return None  # a log of before, that is only to be read
+            found = row(self._db, "select min(number) from erasing where kind in ('event', 'order')")
+        return None if found is None else found[0]
 
     # striking out
 
@@ -519,7 +598,7 @@ def _emptied(seq: int, kept: KeptRecords) -> KeptRecords:
     return KeptRecords([], [], list(gone))
 
 
-def _says(body: bytes, kept: bytes | None, brand: str, user_id: str) -> bool:
+def says(body: bytes, kept: bytes | None, brand: str, user_id: str) -> bool:
     """Whether a refused event is that user's, as far as it tells."""
     if user_id.encode() not in body and (kept is None or user_id.encode() not in kept):
         return False

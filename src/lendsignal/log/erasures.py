@@ -109,6 +109,14 @@ class Asking(Struct, frozen=True, kw_only=True):
     at_us: int = 0
 
 
+class Told(Struct, frozen=True, kw_only=True):
+    """One erasure with how far it is, as one book tells it to another."""
+
+    job: Job
+    steps: tuple[Stepped, ...]
+    askings: tuple[Asking, ...]
+
+
 _out = msgspec.msgpack.Encoder().encode
 _about = msgspec.msgpack.Decoder(About).decode
 _JOB = "select receipt, asked_us, by, salt, subjects, about, ended_us from job"
@@ -231,6 +239,42 @@ class Erasures:
             for one in self.askings(receipt)
             if one.state in (OPEN, ASKED)
         ]
+
+    def told(self) -> tuple[Told, ...]:
+        """Every erasure with its receipt, for a book that is put in place of this one."""
+        with self._lock:
+            found = [_job(one) for one in rows(self._db, f"{_JOB} order by asked_us, receipt")]
+        return tuple(
+            Told(
+                job=one,
+                steps=tuple(self.steps(one.receipt).values()),
+                askings=tuple(self.askings(one.receipt)),
+            )
+            for one in found
+        )
+
+    def take(self, told: Sequence[Told]) -> int:
+        """Keeps the receipts of another book that are not here, and how many those were. What went on there
+        goes on here from its beginning: nothing of it was done to these files."""
+        taken = 0
+        with self._lock, transaction(self._db):
+            for one in told:
+                job = one.job
+                if row(self._db, "select 1 from job where receipt = ?", (job.receipt,)) is not None:
+                    continue
+                said = msgspec.json.encode(job.subjects).decode()
+                about = None if job.about is None else _out(job.about)
+                values = (job.receipt, job.asked_us, job.by, job.salt, said, about, job.ended_us)
+                self._db.execute("insert into job values (?, ?, ?, ?, ?, ?, ?)", values)
+                taken += 1
+                for step in one.steps if job.about is None else ():
+                    self._db.execute(
+                        "insert into step values (?, ?, ?, ?, ?, ?)",
+                        (job.receipt, step.name, step.state, step.n, step.note, step.at_us),
+                    )
+                for asking in one.askings if job.about is None else ():
+                    self._write(job.receipt, asking)
+        return taken
 
     def checkpoint(self) -> bool:
         """Empties the file's write-ahead log; false where somebody reads and it stays for now."""

@@ -85,6 +85,16 @@ class DataFolder:
         return self.path / "erasures.sqlite"
 
     @property
+    def erased(self) -> Path:
+        """Every erasure there was, by hash: beside the databases, so that no copy put back undoes it."""
+        return self.path / "erasures.kept"
+
+    @property
+    def erased_again(self) -> Path:
+        """Erasures that a copy which was put in place does not know; not there: it knows them all."""
+        return self.path / "erasures.again"
+
+    @property
     def erasing(self) -> Path:
         """When an erasure has something to do next, in seconds since 1970; not there: none has."""
         return self.path / "erase.due"
@@ -102,6 +112,11 @@ class DataFolder:
     def backup_note(self) -> Path:
         """When the last copy was made, and where."""
         return self.path / "backup.json"
+
+    @property
+    def moved(self) -> Path:
+        """When what is here was taken to a cluster; there only where it was: nobody decides or sends here."""
+        return self.path / "moved.json"
 
     @property
     def accepted(self) -> Path:

@@ -7,12 +7,15 @@ Of a key only its SHA-256 is kept.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import apsw
 from msgspec import Struct
 
 from lendsignal.errors import LogError
+from lendsignal.log.folder import DataFolder
 from lendsignal.log.sqlite import Guard, connect, rows, transaction
+from lendsignal.log.store import StoreSettings
 
 SCHEMA = """
 create table if not exists api_key (
@@ -55,6 +58,26 @@ class KeyUse(Struct, frozen=True):
 
     last_us: int
     requests: int
+
+
+class KeyStore(Protocol):
+    """What doors and people ask of wherever keys are kept."""
+
+    def add(self, key: ApiKey) -> None: ...
+
+    def end(self, sha256: str, at_us: int) -> None: ...
+
+    def all(self) -> list[ApiKey]: ...
+
+    def ends(self) -> dict[str, int]: ...
+
+    def note(self, used: Mapping[str, KeyUse]) -> None: ...
+
+    def uses(self) -> dict[str, KeyUse]: ...
+
+    def version(self) -> int: ...
+
+    def close(self) -> None: ...
 
 
 class Keys:
@@ -147,3 +170,13 @@ class Keys:
 def open_keys(path: Path) -> Keys:
     """The keys kept in a file, which is made where it is missing. Raises `LogError` where it cannot be."""
     return Keys(connect(path, SCHEMA))
+
+
+def keys_of(folder: DataFolder, store: StoreSettings | None) -> KeyStore:
+    """Where an install has its keys: in a file, or in the store that its nodes share. Raises `LogError`."""
+    if store is None:
+        return open_keys(folder.keys)
+    from lendsignal.log.postgres.connection import database_of
+    from lendsignal.log.postgres.keys import KeyRows
+
+    return KeyRows(database_of(store))

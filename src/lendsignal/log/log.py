@@ -18,6 +18,7 @@ from lendsignal.derive import CutTable
 from lendsignal.errors import LogError, Outrun
 from lendsignal.log.erasing import NOBODY, Erasing, admitted
 from lendsignal.log.erasing import SCHEMA as ERASING
+from lendsignal.log.keeping import Cutting
 from lendsignal.log.numbers import number_of_event, number_of_user
 from lendsignal.log.packing import (
     KeptRecords,
@@ -112,6 +113,9 @@ EVERY_REFUSAL = Wanted(states=STATES)
 TOLD_AT_ONCE = 10_000
 """Events that are read together where many are."""
 
+PEOPLE_AT_ONCE = 1_000
+"""States that are read together where everybody's are."""
+
 PLACES_AT_HAND = 65_536
 """People whose state's place is remembered; another's is looked up."""
 
@@ -171,6 +175,7 @@ class Log:
         self._parts = Parts(connection)
         self.quarantine = Quarantine(connection, self._lock, self.append)
         self.erasing = Erasing(connection, self._lock, self.append)
+        self.cutting = Cutting(connection, self._lock, self._parts)
         self._states: dict[str, int] = {}
         self._generation = self._erasures = self.erasing.generation()
         self._kept_out = self.erasing.kept_out() if self._generation else NOBODY
@@ -397,6 +402,25 @@ class Log:
             found = {key: state_of(one, self._parts.at) for key, one in kept.items()}
             self._parts.trim()
         return found
+
+    def people(self) -> Iterator[UserState]:
+        """What is remembered of everybody, in the order in which they were first seen."""
+        after = 0
+        while True:
+            with self._lock:
+                found = rows(
+                    self._db,
+                    "select id, body from state where id > ? order by id limit ?",
+                    (after, PEOPLE_AT_ONCE),
+                )
+                kept = [read_state(body) for _, body in found]
+                self._parts.load(number for one in kept for number in parts_of_state(one))
+                states = [state_of(one, self._parts.at) for one in kept]
+                self._parts.trim()
+            if not found:
+                return
+            yield from states
+            after = found[-1][0]
 
     def commit(self, decided: Decided) -> None:
         """Keeps a batch of decisions whole.

@@ -1,7 +1,7 @@
 """Installations and hashed contacts by number: each is kept once and spoken of often."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import Any, Protocol
 
 import apsw
 import msgspec
@@ -17,8 +17,17 @@ AT_HAND = 16_384
 once more under another number."""
 
 
+class Spoken(Protocol):
+    """What hears by which numbers parts are spoken of."""
+
+    def add(self, number: int, /) -> None: ...
+
+
 class Parts:
-    """The `part` table of a log. Who numbers parts writes what is fresh in the same transaction."""
+    """The `part` table of a log. Who numbers parts writes what is fresh in the same transaction.
+
+    `spoken`, where somebody wants to know, hears of every part that is spoken of.
+    """
 
     def __init__(self, db: apsw.Connection) -> None:
         self._db = db
@@ -26,6 +35,7 @@ class Parts:
         self._older = _Known()
         self._fresh: list[tuple[int, bytes]] = []
         self._next = 0
+        self.spoken: Spoken | None = None
 
     def number_of(self, part: Part) -> int:
         """The part's number; one that is not known gets the next and is to be written."""
@@ -33,6 +43,8 @@ class Parts:
         if number is None:
             number = self._older.numbers.get(part) or self._numbered(part)
             self._recent.add(number, part)
+        if self.spoken is not None:
+            self.spoken.add(number)
         return number
 
     def at(self, number: int) -> Any:
@@ -68,6 +80,12 @@ class Parts:
         if len(self._recent.parts) > AT_HAND:
             self._recent, self._older = _Known(), self._recent
 
+    def let_go(self, numbers: Collection[int]) -> None:
+        """These are not kept any more: who shows one of them gets another number."""
+        for known in (self._recent, self._older):
+            for number in numbers:
+                known.drop(number)
+
     def forget(self) -> None:
         """Nothing is known: what was numbered may not have been kept."""
         self._recent, self._older = _Known(), _Known()
@@ -93,3 +111,8 @@ class _Known:
     def add(self, number: int, part: Part) -> None:
         self.parts[number] = part
         self.numbers[part] = number
+
+    def drop(self, number: int) -> None:
+        part = self.parts.pop(number, None)
+        if part is not None and self.numbers.get(part) == number:
+            del self.numbers[part]

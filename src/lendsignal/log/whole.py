@@ -27,6 +27,11 @@ def refuse_damage(folder: DataFolder, *, sends: bool = True) -> None:
             f"a restore into {folder.path} was broken off: run `lendsignal restore` again;"
             " see docs/how-to/back-up-and-restore.md"
         )
+    if folder.moved.exists():
+        raise LogError(
+            f"what is in {folder.path} was taken to a cluster, which goes on with it: add its [store] to the"
+            " configuration; see docs/how-to/move-to-a-cluster.md"
+        )
     for path in (folder.log, folder.deliveries, folder.orders, folder.relay, folder.feeds, folder.keys):
         if path.exists() and not os.access(path, os.R_OK | os.W_OK):
             raise LogError(f"{path} may not be read and written by this user; {GUIDE}")

@@ -15,5 +15,6 @@ AlarmKind = Literal[
     "feed_silent",
     "sender",
     "disk",
+    "reconcile",
 ]
 """What an alarm may be about."""

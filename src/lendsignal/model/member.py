@@ -38,7 +38,8 @@ ALLOWED: Mapping[MemberRole, frozenset[May]] = {
 
 
 class Member(Struct, frozen=True, kw_only=True):
-    """One who signs in. `campaigns`: all that a buyer or an agency sees; empty: everything.
+    """One who signs in. `campaigns`, `channels` and `apps`: all that a buyer or an agency sees, where several
+    are given what lies in all of them; empty: everything.
 
     `language` is a language tag, or empty where the browser's counts.
     """
@@ -46,6 +47,8 @@ class Member(Struct, frozen=True, kw_only=True):
     login: str
     role: MemberRole
     campaigns: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    apps: tuple[str, ...] = ()
     language: str = ""
     disabled: bool = False
     made_us: int = 0
@@ -53,3 +56,14 @@ class Member(Struct, frozen=True, kw_only=True):
     def may(self, what: May) -> bool:
         """Whether the member's role allows it."""
         return not self.disabled and what in ALLOWED[self.role]
+
+    @property
+    def limits(self) -> Mapping[str, tuple[str, ...]]:
+        """What the member sees, by the key that reports are sliced by; empty: everything."""
+        told = {"campaign": self.campaigns, "channel": self.channels, "app": self.apps}
+        return {key: values for key, values in told.items() if values}
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the member sees some of it only."""
+        return bool(self.limits)

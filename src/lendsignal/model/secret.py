@@ -25,5 +25,6 @@ def reveal(secret: Secret) -> str | None:
         return value or None
     if secret.file is not None:
         path = Path(secret.file).expanduser()
-        return (path.read_text().strip() or None) if path.is_file() else None
+        # `os.path` says no to what can be no name of a file at all, where `path.is_file` raises.
+        return (path.read_text().strip() or None) if os.path.isfile(path) else None
     return None

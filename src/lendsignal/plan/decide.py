@@ -56,7 +56,7 @@ from lendsignal.plan.value import value_of
 from lendsignal.resolve import Binding, Snapshot, Touches, device_at, existed_at, first_install, with_touch
 
 OPEN_FOR_US = 14 * 86_400_000_000
-"""How long a planned conversion can still be moved or taken back: longer than any destination sends it."""
+"""How long a planned conversion can still be moved or taken back: so long the log keeps its record."""
 
 SAME_MOMENT_US = 300_000_000
 """Repeats may differ so much in time: the door pulls a time that lies ahead of our clock back to the
@@ -205,8 +205,8 @@ def reopened(state: UserState, event: Event) -> Sequence[int]:
     """The records whose device this event could change: `decide` wants them back, and only these."""
     if not is_touch(event):
         return ()
-    at = to_us(event.occurred_at)
-    return [one.record for one in state.opened if at <= one.binds_us]
+    at, now = to_us(event.occurred_at), to_us(event.received_at)
+    return [one.record for one in state.opened if at <= one.binds_us and now - one.received_us <= OPEN_FOR_US]
 
 
 def people_of(state: UserState, event: Event) -> Sequence[str]:
@@ -416,15 +416,16 @@ def _expired(state: UserState, at: int, policy: Policy, now: int) -> tuple[UserS
 
 def _withdrawn(state: UserState, event: Event, now: int) -> tuple[UserState, list[Record]]:
     """What a reversal or an ended consent takes back from the queue."""
+    opened = [one for one in state.opened if now - one.received_us <= OPEN_FOR_US]
     match event.type:
         case "disbursement_reversed" | "loan_cancelled":
-            about = [one for one in state.opened if one.loan_id == event.loan_id]
+            about = [one for one in opened if one.loan_id == event.loan_id]
             skip = None
         case "repayment_reversed":
-            about = [one for one in state.opened if one.payment_id == event.payment_id]
+            about = [one for one in opened if one.payment_id == event.payment_id]
             skip = None
         case "consent_changed" if state.consent is event.consent and not _allows(event.consent, None):
-            about, skip = list(state.opened), SkipReason.NO_CONSENT
+            about, skip = opened, SkipReason.NO_CONSENT
         case _:
             return state, []
     kept = tuple(one for one in state.opened if one not in about)

@@ -62,6 +62,11 @@ REPORTS: Mapping[str, Named] = {
         summary="How well a grant can be told while the review lasts",
         own={"after": SPAN, "within": SPAN, "precision": ("from 0.5 to 0.999",)},
     ),
+    "audiences": Named(
+        summary="What look-alikes and lists brought, and by holdout what would not have come anyway",
+        sliced=False,
+        own={"horizon": SPAN, "eligible": ("borrowers", "registered")},
+    ),
     "health": Named(
         summary="Counts beside what is expected, the delays of the last day, and what is alarming now",
         sliced=False,

@@ -329,6 +329,7 @@ def _stack(
 ) -> list[Shape]:
     shapes: list[Shape] = []
     reached = 0.0
+    several = sum(bool(series.values[number]) for series in chart.series) > 1
     for colour, series in zip(_colours(chart), chart.series, strict=True):
         value = (series.values[number] or 0.0) / scale.by
         if not value:
@@ -336,7 +337,8 @@ def _stack(
         start, end = place(reached), place(reached + value)
         shapes.append(Box(start, y, max(end - start, 1.0), thick, colour))
         text = scale.written(value)
-        if _length(text) + 8 < end - start:
+        # A bar of one part alone is told by the number behind it.
+        if several and _length(text) + 8 < end - start:
             shapes.append(
                 Words((start + end) / 2, y + thick / 2 + 4, text, "middle", colour="#ffffff", size=12)
             )

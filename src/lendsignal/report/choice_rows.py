@@ -124,7 +124,7 @@ VALUES = """
 select c.row, min(h.at_us - c.at_us) / 3600e6 as hours,
     min(coalesce(p.answered_us, h.told_us) - c.at_us) / 3600e6 as told, arg_min(p.value, h.at_us) as value
 from choice_came c join choice_happened h on h.user = c.user and h.at_us >= c.at_us - $slack
-    and h.name in ('first_credit', 'first_loan', 'repeat_loan')
+    and h.name in (select unnest($names))
 join choice_posted p on p.user = h.user and p.event_id = h.event_id and p.name = h.name and p.value > 0
 group by c.row order by c.row
 """
@@ -154,17 +154,28 @@ select row, sum(paid - amount) filter (coalesce(lost, false) or paid >= amount) 
 group by row order by row
 """
 
+VALUED: Mapping[str, tuple[str, ...]] = {
+    "value": ("first_credit", "first_loan", "repeat_loan"),
+    "value_at_apply": ("first_application",),
+}
+"""Signals that are told with a value, and the conversions that may carry it."""
+
 SLACK_US = HOUR_US
 """A registration may be a little before the coming as the MMP dates it."""
 
 
 def comings(
-    tables: Tables, objective: Objective, horizon: timedelta, values: Mapping[str, float] | None = None
+    tables: Tables,
+    objective: Objective,
+    horizon: timedelta,
+    values: Mapping[str, float] | None = None,
+    hoped: Mapping[str, float] | None = None,
 ) -> list[Comings]:
     """Everybody who came, app by app; those of a test user are left out.
 
     `values` has what a model says users are worth, by `brand:user_id`: it stands for the margin then, without
-    waiting for the horizon, and who is not in it was never granted and is worth nothing.
+    waiting for the horizon, and who is not in it was never granted and is worth nothing. `hoped` has what it
+    said of them at their application: what platforms would be told then, where no route tells it yet.
     """
     if tables.as_of is None:
         return []
@@ -182,13 +193,15 @@ def comings(
     app, at_us, channel, campaign, ad_set, ad = (list(column) for column in zip(*rows, strict=True))
     count = len(rows)
     age = (to_us(tables.as_of) - np.array(at_us, dtype=np.float64)) / (24 * HOUR_US)
+    users = [user or "" for (user,) in tables.rows("select user from choice_came order by row")]
     if values is None:
         margin = _margin(tables, count, horizon)
         margin[age * 24 * HOUR_US < horizon // MICROSECOND] = np.nan
     else:
-        users = tables.rows("select user from choice_came order by row")
-        margin = np.array([values.get(user or "", 0.0) for (user,) in users])
+        margin = np.array([values.get(user, 0.0) for user in users])
     events = [*_events(tables, EVENTS[objective], count), *_values(tables, count)]
+    if hoped and new and all(one.name != "value_at_apply" for one in events):
+        events += _hoped(events, [hoped.get(user, 0.0) for user in users])
     hours = [str(at // HOUR_US % 24) for at in at_us]
     facts = dict(zip(FACTS, (channel, campaign, ad_set, ad, hours), strict=True))
     currency = dict(tables.rows("select app, currency from app"))
@@ -251,16 +264,38 @@ def _blank(name: str, count: int) -> EventRows:
 
 
 def _values(tables: Tables, count: int) -> list[EventRows]:
-    """`value`, where a conversion of each coming was sent with one."""
-    told = _columns(tables, VALUES, {"slack": SLACK_US})
-    row = told["row"].astype(np.int64)
-    if not len(row):
-        return []
-    one = _blank("value", count)
-    one.hours[row] = np.maximum(told["hours"], 0.0)
-    one.told_hours[row] = np.maximum(told["told"], one.hours[row])
-    one.sent[row] = told["value"]
-    return [one]
+    """The signals of which a conversion of each coming was sent with a value."""
+    found = []
+    for name, carriers in VALUED.items():
+        told = _columns(tables, VALUES, {"slack": SLACK_US, "names": list(carriers)})
+        row = told["row"].astype(np.int64)
+        if not len(row):
+            continue
+        one = _blank(name, count)
+        one.hours[row] = np.maximum(told["hours"], 0.0)
+        one.told_hours[row] = np.maximum(told["told"], one.hours[row])
+        one.sent[row] = told["value"]
+        found.append(one)
+    return found
+
+
+def _hoped(events: Sequence[EventRows], hoped: Sequence[float]) -> list[EventRows]:
+    """Applications, told with what a model said of each; who is worth nothing is not told of."""
+    found = []
+    for one in events:
+        if one.name == "first_application":
+            sent = np.where(np.isfinite(one.hours), np.maximum(hoped, 0.0), 0.0)
+            never = np.where(sent > 0, 0.0, np.inf)
+            found.append(
+                EventRows(
+                    name="value_at_apply",
+                    hours=one.hours + never,
+                    told_hours=one.told_hours + never,
+                    asked_hours=one.asked_hours + never,
+                    sent=sent,
+                )
+            )
+    return found
 
 
 def _margin(tables: Tables, count: int, horizon: timedelta) -> Floats:

@@ -83,7 +83,7 @@ def delivery(tables: Tables, one: Slice = EVERYTHING) -> DeliveryReport:
     are rows counted one by one, of conversions that the log still holds, by when they occurred. Raises
     `InputError` where the slice names what there is not.
     """
-    is_whole = not one.names and not one.where and one.since is None and one.until is None
+    is_whole = not one.names and not one.where and not one.limits and one.since is None and one.until is None
     if not is_whole:
         sent_facts(tables, one.beside("the report", "conversion"))
         tables.db.execute(IN_SLICE)

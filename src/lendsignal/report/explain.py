@@ -3,7 +3,7 @@
 Scores, phone numbers and e-mail addresses are never part of an explanation, nor are their hashes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import apsw
@@ -44,6 +44,7 @@ from lendsignal.plan import (
     record_id,
 )
 from lendsignal.plan.records import RECORDS_PER_EVENT
+from lendsignal.report.gone import gone
 from lendsignal.report.installations import NAMED_BY
 from lendsignal.report.life import (
     Arrival,
@@ -123,12 +124,15 @@ def explain(folder: DataFolder, what: str, outlets: Mapping[str, Render] | None 
         people = sorted(_people(log, what))
         if not people:
             notes = ("No event has this id and no user is called so; what was refused is in quarantine.",)
-            return Explanation(asked=what, kind="nothing", notes=notes)
+            return Explanation(asked=what, kind="nothing", notes=(*notes, *gone(folder, log, what)))
         if len(people) > 1:
             names = ", ".join(f"{brand}:{user}" for brand, user in people)
             return Explanation(asked=what, kind="nothing", notes=(f"Several users are called so: {names}.",))
         story = _Story(logged, log, store, outlets or {}, *people[0])
-        return Explanation(asked=what, kind="user", user=story.facts(), timeline=story.timeline())
+        told_else = gone(folder, log, ":".join(people[0]))
+        return Explanation(
+            asked=what, kind="user", user=story.facts(), timeline=story.timeline(), notes=told_else
+        )
 
 
 def _people(log: Log, what: str) -> set[tuple[str, str]]:
@@ -145,7 +149,17 @@ def _people(log: Log, what: str) -> set[tuple[str, str]]:
             for fact in log.scan(rest.encode())
             if fact.event.user_id == rest and fact.event.brand == brand
         }
+    if not found and log.cutting.first() > 1:  # somebody is remembered longer than events are
+        found = {(one, what) for one in _brands(log) if log.state(f"{one}:{what}") is not None}
+        if rest and log.state(what) is not None:
+            found.add((brand, rest))
     return found
+
+
+def _brands(log: Log) -> Iterable[str]:
+    version = log.policy()
+    source = None if version is None else log.policy_source(version)
+    return () if source is None else {app.brand for app in source.derive.apps.values()}
 
 
 class _Touch(Struct, frozen=True):

@@ -182,6 +182,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     feeds: Sequence[Fetched] = ()
     sender: str | None = None
     disk_free: int | None = None
+    reconciled: tuple[str, int] | None = None
+    """What the last reconciliation that was to alarm found beyond its limits, and when."""
 
 
 class Alarm(Struct, frozen=True, kw_only=True):
@@ -504,6 +506,18 @@ def _rest(facts: Facts) -> list[Alarm]:
                     do="lendsignal doctor",
                 )
             )
+    if facts.reconciled is not None:
+        differs, at_us = facts.reconciled
+        at = f"{from_us(at_us):%Y-%m-%d %H:%M} UTC"
+        found.append(
+            Alarm(
+                key="reconcile",
+                kind="reconcile",
+                severity="warning",
+                said=f"the ledgers differ beyond their limits: {differs} (reconciled {at})",
+                do="lendsignal report reconcile: docs/how-to/reconcile-ledgers.md",
+            )
+        )
     free = facts.disk_free
     if free is not None and free < DISK_LOW_BELOW:
         found.append(

@@ -1,4 +1,4 @@
-"""What an early, predicted conversion would be worth: P(grant) of applications that wait, out of the log.
+"""What an early, predicted conversion would be worth: P(grant) of applications that wait, out of the past.
 
 It is fitted on the older part of the lender's own history and held against the newer part; nothing is sent by
 it, and what comes of the model is for the caller.
@@ -24,6 +24,19 @@ from lendsignal.value.fitting import Applied, Unfit, fit
 
 AT_ONCE = 5_000
 TENTHS = 10
+
+WORDS = "type brand user_id event_id app application_id loan_id product currency score_version test".split()
+
+TAKEN = f"""
+select seq, {", ".join(WORDS)}, epoch_us(occurred_at), amount, term_days, score from raw_events
+where verdict = 'taken' and purpose = 'optimisation' and type not like 'lendsignal.%'
+    and (type in ('applied', 'credit_granted', 'credit_denied', 'disbursed', 'disbursement_reversed',
+            'loan_cancelled')
+        or test or occurred_at = (select max(occurred_at) from raw_events
+            where verdict = 'taken' and purpose = 'optimisation' and type not like 'lendsignal.%'))
+order by seq
+"""
+"""What decisions took, in the order in which it came in: what applications go by, test marks, the last."""
 
 
 class ProxyReport(Report, frozen=True, kw_only=True):
@@ -90,11 +103,11 @@ def proxy(
     """How well P(grant) can be told of applications still undecided `after` they came in.
 
     An application counts as granted if it was `within` that time; younger ones are not judged yet. Test users
-    and what is only told for analytics are left out. The model is fitted to all of history; the slice, which
-    needs `tables`, says of which applications it is judged. Raises `InputError` where the slice names what
-    there is not.
+    and what is only told for analytics are left out. The model is fitted to all of history: that of `tables`,
+    which the archive reaches back with, else that of the log. The slice, which needs `tables`, says of which
+    applications it is judged. Raises `InputError` where the slice names what there is not.
     """
-    waiting, as_of_us = _applications(log)
+    waiting, as_of_us = _applications(_taken(log) if tables is None else _told(tables))
     as_of = from_us(as_of_us) if waiting else None
     after_us, within_us = after // MICROSECOND, within // MICROSECOND
     ended = [each for each in waiting if each.at_us + within_us <= as_of_us]
@@ -255,12 +268,12 @@ def _reliability(judged: Iterable[_Judged]) -> Table:
     )
 
 
-def _applications(log: Log) -> tuple[list[_Waiting], int]:
+def _applications(taken: Iterable[tuple[int, Event]]) -> tuple[list[_Waiting], int]:
     """Every application with its end, and when the youngest event happened."""
     users: dict[str, _Known] = {}
     waiting: dict[str, dict[str, _Waiting]] = {}
     youngest = 0
-    for seq, event in _taken(log):
+    for seq, event in taken:
         at_us = to_us(event.occurred_at)
         youngest = max(youngest, at_us)
         user = person_key(event)
@@ -308,3 +321,23 @@ def _taken(log: Log) -> Iterator[tuple[int, Event]]:
             if verdict == "taken" and event.purpose == "optimisation":
                 yield fact.seq, event
         after = upto
+
+
+def _told(tables: Tables) -> Iterator[tuple[int, Event]]:
+    """The same from the tables of reports: of every event, as far as applications and their ends go by it."""
+    cursor = tables.db.execute(TAKEN)
+    while found := cursor.fetchmany(AT_ONCE):
+        for seq, *told, occurred_us, amount, term_days, score in found:
+            words = dict(zip(WORDS, told, strict=True))
+            at = from_us(occurred_us)
+            yield (
+                int(seq),
+                Event(
+                    occurred_at=at,
+                    received_at=at,
+                    amount=amount,
+                    term_days=term_days,
+                    score=score,
+                    **words,
+                ),
+            )

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from typing import Literal, TypeAlias, get_args
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lendsignal.clock import to_us
 from lendsignal.errors import InputError
@@ -114,12 +115,14 @@ select user_key, hash(application_id), false, max(product) from event
 class Slice(Struct, frozen=True, kw_only=True):
     """What a report is sliced by (`by`, and `every` day, week or month) and what of it is looked at.
 
-    `where` holds pairs of key and value: of one key any value, of several keys all must hold. `since` and
-    `until` are local days of the fact's app, both included.
+    `where` holds pairs of key and value: of one key any value, of several keys all must hold. `limits` are
+    pairs of what whoever asks may see at all; they hold beside. `since` and `until` are local days of the
+    fact's app, both included.
     """
 
     by: tuple[str, ...] = ()
     where: tuple[tuple[str, str], ...] = ()
+    limits: tuple[tuple[str, str], ...] = ()
     since: date | None = None
     until: date | None = None
     every: Every | None = None
@@ -133,7 +136,7 @@ class Slice(Struct, frozen=True, kw_only=True):
     @property
     def keys(self) -> frozenset[str]:
         """Every key that it asks for."""
-        return frozenset(self.by).union(key for key, _ in self.where)
+        return frozenset(self.by).union(key for key, _ in (*self.where, *self.limits))
 
     @property
     def words(self) -> str:
@@ -151,7 +154,7 @@ class Slice(Struct, frozen=True, kw_only=True):
     def only(self, keys: Iterable[str], report: str) -> "Slice":
         """Itself, where it asks for these keys alone. Raises `InputError` with those that the report has."""
         allowed = tuple(keys)
-        for key in (*self.by, *(key for key, _ in self.where)):
+        for key in (*self.by, *(key for key, _ in (*self.where, *self.limits))):
             if key not in allowed:
                 raise InputError(
                     "slice",
@@ -207,6 +210,12 @@ def slice_of(
         every=None if every is None else _one_of("every", every, EVERY),  # type: ignore[arg-type]
         binding=_one_of("binding", binding or "last_login", RULES),  # type: ignore[arg-type]
     )
+
+
+def limited(one: Slice, limits: Mapping[str, Sequence[str]]) -> Slice:
+    """The slice of somebody who may see these values of each key only. Of anything else there is nothing,
+    whether it is there or not."""
+    return replace(one, limits=tuple((key, value) for key, some in limits.items() for value in some))
 
 
 def _day(option: str, text: str | None) -> date | None:
@@ -456,7 +465,7 @@ def spent_facts(tables: Tables, one: Slice, *, into: str = "spent_fact") -> bool
     cells = [parts[key] for key in one.by]
     if one.every is not None:
         cells.insert(0, f"date_trunc('{one.every}', c.day::date)::date::varchar")
-    held = [_held(key, parts[key], one) for key in _where_keys(one)]
+    held = _held(one, parts)
     if one.since is not None:
         held.append(f"c.day >= '{one.since}'")
     if one.until is not None:
@@ -479,7 +488,7 @@ def cells_of(tables: Tables, one: Slice, moment: str, app: str) -> tuple[str, st
     cells = [PARTS[key] for key in one.by]
     if one.every is not None:
         cells.insert(0, period_of(tables, one.every, moment, app))
-    held = [_held(key, PARTS[key], one) for key in _where_keys(one)]
+    held = _held(one, PARTS)
     return _list(cells), " and ".join((*held, within(tables, one, moment, app)))
 
 
@@ -534,7 +543,7 @@ def _fill(
         cells.insert(0, f"coalesce({period_of(tables, one.every, moment, _APP)}, '{NOT_TOLD}')")
     if "conversion" not in one.by and "conversion" not in (own or {}):
         parts["conversion"] = MADE
-    held = [_held(key, parts[key], one) for key in _where_keys(one)]
+    held = _held(one, parts)
     conditions = " and ".join((only, *held, within(tables, one, moment, _APP)))
     tables.db.execute(
         f"create or replace temp table {into} as select {first}, {_list(cells)} as part, {_APP} as app,"
@@ -543,13 +552,15 @@ def _fill(
     )
 
 
-def _where_keys(one: Slice) -> list[str]:
-    return list(dict.fromkeys(key for key, _ in one.where))
-
-
-def _held(key: str, part: str, one: Slice) -> str:
-    values = ", ".join(quoted(value) for name, value in one.where if name == key)
-    return f"list_has_any({part}, [{values}])" if part == MADE else f"{part} in ({values})"
+def _held(one: Slice, parts: Mapping[str, str]) -> list[str]:
+    """SQL of what must hold: one condition for each key of `where`, and one for each of `limits`."""
+    found = []
+    for pairs in (one.where, one.limits):
+        for key in dict.fromkeys(key for key, _ in pairs):
+            values = ", ".join(quoted(value) for name, value in pairs if name == key)
+            part = parts[key]
+            found.append(f"list_has_any({part}, [{values}])" if part == MADE else f"{part} in ({values})")
+    return found
 
 
 def _list(cells: Sequence[str]) -> str:
@@ -569,6 +580,8 @@ def prepared(tables: Tables, one: Slice) -> None:
     if "product" in one.keys and "product" not in made:
         tables.db.execute(PRODUCTS)
         made.add("product")
+    if one.limits:
+        return  # what is there beside must not be told, by a refusal neither
     for key, value in one.where:
         known = values_of(tables, key)
         if value not in known:

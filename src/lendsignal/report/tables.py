@@ -7,7 +7,6 @@ column by column, are in docs/reference/reports.md.
 
 import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -28,6 +27,7 @@ from lendsignal.report import making
 from lendsignal.report.installations import KINDS, NAMED_BY, in_order, parted, together, torn
 from lendsignal.report.prepared import Prepared, Unusable
 from lendsignal.report.sources import TABLE_OF, Sources, reading
+from lendsignal.report.spill import Spill
 from lendsignal.resolve import ResolveSettings
 
 if TYPE_CHECKING:  # both are loaded with the first tables: whoever only tells of reports lives without them
@@ -53,7 +53,7 @@ class Base:
     ) -> None:
         import duckdb
 
-        self._scratch = tempfile.TemporaryDirectory(prefix="lendsignal-report-")
+        self._scratch = Spill()
         self._missing = duckdb.CatalogException
         self.db = duckdb.connect(
             ":memory:",

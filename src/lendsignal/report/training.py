@@ -1,8 +1,9 @@
 """New users and what became of their loans, out of a data folder: what value models are learned from.
 
 Everything is as it was known at the tables' moment. The facts of a user are those of the first telling of the
-first grant (of the first loan, where there was no grant before it), and of the last login that had come in by
-then: just what a decision had, and named as `value.facts` names them.
+first grant (of the first loan, where there was no grant before it; of the first application, for who is
+valued there), and of the last login that had come in by then: just what a decision had, and named as
+`value.facts` names them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lendsignal.clock import to_us
 from lendsignal.report.days import local_day, local_time, quoted
@@ -18,7 +20,7 @@ from lendsignal.report.tables import Tables
 from lendsignal.value.facts import ALWAYS
 from lendsignal.value.settings import WorthSettings
 from lendsignal.value.users import DAY_US, Floats, Ints, Loans, Number, Users, Word, words_of
-from lendsignal.value.worth import SCORE, Moment
+from lendsignal.value.worth import APPLICATION, SCORE, Moment
 
 VALUED = """
 create or replace temp table valued_at as
@@ -26,7 +28,7 @@ with first_told as (
     select c.user, c.name, e.seq from conversion c
     join event e on e.user = c.user and e.event_id = c.event_id and e.type = c.event_type
         and e.verdict = 'taken' and not e.analytics
-    where c.name in ('first_credit', 'first_loan') and c.certain and not c.test
+    where c.name in ({names}) and c.certain and not c.test
     qualify row_number() over (partition by c.user, c.name order by e.seq) = 1
 )
 select f.user, f.name, e.brand, e.user_id, e.seq, e.type, e.at_us, e.binds_us, e.received_us, e.app, e.by_day,
@@ -53,13 +55,19 @@ with came as (
     select v.user, v.name, v.at_us, v.day, v.currency, coalesce(g.seq, v.seq) as told_by, v.seq
     from valued_at v left join valued_at g
         on v.name = 'first_loan' and g.user = v.user and g.name = 'first_credit' and g.at_us <= v.at_us
+), given as (
+    select t.seq, min(c.at_us) as at_us from told t join counted c on c.user = t.user
+    where t.name = 'first_application' and c.type = 'credit_granted' and c.at_us >= t.at_us - {earlier}
+        and not c.test and not c.superseded and not c.reversed
+    group by t.seq
 )
 select t.name, t.user, f.brand, f.user_id, t.at_us, t.day::varchar as day, t.currency,
     f.at_us as known_us, f.score, f.score_version, f.amount::double as amount, f.fee::double as fee,
     f.term_days, f.product, f.app, f.country, f.hour,
-    coalesce(nullif(s.os, ''), f.platform) as os, c.campaign as came_by, {properties}
+    coalesce(nullif(s.os, ''), f.platform) as os, c.campaign as came_by,
+    if(g.at_us < t.at_us, 0, g.at_us - t.at_us)::double as granted, {properties}
 from told t join valued_at f on f.seq = t.told_by left join valued_on s on s.seq = t.told_by
-left join came c on c.seq = t.seq
+left join came c on c.seq = t.seq left join given g on g.seq = t.seq
 where t.currency is not null
 order by t.name, t.currency, t.at_us, t.user
 """
@@ -103,7 +111,11 @@ from dated l left join back b on b.user = l.user and b.loan_id = l.loan_id
 order by l.user, l.at_us, l.loan_id
 """
 
-MOMENT_OF: Mapping[str, Moment] = {"first_credit": "credit_granted", "first_loan": "disbursed"}
+MOMENT_OF: Mapping[str, Moment] = {
+    "first_application": APPLICATION,
+    "first_credit": "credit_granted",
+    "first_loan": "disbursed",
+}
 
 EARLIER_US = 3_600_000_000
 """How long before its grant a loan may be dated and still be what came of it: clocks differ."""
@@ -117,8 +129,10 @@ class Training(Struct, frozen=True):
     names: Mapping[Moment, Mapping[str, Sequence[tuple[str, str]]]]
 
 
-def training(tables: Tables, settings: WorthSettings) -> Training:
+def training(tables: Tables, settings: WorthSettings, *, applicants: bool = False) -> Training:
     """The users whom value can be learned from; test users, uncertain firsts and analytics are left out.
+
+    With `applicants` those too who are valued at their first application, granted or not.
 
     A loan's result is the cash until the grace after its due day less principal, funding and costs; loans in
     another currency than the user's are left out. Raises `Leak` where a fact came to be known too late.
@@ -127,9 +141,11 @@ def training(tables: Tables, settings: WorthSettings) -> Training:
     if not as_of_us:
         return Training(0, {}, {})
     names = [*ALWAYS, *(one for one in settings.properties if one not in ALWAYS)]
+    moments = {name: one for name, one in MOMENT_OF.items() if applicants or one != APPLICATION}
     hour = local_time(tables, "e.at_us", "e.app")
     tables.db.execute(
         VALUED.format(
+            names=", ".join(map(quoted, moments)),
             hour=f"case when not e.by_day and a.app is not null then hour({hour}) end",
             day=local_day(tables, "e.at_us", "e.app"),
             properties=", ".join(_property(name, place) for place, name in enumerate(names))
@@ -138,7 +154,7 @@ def training(tables: Tables, settings: WorthSettings) -> Training:
     )
     tables.db.execute(SHOWN)
     listed = ", ".join(f"f.p{place}, f.k{place}" for place in range(len(names)))
-    found = _columns(tables, USERS.format(properties=listed or "null as none"))
+    found = _columns(tables, USERS.format(properties=listed or "null as none", earlier=EARLIER_US))
     lent = _columns(
         tables,
         LOANS.format(
@@ -150,12 +166,15 @@ def training(tables: Tables, settings: WorthSettings) -> Training:
     loans = _Lent(lent, settings)
     users: dict[Moment, dict[str, Users]] = {}
     named: dict[Moment, dict[str, Sequence[tuple[str, str]]]] = {}
-    for name, moment in MOMENT_OF.items():
+    for name, moment in moments.items():
         at_moment = found["name"] == name
         for currency in sorted(set(found["currency"][at_moment].tolist())):
             mine = at_moment & (found["currency"] == currency)
             part = {key: values[mine] for key, values in found.items()}
             made = _users(part, names, loans, currency, as_of_us, settings)
+            if moment == APPLICATION:
+                days = part["granted"].astype(np.float64) / DAY_US
+                made = replace(made, granted=np.where(np.isnan(days), np.inf, days))
             users.setdefault(moment, {})[currency] = made
             who = zip(part["brand"].tolist(), part["user_id"].tolist(), strict=True)
             named.setdefault(moment, {})[currency] = tuple(who)

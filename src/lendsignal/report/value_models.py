@@ -128,6 +128,8 @@ def _snapshot(users: Users, place: Path, name: str) -> None:
     """The users and their loans as two Parquet files."""
     columns: dict[str, Any] = {"at": users.at_us.astype("datetime64[us]"), "followed": users.followed}
     columns |= {fact: one.values for fact, one in users.numbers.items()}
+    if users.granted is not None:
+        columns["granted"] = users.granted
     for fact, word in users.words.items():
         kinds = np.array([*word.kinds, None], dtype=object)
         columns[fact] = kinds[word.places]

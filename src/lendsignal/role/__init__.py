@@ -7,13 +7,29 @@ pull     reads what we fetch ourselves; only where the configuration has a [pull
 archive  writes what is new as Parquet, and ends: a job, started again when there is something new
 audience builds lists, brings the platforms' in step, and ends: a job, started again every few minutes
 erase    carries erasures on, and ends: a job, started when one was asked for or a platform is to be asked
+
+Where the configuration has a `[store]`, the nodes of a cluster share these, on as many machines as one likes:
+
+ingest   the door: what it answers is durable in the store
+work     decides what comes in the slots that it leases, and does what one node does for all
+send     the sending loop, over the slots that it leases
+web      pages and calls about the whole cluster, and how this node stands
 """
 
+import os
+from collections.abc import Collection
+
 from lendsignal.config import Config
+from lendsignal.errors import ConfigError, Problem
 
 ROLES = ("core", "send", "web", "pull", "archive", "audience", "erase")
 
-SILENT = ("send", "pull", "archive", "audience", "erase")
+NODE_ROLES = ("ingest", "work", "send", "web")
+"""The roles of a node of a cluster."""
+
+EVERY_ROLE = (*ROLES, *(role for role in NODE_ROLES if role not in ROLES))
+
+SILENT = ("send", "pull", "archive", "audience", "erase", "work")
 """Roles that listen nowhere."""
 
 JOBS = ("archive", "audience", "erase")
@@ -21,6 +37,9 @@ JOBS = ("archive", "audience", "erase")
 
 ERASE_SECONDS = 1.0
 """How soon after its end the job of erasures may start again; its file says when there is something to do."""
+
+THIS_NODE = "LENDSIGNAL_ROLES"
+"""The variable by which a role knows what others its node is to have."""
 
 DAMAGED_CODE = 3
 """What a role ends with whose files are damaged."""
@@ -41,6 +60,8 @@ def pause_of(role: str, config: Config) -> float:
 
 def roles_of(config: Config) -> tuple[str, ...]:
     """The roles that the configuration gives something to do."""
+    if config.store is not None:
+        return NODE_ROLES
     idle = set()
     if not any(plan.common.enabled for plan in config.pulls.values()):
         idle.add("pull")
@@ -49,3 +70,23 @@ def roles_of(config: Config) -> tuple[str, ...]:
     if not config.lists and not config.audience_accounts:  # without lists there may be some to be emptied
         idle.add("audience")
     return tuple(role for role in ROLES if role not in idle)
+
+
+def own_roles(alone: str = "web") -> tuple[str, ...]:
+    """The roles that this node of a cluster is to have, as its supervisor says; `alone` where none does."""
+    said = os.environ.get(THIS_NODE, alone)
+    return tuple(role for role in NODE_ROLES if role in said.split(","))
+
+
+def refuse_other_roles(config: Config, roles: Collection[str]) -> None:
+    """Raises `ConfigError` where a role belongs to the other kind of install."""
+    known = ROLES if config.store is None else NODE_ROLES
+    strange = [role for role in roles if role not in known]
+    if strange:
+        why = (
+            "a data folder is decided by `core`; `ingest` and `work` are of a cluster, which [store] makes"
+            if config.store is None
+            else "[store] makes this a node of a cluster, whose doors and workers are `ingest` and `work`"
+        )
+        found = f"{', '.join(strange)}: {why}"
+        raise ConfigError([Problem("--role", found, ", ".join(known), config.path.name)])

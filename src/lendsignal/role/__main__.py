@@ -20,7 +20,7 @@ from lendsignal.config import Config
 from lendsignal.errors import ConfigError, Damaged, DataError, LendsignalError, LogError
 from lendsignal.lifeline import end_with_parent
 from lendsignal.log import DataFolder
-from lendsignal.role import DAMAGED_CODE, ROLES
+from lendsignal.role import DAMAGED_CODE, EVERY_ROLE, refuse_other_roles
 
 NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -29,7 +29,7 @@ def main() -> int:
     """Does the role until told to stop; 0 then, 1 where it cannot be done, 2 for a wrong configuration, 3
     where a file is damaged."""
     words = argparse.ArgumentParser(prog="python -m lendsignal.role", description=__doc__)
-    words.add_argument("name", choices=ROLES)
+    words.add_argument("name", choices=EVERY_ROLE)
     words.add_argument("--config", type=Path, required=True)
     words.add_argument("--accepted", type=Path, help="what is read in place of the text of --config")
     words.add_argument("-v", "--verbose", action="store_true")
@@ -40,7 +40,9 @@ def main() -> int:
     try:
         text = None if given.accepted is None else given.accepted.read_text()
         overrides = configuration.overrides(given.set)
-        done(given.name, configuration.load(given.config, overrides=overrides, text=text))
+        config = configuration.load(given.config, overrides=overrides, text=text)
+        refuse_other_roles(config, [given.name])
+        done(given.name, config)
     except ConfigError as error:
         for problem in error.problems:
             journal.stopped(str(problem))

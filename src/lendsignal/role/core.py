@@ -26,7 +26,8 @@ from lendsignal.log import (
 )
 from lendsignal.metrics import FolderMeters, RoleMetrics, Ticking
 from lendsignal.model import Event, reveal
-from lendsignal.role.serving import metrics_route, serve
+from lendsignal.role.keeping import KeepMeters, LogKeeper
+from lendsignal.role.serving import may_be_told, metrics_route, serve, turned_away
 from lendsignal.role.shelf import shelf_of
 from lendsignal.role.standing import Readiness, status
 from lendsignal.source import (
@@ -63,7 +64,8 @@ def core(config: Config) -> None:
         looked_at = open_log(folder.log, read_only=True)
         came_in, decided, told = SourceMeters(), DecideMeters(looked_at, clock), FeedMeters()
         apart = QuarantineMeters(looked_at, clock, config.door.quarantine_alert)
-        meters = [came_in, decided, told, apart, FolderMeters(folder.path)]
+        kept = KeepMeters(looked_at, clock)
+        meters = [came_in, decided, told, apart, kept, FolderMeters(folder.path)]
         metrics = RoleMetrics("core", folder.path, meters)
         decider = Decider(log, config.policy, clock, ringer.ring, decided)
         erased = open_log(folder.log, read_only=True)
@@ -75,9 +77,14 @@ def core(config: Config) -> None:
         )
         mender = Mender(log, reader, clock, config.door.quarantine_days, told=apart.mended)
 
+        keeper = LogKeeper(config, folder, log, clock, kept)
+
         def turn(first: int, events: Sequence[Event]) -> bool:
             mended = mender.turn()
-            return decider.turn(first, events) or mended > 0
+            more = decider.turn(first, events) or mended > 0
+            if not more:
+                keeper.turn()
+            return more
 
         intake = Intake(log, turn, append=decider.append, limit=config.door.queue, meters=came_in)
         # The machine's own clock: a key ends when it ends, also while history is replayed.
@@ -170,7 +177,11 @@ def _relay_door(
         own = outlet.own
         if outlet.shelved and (secret := secrets_of(own)["secret"]):
             relay = Relay(
-                name=outlet.name, brand=outlet.app.brand, kind=own.installation, good_for=own.good_for
+                name=outlet.name,
+                brand=outlet.app.brand,
+                kind=own.installation,
+                good_for=own.good_for,
+                app=outlet.app.name,
             )
             for name in (outlet.name, *outlet.common.formerly):
                 relays[name], secrets[name] = relay, secret
@@ -192,6 +203,8 @@ def _routes(config: Config, clock: Clock, intake: Intake) -> list[Route]:
         return answer({"status": "not ready" if why else "ready", "why": why}, 503 if why else 200)
 
     async def how(request: Request) -> Response:
+        if not may_be_told(request, config):
+            return turned_away(config)
         return answer(status(config.data, clock, config.outlets))
 
     async def described(request: Request) -> Response:

@@ -13,7 +13,8 @@ from lendsignal.config import Config
 from lendsignal.erase.asking import ask, subject_of
 from lendsignal.erase.receipt import receipt_of
 from lendsignal.errors import InputError
-from lendsignal.source import Keyring
+from lendsignal.log.erasures import About
+from lendsignal.source import Access, Keyring
 from lendsignal.source.answers import Problem, Refusal, headers_of
 
 SCOPE: Literal["admin"] = "admin"
@@ -33,6 +34,7 @@ def erasing_routes(config: Config, keys: Keyring, clock: Clock) -> list[Route]:
             person = query.get("person")
             user = None if person is not None else request.path_params["user"]
             about = subject_of(config, user, brand=query.get("brand"), person=person)
+            _refuse_others(about, access, config)
             job = await asyncio.to_thread(ask, config, about, access.source, clock)
         except Refusal as refusal:
             return _refused(refusal)
@@ -43,8 +45,10 @@ def erasing_routes(config: Config, keys: Keyring, clock: Clock) -> list[Route]:
 
     async def shown(request: Request) -> Response:
         try:
-            keys.admit(request.headers.get("authorization", "").encode("latin-1"), SCOPE)
+            access = keys.admit(request.headers.get("authorization", "").encode("latin-1"), SCOPE)
             found = await asyncio.to_thread(receipt_of, config, request.path_params["receipt"])
+            if access.is_limited and found.by != access.source:
+                raise InputError("receipt", "there is none of that number")
         except Refusal as refusal:
             return _refused(refusal)
         except InputError as error:
@@ -55,6 +59,20 @@ def erasing_routes(config: Config, keys: Keyring, clock: Clock) -> list[Route]:
         Route("/v1/users/{user}", erased, methods=["DELETE"]),
         Route("/v1/erasures/{receipt}", shown, methods=["GET"]),
     ]
+
+
+def _refuse_others(about: About, access: Access, config: Config) -> None:
+    """Raises `Refusal` where the key is not for the brand; a person may have users of every brand."""
+    if access.is_limited and about.person is not None:
+        detail = "this API key is for some brands alone, and a person may have users of others"
+        raise Refusal(403, "forbidden", detail, why="limit", source=access.source)
+    for brand, _ in about.users:
+        if access.apps and brand in {config.apps[name].brand for name in access.apps if name in config.apps}:
+            detail = "this API key is for some apps alone, and a user may have been on others of the brand"
+            raise Refusal(403, "forbidden", detail, why="limit", source=access.source)
+        beyond = access.beyond(brand, None, config.apps)
+        if beyond is not None:
+            raise Refusal(403, "forbidden", beyond[1], why="limit", source=access.source)
 
 
 def _refused(refusal: Refusal) -> Response:

@@ -52,9 +52,9 @@ from lendsignal.report.earnings import Purse
 from lendsignal.report.health import Facts, Health, health
 from lendsignal.report.ledger import FIELDS
 from lendsignal.report.reconcile import CHECKS
-from lendsignal.report.slices import Slice, nearest, slice_of
+from lendsignal.report.slices import Slice, limited, nearest, slice_of
 from lendsignal.settings import duration
-from lendsignal.source import Keyring
+from lendsignal.source import Access, Keyring
 from lendsignal.source.answers import Problem, Refusal, headers_of
 
 PATH = "/v1/reports/{name}"
@@ -317,6 +317,14 @@ def _proxy(config: Config, tables: Tables, one: Slice, asked: Asked) -> Report:
     )
 
 
+def _audiences(config: Config, tables: Tables, one: Slice, asked: Asked) -> Report:
+    from lendsignal.console.pages.audiences import brought_of
+
+    eligible = asked.get("eligible", "borrowers")
+    horizon = _span("horizon", asked.get("horizon", "28d"))
+    return brought_of(config, tables, horizon, eligible)  # type: ignore[arg-type]
+
+
 def _span(word: str, text: str) -> timedelta:
     try:
         return duration(text)
@@ -344,13 +352,25 @@ MAKERS: Mapping[str, Maker] = {
     "coverage": _coverage,
     "reconcile": _reconcile,
     "proxy": _proxy,
+    "audiences": _audiences,
     "health": _health,
 }
 """One for each name in `REPORTS`."""
 
 
-def report_of(config: Config, name: str, query: QueryParams, ledger: str | None = None) -> Report:
-    """The report that a query asks for; `ledger` is the CSV of the lender's books, to be reconciled.
+BY_APP = ("funnel", "vintages", "attribution")
+"""Reports that say nothing of other apps where they are asked for some: what a limited key may ask for."""
+
+
+def report_of(
+    config: Config,
+    name: str,
+    query: QueryParams,
+    ledger: str | None = None,
+    apps: Sequence[str] | None = None,
+) -> Report:
+    """The report that a query asks for; `ledger` is the CSV of the lender's books, to be reconciled, and
+    `apps` are all that may be told of.
 
     Raises `InputError` that names the word and what it may be, or the ledger's line and field.
     """
@@ -359,7 +379,7 @@ def report_of(config: Config, name: str, query: QueryParams, ledger: str | None 
         if word not in words:
             raise InputError(word, f"{name} has no such word", nearest=nearest(word, words))
     asked = {word: query[word] for word in query if word not in SLICED}
-    for word in ("cohort", "level", "format"):
+    for word in ("cohort", "level", "eligible", "format"):
         if word in asked and asked[word] not in words[word]:
             raise InputError(word, f"must be one of {', '.join(words[word])}")
     one = slice_of(
@@ -370,6 +390,8 @@ def report_of(config: Config, name: str, query: QueryParams, ledger: str | None 
         every=query.get("every"),
         binding=query.get("binding"),
     )
+    if apps is not None:
+        one = limited(one, {"app": apps})
     as_of = None if "as_of" not in asked else _moment(asked["as_of"])
     for word, read in (("switched", date.fromisoformat), ("top", int), ("days", int)):
         try:
@@ -412,8 +434,8 @@ def report_routes(config: Config, keys: Keyring) -> list[Route]:
     """
     one_at_a_time = asyncio.Semaphore(1)
 
-    def admitted(request: Request) -> None:
-        keys.admit(request.headers.get("authorization", "").encode("latin-1"), "read")
+    def admitted(request: Request) -> Access:
+        return keys.admit(request.headers.get("authorization", "").encode("latin-1"), "read")
 
     async def listed(request: Request) -> Response:
         try:
@@ -429,14 +451,20 @@ def report_routes(config: Config, keys: Keyring) -> list[Route]:
         return await answered(request, "reconcile", with_ledger=True)
 
     async def answered(request: Request, name: str, *, with_ledger: bool = False) -> Response:
+        apps: Sequence[str] | None = None
         try:
-            admitted(request)
+            access = admitted(request)
             if name not in REPORTS:
                 words = f"there is {', '.join(REPORTS)}"
                 return _problem(404, "unknown report", words, close=nearest(name, REPORTS))
+            apps = access.reaches(config.apps) if access.is_limited else None
+            if apps is not None and name not in BY_APP:
+                words = f"this API key is for some apps alone: of reports it has {', '.join(BY_APP)}"
+                return _problem(403, "forbidden", words)
             ledger = await _text(request) if with_ledger else None
             async with one_at_a_time:
-                found = await asyncio.to_thread(report_of, config, name, request.query_params, ledger)
+                query = request.query_params
+                found = await asyncio.to_thread(report_of, config, name, query, ledger, apps)
             return _answered(found, request.query_params)
         except Refusal as refusal:
             return _refused(refusal)

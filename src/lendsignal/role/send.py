@@ -22,6 +22,11 @@ from lendsignal.role.shelf import shelf_of
 
 def send(config: Config) -> None:
     """Sends deliveries until told to stop; then waits for the answers to what is in flight."""
+    if config.store is not None:
+        from lendsignal.role.dispatch import dispatch  # with the store's client, which no folder needs
+
+        dispatch(config)
+        return
     folder = DataFolder(config.data)
     with folder.lock("send"):
         stopping = stop_on_signal()

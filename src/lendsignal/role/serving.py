@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+from hmac import compare_digest
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lendsignal.config import Config
+from lendsignal.config import Config, is_this_host
 from lendsignal.errors import LogError
 from lendsignal.metrics import CONTENT_TYPE, RoleMetrics
-from lendsignal.role import JOBS, roles_of
+from lendsignal.model import reveal
+from lendsignal.role import JOBS, own_roles, roles_of
 from lendsignal.role.connections import PAGES_CONNECTIONS, allow_files, limited
 
 LISTENS_ON = "LENDSIGNAL_LISTENS_ON"
 """The variable that names the number of a socket that is handed over to a role."""
+
+FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+"""Headers by which a proxy says for whom it asks."""
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the pools of the usual clients keep a connection, so that it is they who close it."""
@@ -72,11 +77,38 @@ def listening(host: str, port: int) -> socket.socket:
     return opened
 
 
+def may_be_told(request: Request, config: Config) -> bool:
+    """Whether whoever asks may know what is measured, and how the service is, as `[metrics]` says it.
+
+    This machine is whoever comes over its own loopback; a proxy before the door comes over it as well, and
+    says by a header for whom: then it is not this machine that asks.
+    """
+    if config.metrics.open_to == "all":
+        return True
+    forwarded = any(name in request.headers for name in FORWARDED)
+    if request.client is not None and is_this_host(request.client.host) and not forwarded:
+        return True
+    token = None if config.metrics.token is None else reveal(config.metrics.token)
+    given = request.headers.get("authorization", "").encode("latin-1")
+    return token is not None and compare_digest(given, f"Bearer {token}".encode())
+
+
+def turned_away(config: Config) -> Response:
+    """The answer to whoever may not be told."""
+    if config.metrics.token is None:
+        return Response("this is told on this machine alone\n", 403, media_type="text/plain")
+    needed = {"www-authenticate": "Bearer"}
+    return Response("the token of [metrics] is needed\n", 401, headers=needed, media_type="text/plain")
+
+
 def metrics_route(metrics: RoleMetrics, config: Config) -> Route:
     """What every role measures, for Prometheus; jobs come and go, and tell nothing."""
-    roles = [role for role in roles_of(config) if role not in JOBS]
+    needed = roles_of(config) if config.store is None else own_roles(metrics.role)
+    roles = [role for role in needed if role not in JOBS]
 
     async def measured(request: Request) -> Response:
+        if not may_be_told(request, config):
+            return turned_away(config)
         page = await asyncio.to_thread(metrics.page, roles)
         return Response(page, headers={"content-type": CONTENT_TYPE})
 

@@ -339,6 +339,7 @@ def facts_of(
         feeds=_silent_feeds(config, folder, now_us),
         sender=sending(folder),
         disk_free=shutil.disk_usage(folder.path).free,
+        reconciled=store.noted("reconcile"),
     )
 
 

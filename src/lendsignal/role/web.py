@@ -1,5 +1,6 @@
 """Pages and reports, so that none of them ever delays a delivery."""
 
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -14,9 +15,16 @@ from lendsignal.metrics import RoleMetrics, Ticking
 from lendsignal.model.member import MemberRole
 from lendsignal.role.serving import metrics_route, serve
 
+logger = logging.getLogger(__name__)
+
 
 def web(config: Config) -> None:
     """Serves the pages until told to stop."""
+    if config.store is not None:
+        from lendsignal.role.nodepages import node_pages
+
+        node_pages(config)
+        return
     # Imported here: core and send live without the pages, the reports and their database.
     from lendsignal.console import console
     from lendsignal.decide.cutting import Cutter
@@ -35,6 +43,10 @@ def web(config: Config) -> None:
         if not config.web.open:
             people = open_things.enter_context(closing(open_people(folder.people)))
             _invite_the_first(people, config, clock.now_us())
+            _note_the_head(people)
+            open_things.callback(_note_the_head, people)
+            if not config.web.local_accounts:
+                people.end_local_sessions(config.web.emergency or "", clock.now_us())
         app = console(config, people, MAKERS, in_step)
         # The machine's own clock: a key ends when it ends, also while history is replayed.
         keys = Keyring(
@@ -63,6 +75,13 @@ def in_step(config: Config, names: Sequence[str]) -> str:
         f" +{one.added:,} −{one.removed:,}, {one.refused:,} refused"
         for one in found
     )
+
+
+def _note_the_head(people: People) -> None:
+    """Says where the audit's chain stands: log lines that are kept elsewhere hold what it must still say."""
+    head = people.verified().head
+    if head is not None:
+        logger.info("audit: row %d is %s", head.id, head.sha256)
 
 
 def _invite_the_first(people: People, config: Config, now_us: int) -> None:

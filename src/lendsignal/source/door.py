@@ -14,13 +14,13 @@ from msgspec import Struct
 
 from lendsignal.clock import Clock, from_us
 from lendsignal.errors import InputError
-from lendsignal.log import Log, Quarantined
+from lendsignal.log import Quarantined, Taking
 from lendsignal.model import Event
 from lendsignal.source.answers import Problem, Receive, Refusal, Scope, Send, answer, problem
 from lendsignal.source.body import Body, Held
 from lendsignal.source.ids import Warned
 from lendsignal.source.intake import Full, Intake
-from lendsignal.source.keys import Access, Keyring
+from lendsignal.source.keys import Access, BeyondKey, Keyring, within
 from lendsignal.source.mending import kept_of
 from lendsignal.source.meters import SourceMeters
 from lendsignal.source.reading import ErasedUser, Reader, masked, read_array, read_event, read_json
@@ -53,7 +53,7 @@ class Door:
         settings: DoorSettings,
         reader: Reader,
         intake: Intake,
-        log: Log,
+        log: Taking,
         clock: Clock,
         keys: Keyring,
         meters: SourceMeters | None = None,
@@ -84,7 +84,7 @@ class Door:
             access = self._keys.admit(headers.get(b"authorization", b""), "read" if shown else "events")
             source = access.source
             if shown:
-                await self._show(scope["path"].removeprefix("/v1/events/"), counted)
+                await self._show(scope["path"].removeprefix("/v1/events/"), access, counted)
             elif scope["method"] != "POST" or scope["path"] != "/v1/events":
                 detail = "POST /v1/events or GET /v1/events/{id}"
                 raise Refusal(405, "method not allowed", detail, why="method")
@@ -113,18 +113,23 @@ class Door:
                     await durable(self._intake, [], [kept])
                 raise
             self._keys.take(access, len(items.read))
-            await self._take(items, single, access.source, send)
+            await self._take(items, single, access, send)
 
-    async def _take(self, items: "_Items", single: bool, source: str, send: Send) -> None:
-        received_at = from_us(self._clock.now_us())
+    async def _take(self, items: "_Items", single: bool, access: Access, send: Send) -> None:
+        received_at, source = from_us(self._clock.now_us()), access.source
         events: list[Event] = []
         refused: list[Quarantined] = []
         answers: list[Taken | Refused] = []
+        beyond = 0
         for number, item in enumerate(items.read):
             try:
                 found = read_json(item) if isinstance(item, bytes) else item
                 warnings: list[Warned] = []
                 event = read_event(found, received_at, self._reader, source=source, warnings=warnings)
+                within(event, access, self._reader.apps)
+            except BeyondKey as error:
+                answers.append(Refused(error.field, error.rule))
+                beyond += 1
             except InputError as error:
                 answers.append(Refused(error.field, error.rule, error.nearest))
                 sent = b"" if isinstance(error, ErasedUser) else items.sent(number)
@@ -133,23 +138,34 @@ class Door:
                 events.append(event)
                 answers.append(Taken(event.event_id, event.flags, tuple(warnings)))
         await durable(self._intake, events, refused)
+        if beyond:
+            self._meters.turned_away(source, "limit")
         if single:
             (one,) = answers
+            if isinstance(one, Refused) and beyond:
+                return await problem(send, 403, "forbidden", one.rule, field=one.field)
             if isinstance(one, Refused):
                 return await problem(
                     send, 422, "event refused", one.rule, field=one.field, nearest=one.nearest
                 )
             return await answer(send, 202, one)
-        status = 202 if events or not refused else 422
+        none = 403 if beyond and not refused else 422
+        status = 202 if events or not answers else none
         return await answer(
-            send, status, {"accepted": len(events), "refused": len(refused), "results": answers}
+            send, status, {"accepted": len(events), "refused": len(refused) + beyond, "results": answers}
         )
 
-    async def _show(self, event_id: str, send: Send) -> None:
-        """Every event of that id with its verdict: `pending` until it is decided."""
-        found = await asyncio.to_thread(self._log.find, event_id)
+    async def _show(self, event_id: str, access: Access, send: Send) -> None:
+        """Every event of that id with its verdict: `pending` until it is decided. What the key is not for
+        is as if it were not there."""
+        found = [
+            (fact, verdict)
+            for fact, verdict in await asyncio.to_thread(self._log.find, event_id)
+            if access.beyond(fact.event.brand, fact.event.app, self._reader.apps) is None
+        ]
         if not found:
-            return await problem(send, 404, "unknown event", "no event of that id is in the log")
+            detail = "no event of that id is in the log; what is older than it is in the archive alone"
+            return await problem(send, 404, "unknown event", detail)
         shown = [
             {
                 "event_id": fact.event.event_id,

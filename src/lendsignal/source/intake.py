@@ -7,7 +7,7 @@ from threading import Condition, Thread
 from time import monotonic
 
 from lendsignal.errors import Damaged, DataError, LendsignalError, LogError
-from lendsignal.log import Log, Quarantined
+from lendsignal.log import Quarantined, Taking
 from lendsignal.model import Event
 from lendsignal.source.meters import SourceMeters
 
@@ -35,7 +35,7 @@ class Intake:
 
     def __init__(
         self,
-        log: Log,
+        log: Taking,
         turn: Callable[[int, Sequence[Event]], bool],
         *,
         append: Callable[[Sequence[Event]], int] | None = None,

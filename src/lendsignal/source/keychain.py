@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from lendsignal.clock import from_us
 from lendsignal.errors import InputError
-from lendsignal.log import ID_LENGTH, ApiKey, Keys, KeyUse
+from lendsignal.log import ID_LENGTH, ApiKey, KeyStore, KeyUse
 from lendsignal.source.keys import Access, access_of
 from lendsignal.source.settings import SourceSettings
 
@@ -35,7 +35,7 @@ class Keychain:
     """The keys of the configuration, by their SHA-256, and those of the file."""
 
     def __init__(
-        self, configured: Mapping[str, Access], sources: Mapping[str, SourceSettings], store: Keys
+        self, configured: Mapping[str, Access], sources: Mapping[str, SourceSettings], store: KeyStore
     ) -> None:
         self._configured = configured
         self._sources = sources

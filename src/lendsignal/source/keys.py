@@ -9,14 +9,16 @@ import logging
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from math import ceil, inf
-from threading import Event, Lock, Thread
+from threading import Event as Signal
+from threading import Lock, Thread
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from lendsignal.clock import Clock
-from lendsignal.errors import LogError
-from lendsignal.log import Keys, KeyUse
+from lendsignal.errors import InputError, LogError
+from lendsignal.log import KeyStore, KeyUse
+from lendsignal.model import App, Event
 from lendsignal.source.answers import Refusal
 from lendsignal.source.settings import Scope, SourceSettings
 
@@ -46,6 +48,33 @@ class Access(Struct, frozen=True, kw_only=True):
     per_second: float | None = None
     burst: float = 1.0
     max_bytes: int | None = None
+    brands: frozenset[str] = frozenset()
+    """All that it may tell and ask of; empty: every brand, or those of `apps`."""
+    apps: frozenset[str] = frozenset()
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it is for some brands or apps alone."""
+        return bool(self.brands or self.apps)
+
+    def reaches(self, apps: Mapping[str, App]) -> tuple[str, ...]:
+        """The names of those of the lender's apps that it may tell and ask of."""
+        return tuple(sorted(name for name, app in apps.items() if self.beyond(app.brand, name, apps) is None))
+
+    def beyond(self, brand: str, app: str | None, apps: Mapping[str, App]) -> tuple[str, str] | None:
+        """Field and rule of what it may not tell or ask of; `None` where it may.
+
+        What names no app, as loans mostly do, is of its brand; `apps` are all that the lender has.
+        """
+        if self.brands and brand not in self.brands:
+            return "brand", f"this API key is for the brand {' or '.join(sorted(self.brands))} alone"
+        if not self.apps or app in self.apps:
+            return None
+        if app:
+            return "app", f"this API key is for the app {' or '.join(sorted(self.apps))} alone"
+        if brand in {apps[name].brand for name in self.apps if name in apps}:
+            return None
+        return "brand", f"this API key is for the brand of {' or '.join(sorted(self.apps))} alone"
 
     def ending(self, at_us: int | None) -> "Access":
         """The same with an end that was set later, where that comes earlier."""
@@ -73,7 +102,21 @@ def access_of(
         per_second=rate,
         burst=float(settings.burst or max(1.0, rate or 1.0)),
         max_bytes=settings.max_bytes,
+        brands=frozenset(settings.brands),
+        apps=frozenset(settings.apps),
     )
+
+
+class BeyondKey(InputError):
+    """The event is of a brand or an app that the key is not for: nothing of it is kept."""
+
+
+def within(event: Event, access: Access, apps: Mapping[str, App]) -> Event:
+    """The event itself, where the key may tell it. Raises `BeyondKey`."""
+    beyond = access.beyond(event.brand, event.app, apps) if access.is_limited else None
+    if beyond is not None:
+        raise BeyondKey(*beyond)
+    return event
 
 
 class Bucket:
@@ -106,6 +149,7 @@ class Keyring:
 
     `configured` are the keys in the configuration by their SHA-256; those in the file count for the sources
     that the configuration has. `clock` is the machine's own: a key ends when it ends, also in a replay.
+    `patient`: where the store is away at the start, the configuration's keys do until it is back.
     """
 
     def __init__(
@@ -115,7 +159,8 @@ class Keyring:
         steady: Callable[[], float],
         *,
         sources: Mapping[str, SourceSettings] | None = None,
-        store: Keys | None = None,
+        store: KeyStore | None = None,
+        patient: bool = False,
     ) -> None:
         self._configured = configured
         self._clock = clock
@@ -128,9 +173,14 @@ class Keyring:
         self._used: dict[str, KeyUse] = {}
         self._lock = Lock()
         self._version: int | None = None
-        self._ended = Event()
+        self._ended = Signal()
         self._thread = Thread(target=self._tend, name="keys", daemon=True)
-        self.look()
+        try:
+            self.look()
+        except LogError as error:
+            if not patient:
+                raise
+            logger.warning("the keys cannot be looked up yet; those of the configuration are good: %s", error)
 
     def admit(self, authorization: bytes, scope: Scope) -> Access:
         """The key in an `Authorization` header, where it is good for that now. Raises `Refusal`.
@@ -232,7 +282,7 @@ class Keyring:
                 self.note()
                 return self._steady()
         except LogError as error:
-            logger.warning("the file of keys cannot be used now; those known before stay good: %s", error)
+            logger.warning("the keys cannot be looked up now; those known before stay good: %s", error)
         return written
 
     def _found(self, authorization: bytes) -> Access | None:

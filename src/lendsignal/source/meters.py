@@ -28,10 +28,11 @@ def rule_word(rule: str) -> str:
 
 
 class SourceMeters(Meters):
-    """What came in, what was refused, and how long it took to be durable."""
+    """What came in, what was refused, and how long it took to be durable. `role`: of the door's process."""
 
-    def __init__(self) -> None:
+    def __init__(self, role: str = "core") -> None:
         super().__init__()
+        self._role = role
         self._requests = self.counter(
             "lendsignal_door_requests_total", "Requests at the door, by the class of the answer.", "status"
         )
@@ -120,4 +121,4 @@ class SourceMeters(Meters):
     def sample(self) -> None:
         self._keys_left.stand({(source,): seconds for source, seconds in self.keys_left().items()})
         self._waiting.set(self.waiting)
-        self._trouble.stand({("core",): float(self.trouble)})
+        self._trouble.stand({(self._role,): float(self.trouble)})

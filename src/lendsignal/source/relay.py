@@ -28,7 +28,7 @@ from lendsignal.log import Shelf
 from lendsignal.model.event import Key
 from lendsignal.source import answers
 from lendsignal.source.answers import Problem
-from lendsignal.source.keys import Keyring
+from lendsignal.source.keys import Access, Keyring
 
 BODY_LIMIT = 65_536
 """Bytes of a request's body."""
@@ -56,6 +56,7 @@ class Relay(Struct, frozen=True, kw_only=True):
     brand: str
     kind: str
     good_for: timedelta
+    app: str = ""
 
 
 class Holder(Struct, frozen=True):
@@ -163,9 +164,12 @@ class RelayDoor:
 
     async def token(self, request: Request) -> Response:
         """A token for one user's installation, for a back end with an API key."""
-        self._admit(request)
+        access = self._admit(request)
         wanted = await _read(request, Wanted)
         relay = self._relay(wanted.relay)
+        beyond = access.beyond(relay.brand, relay.app or None, {})
+        if beyond is not None:
+            raise Refusal(403, "forbidden", beyond[1], "relay")
         address = address_of(relay.brand, wanted.user_id, relay.kind, wanted.installation)
         until_s = (self._clock.now_us() + relay.good_for // timedelta(microseconds=1)) // 1_000_000
         token = token_of(self._secrets[relay.name], Holder(relay.name, address), until_s)
@@ -194,13 +198,14 @@ class RelayDoor:
             self._woken()
         return _answer({"acknowledged": n})
 
-    def _admit(self, request: Request) -> None:
-        """The back end's API key must be good for this."""
+    def _admit(self, request: Request) -> Access:
+        """The back end's API key, which must be good for this."""
         try:
             access = self._keys.admit(request.headers.get("authorization", "").encode("latin-1"), "relay")
             self._keys.wait(access)
         except answers.Refusal as no:
             raise Refusal(no.status, no.title, no.detail, retry_after=no.retry_after) from None
+        return access
 
     def _relay(self, name: str | None) -> Relay:
         """The relay of that name; without one the only one there is."""
@@ -312,6 +317,7 @@ def relay_paths(problem: Mapping[str, Any]) -> dict[str, Any]:
     """The three calls as OpenAPI paths; `problem` is what every error holds."""
     refusals = {"401": "no key or token, or one that is unknown or expired", "503": "come again in a moment"}
     app = {**refusals, "429": "too many requests; Retry-After says when to come again"}
+    unread = {"400": "the body is not whole JSON", "413": f"more than {BODY_LIMIT} bytes"}
     text = {"type": "string"}
     return {
         "/v1/relay/token": _post(
@@ -319,7 +325,7 @@ def relay_paths(problem: Mapping[str, Any]) -> dict[str, Any]:
             "For a back end: a token for one user's installation",
             Wanted,
             {"token": text, "expires_at": {"type": "string", "format": "date-time"}},
-            {**refusals, "422": "a field is not as it must be"},
+            {**unread, **refusals, "422": "a field is not as it must be"},
             problem,
         ),
         "/v1/relay/events": {
@@ -337,7 +343,7 @@ def relay_paths(problem: Mapping[str, Any]) -> dict[str, Any]:
             "For the app: these were logged",
             Logged,
             {"acknowledged": {"type": "integer"}},
-            {**app, "422": "ids is not a list of ids"},
+            {**unread, **app, "422": "ids is not a list of ids"},
             problem,
             security=[{"installation": []}],
         ),

@@ -22,7 +22,7 @@ from lendsignal.source.answers import Receive, Refusal, Scope, Send, headers_of,
 from lendsignal.source.body import Body, Held
 from lendsignal.source.door import durable
 from lendsignal.source.intake import Intake
-from lendsignal.source.keys import Access, Keyring
+from lendsignal.source.keys import Access, BeyondKey, Keyring, within
 from lendsignal.source.mending import kept_of
 from lendsignal.source.meters import SourceMeters
 from lendsignal.source.reading import ErasedUser, Reader, masked, read_event
@@ -148,7 +148,7 @@ class SegmentDoor:
         self._keys.take(access, len(messages))
         events: list[Event] = []
         refused: list[Quarantined] = []
-        passed_over = 0
+        passed_over = beyond = 0
         last: InputError | None = None
         for message in messages:
             shown: object = message
@@ -159,17 +159,24 @@ class SegmentDoor:
                     passed_over += 1
                     continue
                 shown = one.fields
-                events.append(self._event(one, received_at, access))
+                events.append(within(self._event(one, received_at, access), access, self._reader.apps))
+            except BeyondKey as error:
+                beyond, last = beyond + 1, error
             except InputError as error:
                 last = error
                 said = b"" if isinstance(error, ErasedUser) else _json(shown)
                 refused.append(self._quarantined(access.source, error, said))
         if events or refused:
             await durable(self._intake, events, refused)
+        if beyond:
+            self._meters.turned_away(access.source, "limit")
+        if beyond and not events and not passed_over and not refused:
+            failed = Failed("forbidden", str(last))
+            return await respond(send, 403, _json(failed), b"application/json")
         if last is not None and not events and not passed_over:
             failed = Failed("invalid_request", str(last))
             return await respond(send, 400, _json(failed), b"application/json")
-        done = Done(True, len(events), passed_over, len(refused))
+        done = Done(True, len(events), passed_over, len(refused) + beyond)
         return await respond(send, 200, _json(done), b"application/json")
 
     def _event(self, found: Mapped, received_at: datetime, access: Access) -> Event:
@@ -249,7 +256,7 @@ def segment_paths() -> dict[str, Any]:
     refusals = {
         "400": "the body cannot be read, or nothing in it could be taken",
         "401": "no write key, or an unknown one",
-        "403": "the key lacks the scope segment",
+        "403": "the key lacks the scope segment, or is for other brands or apps",
         "408": "the body took too long",
         "413": "more bytes or calls than allowed",
         "429": "too many events; Retry-After says when to come again",

@@ -92,6 +92,13 @@ class SourceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     expires: Annotated[datetime | None, Meta(description="when that key ends; by default never")] = None
     keys: Annotated[tuple[KeySettings, ...], Meta(description="further keys, such as during a change")] = ()
     scopes: Annotated[tuple[Scope, ...], Meta(description="what its keys are good for")] = EVERY_SCOPE
+    brands: Annotated[
+        tuple[str, ...], Meta(description="the only brands that its keys may tell and ask of; empty: all")
+    ] = ()
+    apps: Annotated[
+        tuple[str, ...],
+        Meta(description="the only apps, and with them their brands, that its keys may tell and ask of"),
+    ] = ()
     per_second: Annotated[
         Annotated[float, Meta(gt=0)] | None,
         Meta(description="events a second that each key may send in the long run"),

@@ -4,6 +4,10 @@
   each span learned from everybody who is followed for long enough (`users.buckets`).
 - `loans` before that: loan after loan (`recursion`); look-up and trees then learn what that expects.
 - `prior` before there are loans: the look-up draws what there is to what finance expects (`bayes.Prior`).
+
+Applicants are worth P(grant)·E[V | granted] + (1 − P)·(what those bring who are not granted soon). Both are
+learned by what an application tells: P of every applicant who has waited for long enough, E[V | granted] of
+those who were granted, by the method that their history allows.
 """
 
 from collections.abc import Sequence
@@ -11,13 +15,14 @@ from typing import Literal
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lendsignal.errors import LendsignalError
 from lendsignal.value.bayes import LEVELS, Prior, looked_up, lookup
-from lendsignal.value.boosting import boosted, columns_of, kept_apart, predicted
+from lendsignal.value.boosting import boosted, columns_of, grown, kept_apart, predicted
 from lendsignal.value.recursion import TooFewLoans, expected
 from lendsignal.value.users import Floats, Part, Truths, Users, buckets
-from lendsignal.value.worth import ScopeModel
+from lendsignal.value.worth import GrantChance, ScopeModel, Trees
 
 MATURE = 2_500
 """Users followed for the whole horizon from which on the last span can be learned."""
@@ -27,6 +32,9 @@ SPANS = (20 / 90, 35 / 90, 60 / 90, 1.0)
 
 LEAST_FOR_TREES = 1_000
 """Users below which there are no trees."""
+
+DECIDED_DAYS = 14.0
+"""A grant that comes within so many days of the application is the one that P(grant) speaks of."""
 
 LEAST_FOR_KNOTS = 2_000
 """Mature users kept apart below which an isotonic calibration would follow their chance."""
@@ -67,6 +75,8 @@ def learned(
 
     Raises `TooFewUsers` where there are neither loans nor a prior, `LibraryMissing` where LightGBM is.
     """
+    if users.granted is not None:
+        return _of_applicants(users, users.granted <= DECIDED_DAYS, learning, chance, trees=trees)
     apart = kept_apart(users, chance)
     how, parts = parts_of(users, learning, apart)
     prior = learning.prior if how == "prior" else None
@@ -86,6 +96,39 @@ def learned(
     return Candidates(plain, strong)
 
 
+def _of_applicants(
+    users: Users, granted: Truths, learning: Learning, chance: np.random.Generator, *, trees: bool
+) -> Candidates:
+    """The models of those who were granted, each with how likely an applicant is to be one of them."""
+    given = learned(replace(users.chosen(granted), granted=None), learning, chance, trees=trees)
+    decided = users.followed >= DECIDED_DAYS
+    if not decided.any():
+        raise TooFewUsers(f"nobody applied {DECIDED_DAYS:g} days and more before the last settled day")
+    value = users.value(learning.horizon_days)
+    late = value[~granted & ~np.isnan(value)]
+    otherwise = float(late.mean()) if len(late) else 0.0
+    share = Part(decided, granted[decided].astype(np.float64), DECIDED_DAYS)
+    table = GrantChance(lookup=lookup(users, [share], learning.levels))
+    strong = given.trees
+    if strong is not None:
+        grown_ = _chance_by_trees(users, share, kept_apart(users, chance))
+        strong = replace(strong, grant=replace(table, trees=grown_), otherwise=otherwise, users=len(users))
+    return Candidates(
+        replace(given.lookup, grant=table, otherwise=otherwise, users=len(users)),
+        strong,
+    )
+
+
+def _chance_by_trees(users: Users, share: Part, apart: Truths) -> Trees | None:
+    """Trees whose sum is the logit of P(grant); `None` where all were decided alike."""
+    columns = columns_of(users)
+    if not columns.matrix.shape[1] or np.ptp(share.value) == 0:
+        return None
+    rows = np.flatnonzero(share.users)
+    found = grown(columns, rows, share.value, apart[rows], "binary")
+    return Trees(numbers=columns.numbers, words=columns.words, trees=tuple(found))
+
+
 def parts_of(users: Users, learning: Learning, apart: Truths) -> tuple[Learned, Sequence[Part]]:
     """What is learned from, and how it came about."""
     horizon = learning.horizon_days
@@ -103,6 +146,24 @@ def parts_of(users: Users, learning: Learning, apart: Truths) -> tuple[Learned, 
 
 def values_of(model: ScopeModel, users: Users) -> Floats:
     """What the model says of every user: as `worth.score_of`, for many at once."""
+    value = _values_of_granted(model, users)
+    if model.grant is None:
+        return value
+    chance = chances_of(model.grant, users)
+    found: Floats = chance * value + (1 - chance) * model.otherwise
+    return found
+
+
+def chances_of(model: GrantChance, users: Users) -> Floats:
+    """P(grant) of every applicant: as `worth.chance_of`, for many at once."""
+    if model.trees is not None:
+        logit = np.clip(predicted(model.trees, users), -35, 35)
+        found: Floats = 1 / (1 + np.exp(-logit))
+        return found
+    return np.clip(looked_up(model.lookup, users), 0.0, 1.0)
+
+
+def _values_of_granted(model: ScopeModel, users: Users) -> Floats:
     if model.kind == "trees" and model.trees is not None:
         said = model.shift + predicted(model.trees, users)
     else:
@@ -119,7 +180,6 @@ def _stepped(model: ScopeModel, users: Users, horizon_days: float, apart: Truths
 
     R. Barlow and others, "Statistical Inference under Order Restrictions", 1972: pool adjacent violators.
     """
-    from msgspec.structs import replace
     from sklearn.isotonic import isotonic_regression
 
     value = users.value(horizon_days)

@@ -74,6 +74,8 @@ class Users(Struct, frozen=True, kw_only=True):
     `at_us` is when the user is valued, microseconds since 1970. `followed` is for how many days after it
     loans that fell due are settled, that is until the rows were made less the grace. `campaign` is where the
     user came from, for telling how well values are met by campaign; no model learns from it.
+    `granted` is there for users who are valued at their application: so many days after it they were granted,
+    infinite where they were not by the time of the rows.
     Raises `Leak` where a fact became known after its user's moment.
     """
 
@@ -83,6 +85,7 @@ class Users(Struct, frozen=True, kw_only=True):
     words: Mapping[str, Word]
     loans: Loans
     campaign: Word | None = None
+    granted: Floats | None = None
 
     def __post_init__(self) -> None:
         known_us = {name: one.known_us for name, one in self.numbers.items()}
@@ -110,10 +113,12 @@ class Users(Struct, frozen=True, kw_only=True):
             words={name: _chosen_word(one, which) for name, one in self.words.items()},
             loans=Loans(**loans),
             campaign=None if self.campaign is None else _chosen_word(self.campaign, which),
+            granted=None if self.granted is None else self.granted[which],
         )
 
     def as_of(self, at_us: int, grace_days: float) -> "Users":
-        """The same as they were known at an earlier moment: later users, loans and endings are not there."""
+        """The same as they were known at an earlier moment: later users, grants, loans and endings are not
+        there."""
         kept = self.chosen(self.at_us <= at_us)
         days = (at_us - kept.at_us) / DAY_US
         loans, by_then = kept.loans, days[kept.loans.user]
@@ -131,6 +136,7 @@ class Users(Struct, frozen=True, kw_only=True):
             words=kept.words,
             loans=Loans(**known),
             campaign=kept.campaign,
+            granted=None if kept.granted is None else np.where(kept.granted <= days, kept.granted, np.inf),
         )
 
     def facts(self, place: int) -> Facts:

@@ -8,7 +8,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
-from math import isnan
+from math import exp, isnan
 from operator import getitem
 from typing import Literal, TypeAlias
 
@@ -18,8 +18,11 @@ from msgspec import Struct
 from lendsignal.model import Valued
 from lendsignal.value.likely import Facts
 
-Moment: TypeAlias = Literal["credit_granted", "disbursed"]
-"""The event at which a user is valued: the first grant, or the first loan."""
+Moment: TypeAlias = Literal["applied", "credit_granted", "disbursed"]
+"""The event at which a user is valued: the first application, the first grant, or the first loan."""
+
+APPLICATION: Moment = "applied"
+"""The moment at which nobody knows yet whether there will be a grant."""
 
 SCORE = "score"
 """How the names of facts begin that are a lender's score; the name of its version follows."""
@@ -100,12 +103,23 @@ class Trees(Struct, frozen=True, kw_only=True):
     trees: tuple[Tree, ...]
 
 
+class GrantChance(Struct, frozen=True, kw_only=True):
+    """P(grant) of an applicant by what an application tells: the logistic of the sum of `trees`, where there
+    are any, else the share of the narrowest cell that was granted."""
+
+    lookup: Lookup
+    trees: Trees | None = None
+
+
 class ScopeModel(Struct, frozen=True, kw_only=True):
     """The model of the users of one currency.
 
     `kind` says what is read, and `learned` from what: `buckets` of results by when loans fall due, or single
     `loans` where history is short. V = `shift` + what table or trees say, and is carried on along the `knots`
     (said, meant) where there are any. `users` were learned from.
+
+    At the application V is that of who is granted, `grant` says how likely that is, and `otherwise` is what
+    the others bring (who is granted late, for one): P·V + (1 − P)·otherwise.
     """
 
     kind: Literal["lookup", "trees"]
@@ -115,6 +129,8 @@ class ScopeModel(Struct, frozen=True, kw_only=True):
     shift: float = 0.0
     knots: tuple[tuple[float, float], ...] = ()
     users: int = 0
+    grant: GrantChance | None = None
+    otherwise: float = 0.0
 
 
 class ValueModel(Struct, frozen=True, kw_only=True):
@@ -186,6 +202,10 @@ class Valuer:
             if currency in promotion.shipped.get(moment, {})
         }
 
+    def knows(self, moment: Moment) -> bool:
+        """Whether users of any currency are valued at that moment."""
+        return any(known == moment for known, _ in self._scopes)
+
     def value(self, moment: str, currency: str | None, facts: Facts) -> Valued | None:
         """What the user is worth and what is told of it, in that currency; `None`: the model does not know.
 
@@ -204,6 +224,28 @@ class Valuer:
 
 def score_of(model: ScopeModel) -> Score:
     """The model made ready: facts → value."""
+    value = _of_granted(model)
+    if model.grant is None:
+        return value
+    granted, otherwise = chance_of(model.grant), model.otherwise
+
+    def of_applicant(facts: Facts) -> float:
+        chance = granted(facts)
+        return chance * value(facts) + (1 - chance) * otherwise
+
+    return of_applicant
+
+
+def chance_of(model: GrantChance) -> Score:
+    """P(grant) made ready: facts → a number from 0 to 1."""
+    if model.trees is not None:
+        total = Walk(model.trees).total
+        return lambda facts: 1 / (1 + exp(-max(-35.0, min(35.0, total(facts)))))
+    cell = model.lookup.cell
+    return lambda facts: max(0.0, min(1.0, cell(facts).mean))
+
+
+def _of_granted(model: ScopeModel) -> Score:
     shift, knots = model.shift, model.knots
     if model.kind == "trees" and model.trees is not None:
         total = Walk(model.trees).total

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from lendsignal.advise.choice import Installs, Rules, Signal
+from lendsignal.advise.choice import Installs, Rules, Signal, tie_broken
 from lendsignal.advise.choosing import EventAdvice, Market, event_advice, features_of
 from lendsignal.report.charts import charts_of
 
@@ -142,3 +142,75 @@ def test_a_rare_word_stands_with_the_others_and_a_fact_of_one_word_says_nothing(
     assert found.shape == (163, 1)
     assert found.std() == pytest.approx(1)
     assert (found[100:160] > 0).all()
+
+
+def many(count: int = 60_000, ad_sets: int = 40, seed: int = 5) -> Market:
+    """Forty campaigns of Meta's of unlike size; the more loans a campaign has, the better are its users."""
+    rng = np.random.default_rng(seed)
+    size = np.geomspace(1, 40, ad_sets)
+    where = rng.choice(ad_sets, count, p=size / size.sum())
+    rate = 0.08 + 0.12 * rng.random(ad_sets)
+    base = market(count, seed)
+    loan = rng.random(count) < rate[where]
+    names = tuple(f"c{place:02}" for place in where.tolist())
+    told = base.installs.signals[1]
+    hours = np.where(loan, 20.0, np.inf)
+    loans = replace(told, hours=hours, told_hours=hours, sent=loan.astype(float))
+    age = rng.uniform(0, 28, count)
+    in_campaign = np.bincount(where, weights=np.where(loan, np.exp2(-age / 14), 0.0))
+    better = 30.0 * np.sqrt(in_campaign / (in_campaign + 60.0))
+    return replace(
+        base,
+        channel=("meta",) * count,
+        campaign=names,
+        installs=replace(
+            base.installs,
+            age_days=age,
+            features=features_of({"campaign": names}),
+            profit=50.0 * loan + better[where] + rng.standard_normal(count),
+            signals=(base.installs.signals[0], loans),
+            groups=where,
+        ),
+    )
+
+
+def test_the_second_lens_tells_what_a_weeks_count_misses_and_its_figures_stand_in_the_table() -> None:
+    found = event_advice(
+        [many()],
+        objective="acquisition",
+        by="campaign",
+        rules=Rules(),
+        as_of=NOW,
+        rng=np.random.default_rng(2),
+    )
+    rows = [one for one in found.events.records() if one["ad_set"] == "c39"]
+
+    errors = {str(one["event"]): float(str(one["profit_error"])) for one in rows}
+    # What was applied for has nothing to do with who pays; loans do.
+    assert 0 < errors["first_credit"] < errors["first_application"]
+
+
+def test_a_tie_goes_to_the_event_that_measures_better() -> None:
+    scores = np.array([0.300, 0.297, 0.200])
+
+    assert tie_broken(scores, np.array([5.0, 3.0, 1.0])) == 1
+    assert tie_broken(scores, np.array([2.0, 3.0, 1.0])) == 0
+    assert tie_broken(np.array([-0.1, -0.3]), np.array([2.0, 1.0])) == 0
+
+
+def test_with_many_ad_sets_a_platforms_k_is_that_of_what_they_earned() -> None:
+    def notes(current: str | None) -> str:
+        found = event_advice(
+            [many()],
+            objective="acquisition",
+            by="campaign",
+            rules=Rules(),
+            as_of=NOW,
+            rng=np.random.default_rng(2),
+            current={} if current is None else {"": current},
+            window_days=7,
+        )
+        return " ".join(found.notes)
+
+    assert "by what its 40 ad sets earned" in notes("first_credit")
+    assert "ad sets earned" not in notes(None)

@@ -115,7 +115,7 @@ def test_a_models_values_stand_for_profit_without_waiting(lender: Path, tmp_path
 def test_who_borrowed_is_worth_what_is_said_at_the_first_loan_and_who_did_not_what_came(
     tmp_path: Path,
 ) -> None:
-    from lendsignal.cli.advise_events import _worth
+    from lendsignal.cli.advise_events import _hoped, _worth
 
     path = tmp_path / "values.csv"
     path.write_text(
@@ -124,11 +124,14 @@ def test_who_borrowed_is_worth_what_is_said_at_the_first_loan_and_who_did_not_wh
         "a,borrowed,disbursed,2026-03-02T00:00:00Z,NGN,13,14\n"
         "a,granted,credit_granted,2026-03-02T00:00:00Z,NGN,15,0\n"
         "a,young,credit_granted,2026-03-02T00:00:00Z,NGN,16,\n"
+        "a,young,applied,2026-03-01T00:00:00Z,NGN,5,\n"
+        "a,hopes,applied,2026-03-02T00:00:00Z,NGN,7,\n"
     )
 
     assert _worth(path) == {"a:borrowed": 13, "a:granted": 0, "a:young": 16}
+    assert _hoped(path) == {"a:young": 5, "a:hopes": 7}
     # The moments are those that `value score` writes.
-    assert get_args(Moment) == ("credit_granted", "disbursed")
+    assert get_args(Moment) == ("applied", "credit_granted", "disbursed")
 
 
 def test_a_file_of_something_else_is_refused(lender: Path, tmp_path: Path) -> None:

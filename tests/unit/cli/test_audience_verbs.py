@@ -136,6 +136,22 @@ def test_what_look_alikes_brought_is_told_by_campaign(lender: Path) -> None:
     assert json.loads(found.stdout)["tables"]["brought"]["rows"] == [], "no attribution was told"
 
 
+def test_what_a_list_brought_is_told_by_its_holdout(lender: Path, tmp_path: Path) -> None:
+    draw = '[holdout.kept]\nshare = 0.3\nfrom = 2026-03-01T00:00:00Z\naudiences = ["good"]\n'
+    place = f'replay_clock = "clock"\ndata = "{lender / "data"}"'
+    config = CONFIG.replace('replay_clock = "clock"', place)
+    (tmp_path / "lendsignal.toml").write_text(f"{config}\n{draw}")
+
+    found = asked(tmp_path, "earned", "--horizon", "14d", "--json")
+
+    assert found.exit_code == 0, found.output
+    rows = json.loads(found.stdout)["tables"]["effects"]["rows"]
+    (kept,) = [row for row in rows if row["list"] == "good" and row["outcome"] in ("reloan", None)]
+    assert kept["holdout"] == "kept"
+    assert kept["says"]
+    assert {row["list"] for row in rows if row["says"].startswith("no holdout")} == {"arrears", "own"}
+
+
 def test_an_unknown_list_is_named_with_those_that_there_are(lender: Path) -> None:
     found = asked(lender, "preview", "gold")
 

@@ -1,6 +1,7 @@
 """Reports of loans from the command line: files, exit codes, and mistakes in words."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tests.unit.report.kept import Kept
 from tests.unit.report.world import filled, world
 
 from lendsignal.cli import main
+from lendsignal.log import open_alerts
 
 CONFIG = """
 [portfolio]
@@ -104,6 +106,25 @@ def test_equal_books_are_well_and_a_loan_nobody_told_of_is_not(lender: Path, tmp
         "X1"
     ]
     assert "beyond their limits" in other.stderr
+
+
+def test_a_reconciliation_that_is_to_alarm_has_the_watcher_say_so_until_it_is_well_again(
+    lender: Path, tmp_path: Path
+) -> None:
+    words = ("--column", "loan_id=LoanNo", "--currency", "NGN", "--limit", "late=100", "--limit", "missing=0")
+    books = ledger(lender, tmp_path / "a.csv")
+    changed = ledger(lender, tmp_path / "b.csv", "X1,2026-03-10T12:00:00Z,5")
+    with closing(open_alerts(lender / "data" / "alerts.sqlite")) as store:
+        report(lender, "reconcile", "--ledger", str(changed), *words)
+        assert store.noted("reconcile") is None
+        report(lender, "reconcile", "--ledger", str(changed), *words, "--alarm")
+        found = store.noted("reconcile")
+        report(lender, "reconcile", "--ledger", str(books), *words, "--alarm")
+        after = store.noted("reconcile")
+
+    assert found is not None
+    assert "missing" in found[0]
+    assert after is None
 
 
 @pytest.mark.parametrize(

@@ -256,6 +256,15 @@ def test_whatever_stopped_or_is_about_to_is_said_with_what_to_do() -> None:
     assert raised(disk_free=999_999_999, quarantined=3) == ["disk"]
 
 
+def test_a_reconciliation_beyond_its_limits_is_an_alarm() -> None:
+    (found,) = alarms(Facts(now_us=NOON, reconciled=("sent missing", NOON - 3_600_000_000)))
+
+    assert (found.key, found.kind, found.severity) == ("reconcile", "reconcile", "warning")
+    assert found.said == (
+        "the ledgers differ beyond their limits: sent missing (reconciled 2026-05-13 11:00 UTC)"
+    )
+
+
 def test_the_report_shows_every_series_and_says_whether_all_is_well() -> None:
     well = health(Facts(now_us=NOON, volumes=[judged(series())]))
     ill = health(Facts(now_us=NOON, volumes=[judged(series(until=SLOT - 4))]))

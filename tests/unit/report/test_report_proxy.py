@@ -44,6 +44,14 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     return made.tell(*applications(), event("app_opened", 10 * APPLICATIONS + 8 * DAY, user_id="last"))
 
 
+def test_what_the_tables_tell_is_what_the_log_tells(kept: Kept) -> None:
+    told = proxy(kept.log, after=AFTER, within=WITHIN, precision=0.8)
+    with kept.tables() as tables:
+        read = proxy(kept.log, after=AFTER, within=WITHIN, precision=0.8, tables=tables)
+
+    assert read == told
+
+
 def test_who_returns_is_told_from_who_is_new_and_the_gain_in_time_is_said(kept: Kept) -> None:
     found = proxy(kept.log, after=AFTER, within=WITHIN, precision=0.8).report
     said = figures(found)

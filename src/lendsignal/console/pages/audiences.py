@@ -6,6 +6,7 @@ The same functions answer `lendsignal audience list`, `status` and `preview`.
 
 from collections.abc import Mapping
 from contextlib import closing
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from lendsignal.console.page import Act, Asked, Group, Page, Panel
@@ -16,7 +17,13 @@ from lendsignal.model.member import May
 
 if TYPE_CHECKING:  # the reports' library is loaded when the first page shows a list
     from lendsignal.audience.preview import Preview
-    from lendsignal.audience.standing import Standing
+    from lendsignal.audience.standing import Brought, Standing
+    from lendsignal.config import Config
+    from lendsignal.report.holdout_rows import Eligible
+    from lendsignal.report.tables import Tables
+
+HORIZON_DAYS = 28
+"""How long after entering a holdout an outcome counts."""
 
 SHORTEST_REASON, LONGEST_REASON = 10, 500
 """Characters: less is no reason."""
@@ -82,6 +89,49 @@ def stand(room: Room) -> "Standing":
         ):
             left = left_behind(room.config, book, plan, room.now_us())
             return standing(book, membership, files, plan.hidden, room.now_us(), left)
+
+
+def brought_of(config: "Config", tables: "Tables", horizon: timedelta, eligible: "Eligible") -> "Brought":
+    """What `lendsignal audience earned` says: campaigns on look-alikes, and lists by their holdouts.
+
+    An outcome counts within `horizon` of entering a holdout; `eligible` says who entered.
+    """
+    from lendsignal.advise.holdout.lists import effects_of_lists
+    from lendsignal.advise.holdout.reading import Asked as Wished
+    from lendsignal.advise.holdout.reading import HoldoutReading, reading_of
+    from lendsignal.audience.standing import Brought, earned
+    from lendsignal.report.holdout_ledger import began, entered_by
+
+    found: dict[str, HoldoutReading | None] = {}
+    for one in {one.name: one for each in config.list_holdouts.values() for one in each}.values():
+        begin = began(one)
+        wished = Wished(name=one.name, share=one.share, horizon=horizon)
+        found[one.name] = (
+            None
+            if begin is None or tables.as_of is None
+            else reading_of(entered_by(tables, one, begin, horizon=horizon, eligible=eligible), one, wished)
+        )
+    return Brought(
+        title="What lists brought",
+        as_of=tables.as_of,
+        brought=earned(tables, config.lists),
+        effects=effects_of_lists(
+            {
+                name: [(one.name, found[one.name]) for one in config.list_holdouts.get(name, ())]
+                for name in config.lists
+            }
+        ),
+    )
+
+
+def brought(room: Room, asked: Asked) -> Mapping[str, Any]:
+    """What came of the lists, as far as campaigns and holdouts tell."""
+    if not room.config.lists:
+        return {"report": None, "tables": []}
+    horizon = timedelta(days=asked.number("horizon", HORIZON_DAYS, least=1, most=365))
+    with room.tables() as tables:
+        found = brought_of(room.config, tables, horizon, "borrowers")
+    return {"report": found, "tables": list(found.tables().items())}
 
 
 def status(room: Room, asked: Asked) -> Mapping[str, Any]:
@@ -204,6 +254,7 @@ PAGE = Page(
         "lists": Panel(template="pages/audiences_lists.html", look=lists),
         "work": Panel(template="pages/audiences_work.html", look=work, fresh=True),
         "status": Panel(template="pages/audiences_status.html", look=status),
+        "brought": Panel(template="pages/audiences_status.html", look=brought, kept=True),
         "preview": Panel(template="pages/audiences_preview.html", look=look_ahead),
     },
     acts={

@@ -1,4 +1,7 @@
-"""First install against last login: which loans change their channel, and what is lost without it."""
+"""First install against last login: which loans change their channel, and what is lost without it.
+
+Whoever sees some campaigns only does not see it: a loan of theirs by one rule is another's by the other.
+"""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -51,6 +54,5 @@ PAGE = page_of(
         open=2,
         inside="pages/bindings_inside.html",
         extra=matrix,
-        by_campaign=True,
     )
 )

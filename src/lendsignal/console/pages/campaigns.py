@@ -88,7 +88,7 @@ def loans(room: Room, asked: Asked) -> Mapping[str, Any]:
     return {
         "rows": [dict(zip(names, row, strict=True)) for row in rows],
         "count": count,
-        "may_follow": not asked.member.campaigns,
+        "may_follow": not asked.member.is_limited,
     }
 
 

@@ -14,8 +14,14 @@ def look(room: Room, asked: Asked) -> Mapping[str, Any]:
     """Members, what each role may do, and the audit."""
     before = asked.number("before", 0, most=2**62)
     with room.people() as people:
-        done = people.done(before=before or None, count=100)
-        return {"members": people.members(), "roles": list(MemberRole), "allowed": ALLOWED, "done": done}
+        return {
+            "members": people.members(),
+            "roles": list(MemberRole),
+            "allowed": ALLOWED,
+            "done": people.done(before=before or None, count=100),
+            "chain": people.verified(),
+            "by_provider": room.config.web.oidc is not None,
+        }
 
 
 def invite(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
@@ -27,22 +33,33 @@ def invite(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
             room.now_us(),
             by=asked.member.login,
             login=login,
-            campaigns=_lines(fields.get("campaigns", "")),
+            **_limits(room, fields),
         )
     said = _("Hand this over within a day; it is good once, and shown only here: %(link)s")
     return asked.words(said, link=f"/welcome?code={code}")
 
 
+def expect(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
+    """Somebody who comes in by the company's own sign-in."""
+    login = fields.get("login", "").strip().lower()
+    with room.people() as people:
+        people.expect(login, _role(fields), room.now_us(), by=asked.member.login, **_limits(room, fields))
+    return asked.words("%(login)s may come in by the provider.", login=login)
+
+
 def change(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
     """Another role, other campaigns, out, or in again."""
     login = fields.get("login", "")
+    seen = _limits(room, fields) if "campaigns" in fields else {}
     with room.people() as people:
         people.change(
             login,
             room.now_us(),
             by=asked.member.login,
             role=_role(fields) if "role" in fields else None,
-            campaigns=_lines(fields["campaigns"]) if "campaigns" in fields else None,
+            campaigns=seen.get("campaigns"),
+            channels=seen.get("channels"),
+            apps=seen.get("apps"),
             disabled={"out": True, "in": False}.get(fields.get("state", "")),
         )
     return asked.words("Changed: %(login)s.", login=login)
@@ -53,6 +70,15 @@ def _role(fields: Mapping[str, str]) -> MemberRole:
         return MemberRole(fields.get("role", MemberRole.VIEWER))
     except ValueError:
         raise InputError("role", "viewer, buyer, operator or admin") from None
+
+
+def _limits(room: Room, fields: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """All that a member sees, as the form says it; empty: everything."""
+    found = {name: _lines(fields.get(name, "")) for name in ("campaigns", "channels", "apps")}
+    for app in found["apps"]:
+        if app not in room.config.apps:
+            raise InputError("app", f"there is no {app!r}; there is {', '.join(sorted(room.config.apps))}")
+    return found
 
 
 def _lines(text: str) -> tuple[str, ...]:
@@ -69,6 +95,7 @@ PAGE = Page(
     may=May.GOVERN,
     acts={
         "invite": Act(do=invite, may=May.GOVERN, audited=False),
+        "expect": Act(do=expect, may=May.GOVERN, audited=False),
         "change": Act(do=change, may=May.GOVERN, audited=False),
     },
 )

@@ -12,6 +12,7 @@ from lendsignal.errors import InputError, LendsignalError, NotYet
 from lendsignal.log import open_log
 from lendsignal.model.member import May
 from lendsignal.value import Promotion
+from lendsignal.value.worth import APPLICATION
 
 SHOWN = 20
 """Models that the page lists, the youngest first."""
@@ -65,7 +66,7 @@ def promote(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
     if not any(each.passed for each in one.evidence):
         raise LendsignalError(asked.words("No scope of this model passed its trial: it stays out of force."))
     with room.tables() as tables:
-        users = training(tables, room.config.value)
+        users = training(tables, room.config.value, applicants=APPLICATION in one.model.scopes)
     with closing(open_log(room.folder.log)) as log:
         made = promoted(log, one, users, asked.now_us)
     return asked.words("%(model)s comes into force as %(version)s.", model=version, version=made.version)

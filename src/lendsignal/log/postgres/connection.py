@@ -7,22 +7,20 @@ import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from threading import RLock
 from typing import Any
 
 import psycopg
+from msgspec import Struct
 
 from lendsignal.errors import LogError
+from lendsignal.log.store import StoreSettings
+from lendsignal.model import reveal
 
 SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
 
 SESSION = {
-    # A node that freezes within a transaction keeps its cursor rows locked: without this limit nobody can
-    # take its slots over until it wakes.
-    "idle_in_transaction_session_timeout": "3s",
-    # An open writing transaction anywhere in the server holds back what can be read: see `slots.SlotLog`.
-    "statement_timeout": "30s",
-    "lock_timeout": "10s",
     # Compiling a plan takes longer than these statements do.
     "jit": "off",
     # An answer says that an event is durable.
@@ -30,18 +28,55 @@ SESSION = {
     "default_transaction_isolation": "read\\ committed",
     "timezone": "UTC",
 }
-"""Of every session of ours."""
+"""Of every session of ours, beside its limits."""
 
-LINK: dict[str, Any] = {
-    "connect_timeout": 5,
-    # A host that loses its power says no goodbye: the link is given up after 5 s of silence.
-    "keepalives": 1,
-    "keepalives_idle": 3,
-    "keepalives_interval": 1,
-    "keepalives_count": 2,
-    "tcp_user_timeout": 5_000,
-}
-"""Of every connection, in libpq's words."""
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """How long anything of ours may take or be silent, so that a frozen node is harmless."""
+
+    connect: timedelta = timedelta(seconds=5)
+    statement: timedelta = timedelta(seconds=30)
+    lock: timedelta = timedelta(seconds=10)
+    idle: timedelta = timedelta(seconds=3)
+    silence: timedelta = timedelta(seconds=5)
+
+    def session(self) -> dict[str, str]:
+        """In PostgreSQL's words."""
+        return {
+            # A node that freezes within a transaction keeps its cursor rows locked: without this limit nobody
+            # can take its slots over until it wakes.
+            "idle_in_transaction_session_timeout": _milliseconds(self.idle),
+            # An open writing transaction anywhere in the server holds back what can be read:
+            # see `slots.SlotLog`.
+            "statement_timeout": _milliseconds(self.statement),
+            "lock_timeout": _milliseconds(self.lock),
+            # The server too gives up a link whose other end is silent, also in the middle of an answer.
+            "tcp_keepalives_idle": f"{self._quiet}s",
+            "tcp_keepalives_interval": "1s",
+            "tcp_keepalives_count": "2",
+            "tcp_user_timeout": _milliseconds(self.silence),
+        }
+
+    def link(self) -> dict[str, Any]:
+        """In libpq's words."""
+        return {
+            "connect_timeout": max(2, round(self.connect / timedelta(seconds=1))),  # libpq takes no less
+            # A host that loses its power says no goodbye: the link is given up after so much silence.
+            "keepalives": 1,
+            "keepalives_idle": self._quiet,
+            "keepalives_interval": 1,
+            "keepalives_count": 2,
+            "tcp_user_timeout": self.silence // timedelta(milliseconds=1),
+        }
+
+    @property
+    def _quiet(self) -> int:
+        """Seconds of quiet until the other end is asked, twice and a second apart, whether it is there."""
+        return max(1, round(self.silence / timedelta(seconds=1)) - 2)
+
+
+def _milliseconds(span: timedelta) -> str:
+    return f"{round(span / timedelta(milliseconds=1))}ms"
 
 
 class Database:
@@ -51,11 +86,12 @@ class Database:
     password file, and never stands in a message of ours. `schema` is the one our tables stand in.
     """
 
-    def __init__(self, url: str, schema: str = "lendsignal") -> None:
+    def __init__(self, url: str, schema: str = "lendsignal", limits: Limits | None = None) -> None:
         if not SCHEMA_NAME.fullmatch(schema):
             raise LogError(f"{schema!r} cannot be a schema's name: small letters, digits and _ can")
         self.schema = schema
         self._url = url
+        self._limits = limits or Limits()
         self._lock = RLock()
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
@@ -93,12 +129,31 @@ class Database:
 
     def _connected(self) -> "psycopg.Connection[tuple[Any, ...]]":
         if self._connection is None or self._connection.closed:
-            words = {"search_path": self.schema, **SESSION}
+            words = {"search_path": self.schema, **SESSION, **self._limits.session()}
             options = " ".join(f"-c {name}={value}" for name, value in words.items())
             self._connection = psycopg.connect(
-                self._url, autocommit=True, options=options, application_name="lendsignal", **LINK
+                self._url,
+                autocommit=True,
+                options=options,
+                application_name="lendsignal",
+                **self._limits.link(),
             )
         return self._connection
+
+
+def database_of(store: StoreSettings) -> Database:
+    """The store of a configuration, not connected yet. Raises `LogError` where its address is not set."""
+    url = reveal(store.url)
+    if url is None:
+        raise LogError(f"the address of the store is not set: {store.url}")
+    limits = Limits(
+        connect=store.connect_timeout,
+        statement=store.statement_timeout,
+        lock=store.lock_timeout,
+        idle=store.idle_timeout,
+        silence=store.silence,
+    )
+    return Database(url, store.schema, limits)
 
 
 class Session:

@@ -1,11 +1,13 @@
 """Deliveries of a cluster: those of the slots that one sender has, and what all senders share.
 
 What belongs to a person (open deliveries, receipts, the dead) goes by slot, and a sender sees its own slots
-alone. Counts, pauses, brakes and what a lane sent last are everybody's.
+alone. Counts, pauses, brakes and what a lane sent last are everybody's: see `together`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from time import monotonic
 
+from lendsignal.errors import LaneMoved
 from lendsignal.log.deliveries import (
     DELIVERIES_PER_RECORD,
     Changes,
@@ -19,16 +21,18 @@ from lendsignal.log.deliveries import (
     unpacked,
 )
 from lendsignal.log.postgres.connection import Database, Session, numbers
-from lendsignal.log.postgres.rows import unpacked_records
-from lendsignal.log.slots import place_in_slot
+from lendsignal.log.postgres.rows import unpacked_records, whole_state_of
+from lendsignal.log.slots import place_in_slot, slot_of
 from lendsignal.log.stream import Place, Recorded
-from lendsignal.plan import Record, event_of
+from lendsignal.plan import Record, UserState, event_of
 
 SCHEMA = """
 create table if not exists sending (    -- how far a slot's records are read, and by whom
     slot smallint primary key,
     owner text,
-    position bigint not null default 0
+    position bigint not null default 0,
+    epoch bigint not null default 0,    -- rises with every owner: who comes with an older one is refused
+    orders bigint not null default 0    -- the last of people's orders that was carried out over this slot
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 create table if not exists open (
     slot smallint not null,
@@ -97,11 +101,33 @@ create table if not exists agreed (
     first_run boolean not null,
     quiet_until_us bigint not null
 );
-create table if not exists obeyed (
+create table if not exists orders (     -- what people ordered
+    id bigint primary key,              -- without a hole, and committed in this order
+    at_us bigint not null,
+    who text not null,
+    body bytea not null                 -- log.orders: msgpack of Order
+);
+create table if not exists obeyed (     -- what came of each, over the slots that were done
     id bigint primary key,
     done integer not null,
     passed_over integer not null
 );
+create table if not exists begun (      -- the first deliveries of a destination that has a first run
+    destination text not null,
+    id bigint not null,
+    primary key (destination, id)
+);
+create table if not exists account (    -- the pace of an account on a platform, by the database's clock
+    platform text not null,
+    name text not null,
+    at timestamptz not null default clock_timestamp(),
+    tokens double precision,            -- requests that may leave; null: as many as may at once
+    share double precision not null default 1,      -- of the full rate, as slow-downs left it
+    ceiling double precision not null default 1,    -- of the full rate, as the platform's allowance has it
+    waits_until timestamptz not null default 'epoch',
+    slowed integer not null default 0,              -- slow-downs in a row
+    primary key (platform, name)
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 create table if not exists told (
     slot smallint not null,
     destination text not null,
@@ -144,20 +170,38 @@ cross join lateral (
 order by next.turn, mine.slot limit %s
 """
 
-Fence = Callable[[Session], None]
-"""Raises `Overtaken` within a transaction of a sender that does not have its slots any more."""
+UPGRADE = (
+    "alter table if exists sending add column if not exists epoch bigint not null default 0",
+    "alter table if exists sending add column if not exists orders bigint not null default 0",
+)
+"""For tables that were made when a single sender sent."""
+
+Guard = Callable[[Session, Collection[int]], None]
+"""Within a transaction, raises `Overtaken` where one of these slots is not the sender's any more."""
 
 
 class SlotDeliveries:
-    """The deliveries of some slots. One sender writes them; `fence` is asked in each of its commits."""
+    """The deliveries of some slots. One sender writes them; whatever it writes is guarded.
+
+    A guard is asked for the slots that a transaction writes to, and for the first of ours beside them, which
+    stands for what belongs to no slot. A stream that had nothing is looked at again after `idle_seconds`:
+    each look costs the server something a slot.
+    """
 
     def __init__(
-        self, database: Database, slots: int, mine: Sequence[int], fence: Fence = lambda session: None
+        self,
+        database: Database,
+        slots: int,
+        mine: Collection[int],
+        guard: Guard = lambda session, slots: None,
+        *,
+        idle_seconds: float = 0.0,
     ) -> None:
         self._database = database
         self._slots = slots
         self._mine = sorted(mine)
-        self._fence = fence
+        self._guard = guard
+        self._idle_seconds = idle_seconds
 
     # keeping
 
@@ -165,12 +209,24 @@ class SlotDeliveries:
         """Makes the changes durable, all or none. Raises `LogError` where the database does not take them,
         `Overtaken` where another sender has these slots by now."""
         with self._database.transaction() as session:
-            self._fence(session)
+            self._guard(session, self._written(changes))
             self._write_open(session, changes)
             self._write_counts(session, changes)
             self._write_rare(session, changes)
             if changes.position is not None:
                 self._write_position(session, changes.position)
+
+    def _written(self, changes: Changes) -> set[int]:
+        """The slots that changes write to."""
+        if changes.order is not None or changes.forget_us or changes.bury_us:
+            return set(self._mine)
+        found = {self._slot(delivery) for delivery in (*changes.kept, *changes.finished, *changes.revived)}
+        found.update(self._slot(one.id) for one in changes.receipts)
+        found.update(self._slot(one.id) for one in changes.dead)
+        found.update(self._slot(delivery) for _, delivery in changes.told)
+        if isinstance(changes.position, Mapping):
+            found.update(changes.position)
+        return found | {self._mine[0]}
 
     def _write_open(self, session: Session, changes: Changes) -> None:
         if changes.finished:
@@ -206,16 +262,22 @@ class SlotDeliveries:
                 pack_receipts(changes.receipts),
             )
         if changes.lanes:
-            session.rows(
+            moved = session.rows(
                 "insert into lane select * from unnest(%b::text[], %b::bigint[], %b::bigint[], %b::bigint[])"
                 " as one(destination, lane, last_us, delivery) order by 1, 2"
                 " on conflict (destination, lane) do update set"
-                " last_us = excluded.last_us, delivery = excluded.delivery",
+                " last_us = excluded.last_us, delivery = excluded.delivery"
+                " where lane.delivery = excluded.delivery or lane.delivery = any(%b::bigint[]) or %s"
+                " returning 1",
                 [name for name, _ in changes.lanes],
                 [lane for _, lane in changes.lanes],
                 [last_us for last_us, _ in changes.lanes.values()],
                 [delivery for _, delivery in changes.lanes.values()],
+                list(changes.lanes_before.values()),
+                not changes.lanes_before,  # nobody looked at a lane before
             )
+            if len(moved) < len(changes.lanes):
+                raise LaneMoved("another sender sent in a lane of ours meanwhile")
         if changes.told:
             session.rows(
                 "insert into told"
@@ -230,6 +292,12 @@ class SlotDeliveries:
             session.rows(
                 "delete from told where at_us < %s and slot = any(%b::smallint[])",
                 changes.forget_us,
+                self._mine,
+            )
+        if changes.bury_us:
+            session.rows(
+                "delete from dead where at_us < %s and slot = any(%b::smallint[])",
+                changes.bury_us,
                 self._mine,
             )
 
@@ -275,17 +343,7 @@ class SlotDeliveries:
         for delivery in changes.revived:
             session.rows("delete from dead where slot = %s and id = %s", self._slot(delivery), delivery)
         for name, pause in sorted(changes.paused.items()):
-            if pause is None:
-                session.rows("delete from paused where destination = %s", name)
-            else:
-                session.rows(
-                    "insert into paused values (%s, %s, %s, %s) on conflict (destination) do update set"
-                    " since_us = excluded.since_us, kind = excluded.kind, reason = excluded.reason",
-                    name,
-                    pause.since_us,
-                    pause.kind.value,
-                    pause.reason,
-                )
+            self._write_pause(session, name, pause, probed=name in changes.probed)
         for name, (first_run, quiet_until_us) in sorted(changes.agreed.items()):
             session.rows(
                 "insert into agreed values (%s, %s, %s) on conflict (destination) do update set"
@@ -303,10 +361,28 @@ class SlotDeliveries:
             )
         if changes.order is not None:
             session.rows(
-                "insert into place values ('orders', %s)"
-                " on conflict (name) do update set position = excluded.position",
+                "update sending set orders = %s where slot = any(%b::smallint[]) and orders < %s",
+                changes.order,
+                self._mine,
                 changes.order,
             )
+
+    def _write_pause(self, session: Session, name: str, pause: Pause | None, *, probed: bool) -> None:
+        """What a brake or a person stopped is let go by an order alone: neither what a platform says to
+        another sender, nor that one's probe, undoes it."""
+        if pause is None:
+            only = f" and kind = '{Stop.PLATFORM.value}'" if probed else ""
+            session.rows(f"delete from paused where destination = %s{only}", name)
+            return
+        session.rows(
+            "insert into paused values (%s, %s, %s, %s) on conflict (destination) do update set"
+            " since_us = excluded.since_us, kind = excluded.kind, reason = excluded.reason"
+            f" where paused.kind = '{Stop.PLATFORM.value}' or excluded.kind <> '{Stop.PLATFORM.value}'",
+            name,
+            pause.since_us,
+            pause.kind.value,
+            pause.reason,
+        )
 
     def _write_position(self, session: Session, position: Place) -> None:
         places = {self._mine[0]: position} if isinstance(position, int) else position
@@ -317,11 +393,19 @@ class SlotDeliveries:
             list(places.values()),
         )
 
+    def disown(self, slots: Collection[int]) -> None:
+        """These are not ours any more; what is left of ours can be written as before."""
+        self._mine = [slot for slot in self._mine if slot not in slots]
+
+    def is_anything_ours(self) -> bool:
+        """Whether there is a slot left to write to."""
+        return bool(self._mine)
+
     # where the sender is
 
     def stream(self, log: Recorded) -> "SlotStream":
         """The records of our slots behind those that were read."""
-        return SlotStream(self._database, self.positions())
+        return SlotStream(self._database, self.positions(), self._idle_seconds)
 
     def positions(self) -> dict[int, int]:
         """The last record of each slot whose deliveries are here."""
@@ -335,13 +419,19 @@ class SlotDeliveries:
         return max(self.positions().values(), default=0)
 
     def order(self) -> int:
-        """The last of a person's orders that was carried out."""
-        found = self._database.row("select position from place where name = 'orders'")
+        """The last of people's orders that was carried out over all of our slots."""
+        found = self._database.row(
+            "select coalesce(min(orders), 0) from sending where slot = any(%b::smallint[])", self._mine
+        )
         return 0 if found is None else int(found[0])
 
     def obeyed(self, order: int) -> tuple[int, int] | None:
-        """What came of an order: deliveries reached and passed over; `None` while it waits."""
-        found = self._database.row("select done, passed_over from obeyed where id = %s", order)
+        """What came of an order, over all slots: deliveries reached and passed over; `None` while it waits
+        for any of them."""
+        found = self._database.row(
+            "select done, passed_over from obeyed where id = %s and id <= (select min(orders) from sending)",
+            order,
+        )
         return None if found is None else (found[0], found[1])
 
     # destinations
@@ -354,8 +444,14 @@ class SlotDeliveries:
         return [name for (name,) in found]
 
     def rename(self, old: str, new: str) -> None:
-        """Gives everything kept for one destination to another name, which may have deliveries already."""
+        """Gives everything kept for one destination to another name, which may have deliveries already.
+
+        Of deliveries only those of our slots: another sender has its own in memory, and still by the old
+        name where its configuration is older.
+        """
         with self._database.transaction() as session:
+            self._guard(session, self._mine)
+            ours = f" and slot in ({', '.join(map(str, self._mine))})"
             session.rows(
                 "insert into volume select %s, hour, n from volume where destination = %s"
                 " on conflict (destination, hour) do update set n = volume.n + excluded.n",
@@ -368,18 +464,20 @@ class SlotDeliveries:
                 ("lane", "lane"),
                 ("dead", None),
                 ("agreed", ""),
+                ("begun", "id"),
                 ("told", "slot, id"),
                 ("paused", ""),
             ):
+                where = ours if table in ("open", "dead", "told") else ""
                 if key is not None:
                     same = "".join(f" and other.{one} = {table}.{one}" for one in key.split(", ") if one)
                     session.rows(
-                        f"delete from {table} where destination = %s and exists"
+                        f"delete from {table} where destination = %s{where} and exists"
                         f" (select 1 from {table} other where other.destination = %s{same})",
                         new,
                         old,
                     )
-                session.rows(f"update {table} set destination = %s where destination = %s", new, old)
+                session.rows(f"update {table} set destination = %s where destination = %s{where}", new, old)
             session.rows(
                 "insert into delivery_tally select slot, %s, conversion, what, reason, n"
                 " from delivery_tally where destination = %s"
@@ -449,9 +547,11 @@ class SlotDeliveries:
 
     def shift(self, by_us: int) -> None:
         """Moves the time of every open delivery: the clock was set, and the waits are to stay as long."""
-        self._database.rows(
-            "update open set due_us = due_us + %s where slot = any(%b::smallint[])", by_us, self._mine
-        )
+        with self._database.transaction() as session:
+            self._guard(session, self._mine)
+            session.rows(
+                "update open set due_us = due_us + %s where slot = any(%b::smallint[])", by_us, self._mine
+            )
 
     def pending(self, destination: str, now_us: int) -> list[Open]:
         """The deliveries of one request whose verdict is to be asked for by now, in the request's order."""
@@ -599,34 +699,53 @@ class SlotDeliveries:
         self._database.close()
 
     def _slot(self, delivery: int) -> int:
-        return place_in_slot(event_of(delivery // DELIVERIES_PER_RECORD)[0], self._slots)[1]
+        return slot_of_delivery(delivery, self._slots)
+
+
+def slot_of_delivery(delivery: int, slots: int) -> int:
+    """The slot of a delivery, which its number tells."""
+    return place_in_slot(event_of(delivery // DELIVERIES_PER_RECORD)[0], slots)[1]
 
 
 class SlotStream:
     """The records of some slots: of each in their order, and the first of each before the second of any."""
 
-    def __init__(self, database: Database, positions: Mapping[int, int]) -> None:
+    def __init__(self, database: Database, positions: Mapping[int, int], idle_seconds: float = 0.0) -> None:
         self.place: Place = {}
         self._database = database
-        self._read = {slot: event_of(position)[0] for slot, position in positions.items()}
+        self._idle_seconds = idle_seconds
+        self._empty_at = float("-inf")
+        # A data folder's sender may have been moved here in the middle of an event: its records come again,
+        # and those that were read are left out.
+        self._behind = dict(positions)
+        self._read = {slot: event_of(position)[0] - 1 for slot, position in positions.items()}
 
     def next(self, limit: int) -> list[tuple[int, Record]]:
         """What comes next: all records of so many events at most."""
-        found = self._database.rows(
-            _BEHIND, list(self._read), list(self._read.values()), max(4, limit // len(self._read)), limit
-        )
+        if monotonic() - self._empty_at < self._idle_seconds:
+            return []
         place: dict[int, int] = {}
         records: list[tuple[int, Record]] = []
-        for slot, seq, body in found:
-            followed = unpacked_records([(seq, body)])
-            records += followed
-            self._read[slot], place[slot] = seq, followed[-1][0]
+        while not records:
+            found = self._database.rows(
+                _BEHIND, list(self._read), list(self._read.values()), max(4, limit // len(self._read)), limit
+            )
+            for slot, seq, body in found:
+                self._read[slot] = seq
+                followed = [one for one in unpacked_records([(seq, body)]) if one[0] > self._behind[slot]]
+                if followed:
+                    records += followed
+                    place[slot] = followed[-1][0]
+            if not found:
+                break
+        if not records:
+            self._empty_at = monotonic()
         self.place = place
         return records
 
 
 class RecordRows:
-    """Records by their numbers, of any slot."""
+    """What a sender asks of the log beside its stream, of any slot: records by their numbers, and people."""
 
     def __init__(self, database: Database, slots: int) -> None:
         self._database = database
@@ -647,6 +766,13 @@ class RecordRows:
         """One record."""
         found = self.records(number - 1, 1)
         return found[0][1] if found and found[0][0] == number else None
+
+    def state(self, key: str) -> UserState | None:
+        """What is remembered of one person; `None` for somebody new."""
+        found = self._database.row(
+            "select body from state where slot = %s and key = %s", slot_of(key, self._slots), key.encode()
+        )
+        return None if found is None else whole_state_of(found[0])
 
     def close(self) -> None:
         self._database.close()

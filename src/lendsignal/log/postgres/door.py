@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from itertools import starmap
 
+from lendsignal.log.erasing import admitted
 from lendsignal.log.log import Fact
 from lendsignal.log.numbers import number_of_event
 from lendsignal.log.packing import encode
 from lendsignal.log.postgres.connection import Database, Session, numbers
+from lendsignal.log.postgres.erasing import Out
 from lendsignal.log.postgres.rows import read_event
 from lendsignal.log.quarantine import Quarantined
 from lendsignal.log.slots import sequence_of, slot_of
@@ -16,7 +18,7 @@ from lendsignal.plan import Verdict
 _FOUND = """
 select event.slot, event.id, event.body, verdict.verdict,
     (event.xid, event.id) <= (cursor.xid, cursor.id) as is_decided,
-    cursor.place,
+    cursor.place, event.xid = '0',
     (select count(*) from event other where other.slot = event.slot
         and (other.xid, other.id) > least((event.xid, event.id), (cursor.xid, cursor.id))
         and (other.xid, other.id) <= greatest((event.xid, event.id), (cursor.xid, cursor.id)))
@@ -31,16 +33,21 @@ class DoorLog:
     def __init__(self, database: Database, slots: int) -> None:
         self._database = database
         self._slots = slots
+        self._out = Out()
 
     def append(self, events: Sequence[Event], *, imported: tuple[str, str, int, bool] | None = None) -> int:
         """Makes events durable in this order. Returns only after the commit is on disk.
 
         `imported` = (file hash, name, rows durable with this, done) moves an import on in the same
-        transaction. An event that is sent after the answer to an earlier one stands behind it in its slot;
-        two of one person that are sent at the same time may stand either way round.
+        transaction. Of who was erased a husk is kept. An event that is sent after the answer to an earlier
+        one stands behind it in its slot; two of one person that are sent at the same time may stand either
+        way round.
         """
         ready = Ready(events, self._slots)
         with self._database.transaction() as session:
+            known = self._out.known(session)
+            if (let_in := admitted(events, known)) is not events:
+                ready = Ready(let_in, self._slots)
             ready.insert(session)
             if imported is not None:
                 session.rows(
@@ -106,9 +113,19 @@ class DoorLog:
         return [(fact, verdict) for fact, verdict in found if fact.event.event_id == event_id]
 
     def _found(
-        self, slot: int, _: int, body: bytes, word: str | None, is_decided: bool, place: int, apart: int
+        self,
+        slot: int,
+        id_: int,
+        body: bytes,
+        word: str | None,
+        is_decided: bool,
+        place: int,
+        was_moved: bool,
+        apart: int,
     ) -> tuple[Fact, Verdict | None]:
-        number = sequence_of(place - apart if is_decided else place + apart, slot, self._slots)
+        # What came out of a data folder keeps the place that it had there: see `moving`.
+        its_place = id_ if was_moved else place - apart if is_decided else place + apart
+        number = sequence_of(its_place, slot, self._slots)
         verdict = Verdict(word) if word else Verdict.TAKEN
         return Fact(number, read_event(body)), verdict if is_decided else None
 

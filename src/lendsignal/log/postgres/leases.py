@@ -1,4 +1,6 @@
-"""Who decides which slots: a node's lease is its heartbeat, and a slot's epoch tells its owners apart.
+"""Who has which slots: a node's lease is its heartbeat, and a slot's epoch tells its owners apart.
+
+Deciding and sending are leased apart: a slot may be decided here and sent there.
 
 All moments are the database's: no node's clock counts.
 """
@@ -16,22 +18,27 @@ class Terms(Struct, frozen=True, kw_only=True):
 
 
 class Lease(Struct, frozen=True):
-    """A slot that is ours, from `place` on; the versions are those in force there."""
+    """A slot that is ours, from `place` on; the versions are those in force there, where it is decided."""
 
     slot: int
     epoch: int
     place: int
-    policy: str | None
-    cuts: str | None
-    value: str | None
+    policy: str | None = None
+    cuts: str | None = None
+    value: str | None = None
 
 
-_LEASE = "cursor.slot, cursor.epoch, cursor.place, cursor.policy, cursor.cuts, cursor.value"
+_TABLES = {
+    "work": ("cursor", "cursor.slot, cursor.epoch, cursor.place, cursor.policy, cursor.cuts, cursor.value"),
+    "send": ("sending", "sending.slot, sending.epoch, sending.position"),
+}
+"""Where the owners of a kind of node stand, and what a lease of theirs is made of."""
 
 
 class Leases:
-    """The slots of one node. `name` is its own for this one run: a node that starts again is another.
+    """The slots of one node, of those that `work` or `send`.
 
+    `name` is its own for this one run: a node that starts again is another.
     A slot's owner who froze is not asked: whoever takes the slot raises its epoch, and what the former one
     still commits under the old epoch is refused.
     """
@@ -40,6 +47,7 @@ class Leases:
         self.name = name
         self._database = database
         self._kind = kind
+        self._table, self._lease = _TABLES[kind]
         self._terms = terms or Terms()
         self._beat_at = float("-inf")
 
@@ -72,20 +80,24 @@ class Leases:
 
     def held(self) -> list[Lease]:
         """The slots that are ours by the database's word."""
-        found = self._database.rows(f"select {_LEASE} from cursor where owner = %s order by slot", self.name)
+        found = self._database.rows(
+            f"select {self._lease} from {self._table} where owner = %s order by slot", self.name
+        )
         return [Lease(*one) for one in found]
 
-    def take(self, most: int) -> list[Lease]:
-        """Takes up to so many slots that nobody has, or whose owner is silent."""
+    def take(self, most: int, *, from_silent: bool = True) -> list[Lease]:
+        """Takes up to so many slots that nobody has, or (`from_silent`) whose owner is silent."""
         if most <= 0:
             return []
+        table = self._table
         found = self._database.rows(
             "with free as ("
-            " select cursor.slot from cursor left join node"
-            " on node.name = cursor.owner and node.until > clock_timestamp()"
-            " where node.name is null order by cursor.slot limit %s for update of cursor skip locked"
-            ") update cursor set owner = %s, epoch = epoch + 1 from free where cursor.slot = free.slot"
-            f" returning {_LEASE}",
+            f" select {table}.slot from {table} left join node"
+            f" on node.name = {table}.owner and node.until > clock_timestamp()"
+            f" where {'node.name' if from_silent else f'{table}.owner'} is null"
+            f" order by {table}.slot limit %s for update of {table} skip locked"
+            f") update {table} set owner = %s, epoch = epoch + 1 from free where {table}.slot = free.slot"
+            f" returning {self._lease}",
             most,
             self.name,
         )
@@ -95,7 +107,7 @@ class Leases:
         """Lets others take these slots."""
         if slots:
             self._database.rows(
-                "update cursor set owner = null where owner = %s and slot = any(%b::smallint[])",
+                f"update {self._table} set owner = null where owner = %s and slot = any(%b::smallint[])",
                 self.name,
                 slots,
             )
@@ -103,5 +115,5 @@ class Leases:
     def end(self) -> None:
         """Lets go of everything: this node ends."""
         with self._database.transaction() as session:
-            session.rows("update cursor set owner = null where owner = %s", self.name)
+            session.rows(f"update {self._table} set owner = null where owner = %s", self.name)
             session.rows("delete from node where name = %s or until < now() - interval '1 day'", self.name)

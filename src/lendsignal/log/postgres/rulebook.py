@@ -85,13 +85,17 @@ class RuleRows:
                 kind,
                 version,
             )
-            for event in events:
-                session.rows(
-                    "insert into event (slot, name, body) select slot, %s::bigint, %b::bytea from cursor",
-                    number_of_event(event.event_id),
-                    encode(event),
-                )
+            self._tell_all(session, events)
         return True
+
+    def _tell_all(self, session: Session, events: Sequence[Event]) -> None:
+        """Appends each of these events to every slot, behind all that is there."""
+        for event in events:
+            session.rows(
+                "insert into event (slot, name, body) select slot, %s::bigint, %b::bytea from cursor",
+                number_of_event(event.event_id),
+                encode(event),
+            )
 
     def _body(self, kind: str, version: str) -> bytes | None:
         found = self._database.row("select body from rule where kind = %s and version = %s", kind, version)

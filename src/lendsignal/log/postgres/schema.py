@@ -3,10 +3,17 @@
 What grows by the day (events, verdicts, records) is parted by day and let go of by dropping a day.
 """
 
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
 from lendsignal.errors import LogError
 from lendsignal.log.postgres.connection import Database, Session
 from lendsignal.log.postgres.deliveries import SCHEMA as DELIVERIES
+from lendsignal.log.postgres.deliveries import UPGRADE as UPGRADE_OF_DELIVERIES
+from lendsignal.log.postgres.erasing import FUNCTION
 from lendsignal.log.slots import SLOTS
+from lendsignal.plan import delivery_id, record_id
 
 DAYS_AHEAD = 7
 """Days that tables are made for beforehand: so long the service goes on where nobody tends them."""
@@ -118,56 +125,183 @@ create table if not exists quarantine (
     kept bytea,
     state text not null default 'open'
 );
+create table if not exists api_key (    -- made at the command line; of a key only its SHA-256 is kept
+    sha256 text primary key,
+    source text not null,
+    made_us bigint not null,
+    expires_us bigint,                  -- null: never
+    scopes text                         -- words with blanks between; null: all of the source's
+);
+create table if not exists key_end (    -- an end that was set later, also of a key in the configuration
+    sha256 text primary key,
+    at_us bigint not null
+);
+create table if not exists key_use (
+    sha256 text primary key,
+    last_us bigint not null,
+    requests bigint not null
+) with (fillfactor = 50);
+create table if not exists changed (    -- who has something in memory looks here whether it is another now
+    what text primary key,
+    n bigint not null
+) with (fillfactor = 50);
+create table if not exists kept_out (   -- who was erased: what is said of them does not come in again
+    who bytea primary key,              -- salted hash of brand and user
+    receipt text not null,
+    at_us bigint not null,
+    allowed_us bigint                   -- what occurs from then on is taken; null: nothing is
+);
+create table if not exists note (name text primary key, body bytea not null);
+create table if not exists erasure (    -- what went by each of them; nothing about whom
+    receipt text primary key,
+    asked_us bigint not null,
+    asked_by text not null,
+    ended_us bigint,
+    found text not null default ''      -- JSON: how many rows of each kind
+);
+create table if not exists single (     -- what one node does for all, by the database's clock
+    name text primary key,
+    holder text not null,
+    epoch bigint not null,
+    until timestamptz not null,
+    done timestamptz                    -- when it was last done
+) with (fillfactor = 50);
 """
 
 SCHEMA += DELIVERIES
 
-VERSION = 1
+VERSION = 2
+
+UPGRADES: Mapping[int, Sequence[str]] = {2: UPGRADE_OF_DELIVERIES}
+"""By version: what brings tables of the version before to it, where `create … if not exists` does not."""
 
 LOCK = 7_021_154_260_118
 """An advisory lock of our own: one makes tables at a time."""
 
 
-def prepare(database: Database, slots: int = SLOTS) -> None:
+class Prepared(Struct, frozen=True, kw_only=True):
+    """What `prepare` came to: the tables that it made, and the version they were of before; `None`: none."""
+
+    before: int | None
+    version: int
+    slots: int
+    made: tuple[str, ...]
+
+
+class _OnlyLooked(Exception):
+    """Takes everything back."""
+
+
+def prepare(database: Database, slots: int = SLOTS, *, dry_run: bool = False) -> Prepared:
     """Makes what is missing: schema, tables, a cursor for each slot, the tables of the next days.
 
-    `slots` counts the first time only; raises `LogError` where the tables were made for another number.
+    `slots` counts the first time only; raises `LogError` where the tables were made for another number, or by
+    a younger version. `dry_run` does all of it and takes it back: what it cannot do, it could not do.
     """
-    with database.transaction() as session:
-        session.rows(f"select pg_advisory_xact_lock({LOCK})")
-        session.rows(f"create schema if not exists {database.schema}")
-        for statement in SCHEMA.split(";\n"):
-            if statement.strip():
-                session.rows(statement)
-        session.rows(
-            "insert into shape (slots, version) values (%s, %s) on conflict do nothing", slots, VERSION
+    found: list[Prepared] = []
+    try:
+        with database.transaction() as session:
+            session.rows(f"select pg_advisory_xact_lock({LOCK})")
+            found.append(_prepared(session, database.schema, slots))
+            if dry_run:
+                raise _OnlyLooked
+    except _OnlyLooked:
+        pass
+    return found[0]
+
+
+def _prepared(session: Session, schema: str, slots: int) -> Prepared:
+    before = _version(session)
+    if before is not None and before[1] > VERSION:
+        raise LogError(
+            f"the schema {schema!r} is of form {before[1]}, and this version knows {VERSION}:"
+            " install the version that made it"
         )
-        made = session.row("select slots, version from shape")
-        if made != (slots, VERSION):
-            raise LogError(f"the tables were made for (slots, version) {made}, and not {(slots, VERSION)}")
+    if before is not None and before[0] != slots:
+        raise LogError(f"the tables were made for {before[0]} slots, and not for {slots}")
+    known = _tables(session, schema)
+    if session.row("select to_regnamespace(%s)::oid", schema) == (None,):  # to make it needs another right
+        session.rows(f"create schema {schema}")
+    for version in range(VERSION if before is None else before[1] + 1, VERSION + 1):
+        for statement in UPGRADES.get(version, ()) if before is not None else ():
+            session.rows(statement)
+    for statement in SCHEMA.split(";\n"):
+        if statement.strip():
+            session.rows(statement)
+    session.rows("insert into shape (slots, version) values (%s, %s) on conflict do nothing", slots, VERSION)
+    session.rows("update shape set version = %s", VERSION)
+    session.rows(FUNCTION)
+    for table in ("cursor", "sending"):
         session.rows(
-            "insert into cursor (slot) select generate_series(0, %s - 1) on conflict do nothing", slots
+            f"insert into {table} (slot) select generate_series(0, %s - 1) on conflict do nothing", slots
         )
-        session.rows(
-            "insert into sending (slot) select generate_series(0, %s - 1) on conflict do nothing", slots
-        )
-        _make_days(session)
+    _make_days(session)
+    return Prepared(
+        before=None if before is None else before[1],
+        version=VERSION,
+        slots=slots,
+        made=tuple(sorted(_tables(session, schema) - known)),
+    )
+
+
+def _tables(session: Session, schema: str) -> set[str]:
+    found = session.rows("select tablename::text from pg_tables where schemaname = %s", schema)
+    return {name for (name,) in found}
+
+
+def _version(session: Session) -> tuple[int, int] | None:
+    """(slots, version) of the tables; `None`: there are none yet."""
+    if session.row("select to_regclass('shape')::oid") == (None,):
+        return None
+    found = session.row("select slots, version from shape")
+    return None if found is None else (int(found[0]), int(found[1]))
 
 
 def slots_of(database: Database) -> int:
-    """The number of slots that the tables were made for; raises `LogError` where there are none."""
-    if database.row("select to_regclass('shape')") == (None,):
-        raise LogError(f"the schema {database.schema!r} has no tables of ours yet")
-    found = database.row("select slots from shape")
-    assert found is not None, "made with the tables"
-    return int(found[0])
+    """The number of slots that the tables were made for.
+
+    Raises `LogError` where there are none, or where they are of another version than this one knows.
+    """
+    with database.transaction() as session:
+        found = _version(session)
+    if found is None:
+        raise LogError(
+            f"the schema {database.schema!r} has no tables of ours yet: `lendsignal store prepare` makes them"
+        )
+    if found[1] != VERSION:
+        do = (
+            "`lendsignal store prepare` brings them there"
+            if found[1] < VERSION
+            else "install the version that made them"
+        )
+        raise LogError(f"the tables of the store are of form {found[1]}, and not of {VERSION}: {do}")
+    return found[0]
+
+
+_UNDECIDED = """
+select min(event.day) from event join cursor using (slot)
+where (event.xid, event.id) > (cursor.xid, cursor.id)
+"""
+
+_UNREAD = f"""
+select min(first.day) from sending cross join lateral (
+    select record.day from record where record.slot = sending.slot
+        and record.seq > sending.position / {record_id(1, 0)} order by record.seq limit 1
+) first
+"""
+
+_UNSENT = f"""
+select min(record.day) from (select slot, min(id) as id from open group by slot) first
+join record on record.slot = first.slot and record.seq = first.id / {delivery_id(record_id(1, 0), 0)}
+"""
 
 
 def tend_days(database: Database, keep: int) -> list[str]:
     """Makes the tables of the next days and drops those of days longer ago than `keep`; the dropped ones.
 
-    A day with an event that is not decided yet is kept, and all that came after it. Raises `LogError` where
-    somebody else is in the way for longer than a second; the next time is soon enough.
+    A day is kept, with all that came after it, as long as it has an event that is not decided, a record that
+    no sender has read, or one of whose deliveries any is open. Raises `LogError` where somebody else is in
+    the way for longer than a second; the next time is soon enough.
     """
     dropped: list[str] = []
     with database.transaction() as session:
@@ -176,9 +310,7 @@ def tend_days(database: Database, keep: int) -> list[str]:
         session.rows(f"select pg_advisory_xact_lock({LOCK})")
         _make_days(session)
         oldest = session.row(
-            f"select least({TODAY} - %s::integer, (select min(event.day) from event join cursor using (slot)"
-            " where (event.xid, event.id) > (cursor.xid, cursor.id)))",
-            keep,
+            f"select least({TODAY} - %s::integer, ({_UNDECIDED}), ({_UNREAD}), ({_UNSENT}))", keep
         )
         assert oldest is not None, "a select without a table gives one row"
         for table in BY_DAY:

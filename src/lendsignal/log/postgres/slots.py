@@ -3,12 +3,13 @@
 **Reading.** Transactions commit in another order than their rows are numbered. Rows are therefore read in the
 order of (transaction, row), and only those of transactions older than every open one
 (`pg_snapshot_xmin`): whatever appears later stands behind them. So a writing transaction that stays open
-anywhere in the server holds reading back; `connection.SESSION` bounds ours.
+anywhere in the server holds reading back; `connection.Limits` bounds ours.
 
 **Committing.** Cursor, states, records, verdicts, timers and counts of a batch are one transaction, which
 first finds every cursor where it was read and under the epoch it was leased with, or keeps nothing.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from itertools import groupby
@@ -73,99 +74,42 @@ class Stretch(Struct, frozen=True):
     day: date
 
 
-class SlotLog:
-    """The slots that one worker leases; `steady` seconds tell it when to beat.
+class SlotRows(ABC):
+    """What is kept by slot, and the one transaction of a batch; each log has a reading of its own.
 
     Used by one thread. Whatever it raises, nothing of a batch is kept.
     """
 
-    def __init__(self, database: Database, leases: Leases, slots: int) -> None:
+    def __init__(self, database: Database, slots: int) -> None:
         self.rules = RuleRows(database)
         self.policy_source = self.rules.policy_source
         self.cut_table = self.rules.cut_table
         self.promotion = self.rules.promotion
         self._database = database
-        self._leases = leases
         self._slots = slots
         self._held: dict[int, Lease] = {}
-        self._read: dict[int, Stretch] = {}
         self._shared: dict[str, int] = {}
-        self._deep = 8
-
-    # leasing
 
     @property
     def held(self) -> Collection[int]:
         """The slots that are ours, as far as we know."""
         return self._held.keys()
 
+    @abstractmethod
     def tend(self, now: float) -> Gained:
-        """Beats where it is time to, and comes nearer to a fair share of the slots.
+        """Keeps our slots and takes what falls to us; how that changed them. Between batches only."""
 
-        Slots change hands between batches only.
-        """
-        if not self._leases.is_time(now):
-            return Gained()
-        self._leases.beat(now)
-        share = self._leases.fair_share(self._slots)
-        before = dict(self._held)
-        known = {lease.slot: lease for lease in self._leases.held()}
-        extra = sorted(known)[share:]
-        self._leases.let_go(extra)
-        for slot in extra:
-            del known[slot]
-        for lease in self._leases.take(share - len(known)):
-            known[lease.slot] = lease
-        self._held = known
-        lost = [slot for slot, lease in before.items() if known.get(slot, lease).epoch != lease.epoch]
-        lost += [slot for slot in before if slot not in known]
-        return Gained(
-            [one for slot, one in known.items() if slot not in before or slot in lost], sorted(lost)
-        )
-
-    def take(self) -> bool:
-        """Leases every slot that is free, at once and without a word to others; whether there was one."""
-        for lease in self._leases.take(self._slots):
-            self._held[lease.slot] = lease
-        return bool(self._held)
-
+    @abstractmethod
     def doubt(self) -> None:
         """What we know of our slots may be wrong: all of them are leased anew with the next `tend`."""
-        self._held = {}
-        self._leases.hurry()
 
+    @abstractmethod
     def end(self) -> None:
         """Lets go of every slot at once: others need not wait for this worker's silence."""
-        self._leases.end()
-        self._held = {}
 
-    # reading
-
+    @abstractmethod
     def read(self, limit: int) -> list[tuple[int, list[Fact]]]:
         """What comes next in our slots: of each some events in their order, so many in all at most."""
-        if not self._held:
-            return []
-        even = -(-limit // len(self._held))
-        self._deep = max(even, min(self._deep, MOST_OF_A_SLOT))
-        found = self._database.rows(_BEHIND, list(self._held), self._deep, limit)
-        found.sort(key=itemgetter(0))  # stable: each slot's own order stays
-        parts: list[tuple[int, list[Fact]]] = []
-        self._read.clear()
-        for slot, rows in groupby(found, key=itemgetter(0)):
-            stretch = list(rows)
-            _, decided, xid, _, day, _ = stretch[-1]
-            facts = [
-                Fact(sequence_of(place, slot, self._slots), read_event(row[5]))
-                for place, row in enumerate(stretch, decided + 1)
-            ]
-            self._read[slot] = Stretch(decided + 1, [row[3] for row in stretch], xid, day)
-            parts.append((slot, facts))
-        # One busy slot may fill a batch; where all are busy, what is read and thrown away is kept small.
-        if len(found) < limit and any(len(facts) == self._deep for _, facts in parts):
-            self._deep *= 4
-        elif len(found) == limit:
-            self._deep = max(even, self._deep // 2)
-        return parts
 
     def states(self, keys: Iterable[str]) -> dict[str, UserState]:
         """What is remembered of these people; those who are new are missing."""
@@ -229,15 +173,12 @@ class SlotLog:
         Raises `Overtaken` where another worker has one of the slots by now, or changed a person whom users
         of several slots share: then it is decided anew.
         """
-        self.commit_at(decided, self._read)
-
-    def commit_at(self, decided: Decided, read: Mapping[int, Stretch]) -> None:
-        """The same, of events that stand there in the table."""
         batch = _Packed(decided, self._slots)
         with self._database.transaction() as session:
-            self._move(session, decided.moves, read)
+            self._lock(session, decided.moves)
+            rows = self._move(session, decided.moves)
             self._keep_states(session, decided)
-            batch.write(session, read)
+            batch.write(session, rows)
         for move in decided.moves:
             lease = self._held[move.slot]
             self._held[move.slot] = Lease(
@@ -249,7 +190,8 @@ class SlotLog:
                 move.value or lease.value,
             )
 
-    def _move(self, session: Session, moves: Sequence[Move], read: Mapping[int, Stretch]) -> None:
+    def _lock(self, session: Session, moves: Sequence[Move]) -> None:
+        """Finds every cursor where its slot was read and under our epoch, and keeps it from others."""
         leases = [self._held[move.slot] for move in moves if move.slot in self._held]
         held = session.rows(
             "select cursor.slot from unnest(%b::smallint[], %b::bigint[], %b::bigint[])"
@@ -261,22 +203,14 @@ class SlotLog:
         )
         if len(held) < len(moves):
             raise Overtaken(f"another process decides {len(moves) - len(held)} of these slots")
-        session.rows(
-            "update cursor set xid = one.xid::xid8, id = one.id, day = one.day, place = one.place,"
-            " policy = coalesce(one.policy, cursor.policy), cuts = coalesce(one.cuts, cursor.cuts),"
-            " value = coalesce(one.value, cursor.value)"
-            " from unnest(%b::smallint[], %b::text[], %b::bigint[], %b::date[], %b::bigint[], %b::text[],"
-            " %b::text[], %b::text[]) as one(slot, xid, id, day, place, policy, cuts, value)"
-            " where cursor.slot = one.slot",
-            [move.slot for move in moves],
-            [read[move.slot].xid for move in moves],
-            [read[move.slot].ids[-1] for move in moves],
-            [read[move.slot].day for move in moves],
-            [place_in_slot(move.position, self._slots)[0] for move in moves],
-            [move.policy for move in moves],
-            [move.cuts for move in moves],
-            [move.value for move in moves],
-        )
+
+    @abstractmethod
+    def _move(self, session: Session, moves: Sequence[Move]) -> Mapping[int, Stretch]:
+        """Moves these cursors behind what was read of their slots; where those events stand in the table."""
+
+    @abstractmethod
+    def _tell(self, session: Session, events: Sequence[Event]) -> None:
+        """Appends events of ours, each to its person's slot, behind all that is there."""
 
     def _keep_states(self, session: Session, decided: Decided) -> None:
         """Of a person whom users of several slots share only the next version is taken, and no other."""
@@ -338,8 +272,9 @@ class SlotLog:
                 [conversion for _, conversion, _ in timers],
             )
             ours = set(gone)
-            fired = [event for timer, event in zip(timers, events, strict=True) if timer[:2] in ours]
-            Ready(fired, self._slots).insert(session)
+            self._tell(
+                session, [event for timer, event in zip(timers, events, strict=True) if timer[:2] in ours]
+            )
         return 0
 
     def next_timer(self) -> int | None:
@@ -350,6 +285,113 @@ class SlotLog:
         """The same of any slots."""
         found = self._database.row("select min(due_us) from timer where slot = any(%b::smallint[])", slots)
         return None if found is None else found[0]
+
+
+class SlotLog(SlotRows):
+    """The slots that one worker leases; `steady` seconds tell it when to beat."""
+
+    def __init__(self, database: Database, leases: Leases, slots: int) -> None:
+        super().__init__(database, slots)
+        self._leases = leases
+        self._read: dict[int, Stretch] = {}
+        self._deep = 8
+
+    # leasing
+
+    def tend(self, now: float) -> Gained:
+        """Beats where it is time to, and comes nearer to a fair share of the slots.
+
+        Slots change hands between batches only.
+        """
+        if not self._leases.is_time(now):
+            return Gained()
+        self._leases.beat(now)
+        share = self._leases.fair_share(self._slots)
+        before = dict(self._held)
+        known = {lease.slot: lease for lease in self._leases.held()}
+        extra = sorted(known)[share:]
+        self._leases.let_go(extra)
+        for slot in extra:
+            del known[slot]
+        for lease in self._leases.take(share - len(known)):
+            known[lease.slot] = lease
+        self._held = known
+        lost = [slot for slot, lease in before.items() if known.get(slot, lease).epoch != lease.epoch]
+        lost += [slot for slot in before if slot not in known]
+        return Gained(
+            [one for slot, one in known.items() if slot not in before or slot in lost], sorted(lost)
+        )
+
+    def take(self) -> bool:
+        """Leases every slot that is free, at once and without a word to others; whether there was one."""
+        for lease in self._leases.take(self._slots):
+            self._held[lease.slot] = lease
+        return bool(self._held)
+
+    def doubt(self) -> None:
+        self._held = {}
+        self._leases.hurry()
+
+    def end(self) -> None:
+        self._leases.end()
+        self._held = {}
+
+    # reading
+
+    def read(self, limit: int) -> list[tuple[int, list[Fact]]]:
+        if not self._held:
+            return []
+        even = -(-limit // len(self._held))
+        self._deep = max(even, min(self._deep, MOST_OF_A_SLOT))
+        found = self._database.rows(_BEHIND, list(self._held), self._deep, limit)
+        found.sort(key=itemgetter(0))  # stable: each slot's own order stays
+        parts: list[tuple[int, list[Fact]]] = []
+        self._read.clear()
+        for slot, rows in groupby(found, key=itemgetter(0)):
+            stretch = list(rows)
+            _, decided, xid, _, day, _ = stretch[-1]
+            facts = [
+                Fact(sequence_of(place, slot, self._slots), read_event(row[5]))
+                for place, row in enumerate(stretch, decided + 1)
+            ]
+            self._read[slot] = Stretch(decided + 1, [row[3] for row in stretch], xid, day)
+            parts.append((slot, facts))
+        # One busy slot may fill a batch; where all are busy, what is read and thrown away is kept small.
+        if len(found) < limit and any(len(facts) == self._deep for _, facts in parts):
+            self._deep *= 4
+        elif len(found) == limit:
+            self._deep = max(even, self._deep // 2)
+        return parts
+
+    # keeping
+
+    def commit_at(self, decided: Decided, read: Mapping[int, Stretch]) -> None:
+        """Keeps a batch of decisions of events that stand there in the table."""
+        self._read = dict(read)
+        self.commit(decided)
+
+    def _move(self, session: Session, moves: Sequence[Move]) -> Mapping[int, Stretch]:
+        read = self._read
+        session.rows(
+            "update cursor set xid = one.xid::xid8, id = one.id, day = one.day, place = one.place,"
+            " policy = coalesce(one.policy, cursor.policy), cuts = coalesce(one.cuts, cursor.cuts),"
+            " value = coalesce(one.value, cursor.value)"
+            " from unnest(%b::smallint[], %b::text[], %b::bigint[], %b::date[], %b::bigint[], %b::text[],"
+            " %b::text[], %b::text[]) as one(slot, xid, id, day, place, policy, cuts, value)"
+            " where cursor.slot = one.slot",
+            [move.slot for move in moves],
+            [read[move.slot].xid for move in moves],
+            [read[move.slot].ids[-1] for move in moves],
+            [read[move.slot].day for move in moves],
+            [place_in_slot(move.position, self._slots)[0] for move in moves],
+            [move.policy for move in moves],
+            [move.cuts for move in moves],
+            [move.value for move in moves],
+        )
+        return read
+
+    def _tell(self, session: Session, events: Sequence[Event]) -> None:
+        Ready(events, self._slots).insert(session)
 
 
 class _Packed:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from msgspec import Struct
 
-from lendsignal.simulate.chance import Flags, Floats, logistic
+from lendsignal.simulate.chance import Flags, Floats, Ints, logistic
 
 SIGNALS = (
     "registration",
@@ -22,8 +22,13 @@ SIGNALS = (
     "first_loan",
     "repayment",
     "value",
+    "value_at_apply",
 )
-"""What a platform can be told of, from early to late; `value` comes with the first loan."""
+"""What a platform can be told of, from early to late; `value` comes with the first loan, `value_at_apply`
+with the application: what the lender expects of an applicant before anybody decided."""
+
+FORM = 0.5
+"""The correlation of what an application tells with quality; the score of the review has 0.75."""
 
 EARNS, LOSES = 12.0, 70.0
 """What a repaid loan earns and a lost one costs, per loan of about 80."""
@@ -96,13 +101,16 @@ class People(Struct, frozen=True, kw_only=True):
 
 
 class Draws(Struct, frozen=True, kw_only=True):
-    """How far each latent trait of a world leans on each feature, and the values sent by bin of the score."""
+    """How far each latent trait of a world leans on each feature, and the values sent by bin of the score;
+    at the application by bin of what the form tells."""
 
     quality: Floats
     intent: Floats
     need: Floats
     edges: Floats
     values: Floats
+    form_edges: Floats
+    form_values: Floats
 
 
 class World:
@@ -122,6 +130,8 @@ class World:
             need=reach * need,
             edges=np.zeros(BINS - 1),
             values=np.zeros(BINS),
+            form_edges=np.zeros(BINS - 1),
+            form_values=np.zeros(BINS),
         )
         self._draws = self._valued(blank, rng)
 
@@ -130,7 +140,8 @@ class World:
         return _people(self.market, self._draws, count, np.random.default_rng([self._seed, 1, part]))
 
     def _valued(self, draws: Draws, rng: np.random.Generator) -> Draws:
-        """What a lender would send with the first loan: the mean worth of borrowers of such a score."""
+        """What a lender would send: with the first loan the mean worth of borrowers of such a score, with the
+        application that of applicants of such a form, granted or not."""
         count = 40_000
         traits = _traits(self.market, draws, count, rng)
         granted = traits.score > 0
@@ -139,7 +150,22 @@ class World:
         worth = _per_loan(self.market, traits.quality, traits.need)[granted]
         come = np.prod(_steps(self.market, traits), axis=0)[granted]
         values = np.array([np.average(worth[bins == one], weights=come[bins == one]) for one in range(BINS)])
-        return Draws(quality=draws.quality, intent=draws.intent, need=draws.need, edges=edges, values=values)
+        register, apply, borrow = _steps(self.market, traits)
+        form = _form(traits.quality, rng)
+        form_edges = np.quantile(form, np.linspace(0, 1, BINS + 1)[1:-1])
+        bins = np.searchsorted(form_edges, form)
+        hoped = granted * borrow * _per_loan(self.market, traits.quality, traits.need)
+        asks = register * apply
+        form_values = [np.average(hoped[bins == one], weights=asks[bins == one]) for one in range(BINS)]
+        return Draws(
+            quality=draws.quality,
+            intent=draws.intent,
+            need=draws.need,
+            edges=edges,
+            values=values,
+            form_edges=form_edges,
+            form_values=np.array(form_values),
+        )
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -180,6 +206,12 @@ def offer_of(world: World, part: int = 0) -> Offer:
 
 def campaign(market: Market, offer: Offer, signal: str, learner: Learner) -> Outcome:
     """Runs one campaign on one signal: each day the platform learns from what it was told, and then buys."""
+    people, bought = offer.people, bought_by(market, offer, signal, learner)
+    return Outcome(worth=float(people.expected[bought].mean()), chance=float(people.expected.mean()))
+
+
+def bought_by(market: Market, offer: Offer, signal: str, learner: Learner) -> Ints:
+    """Whom such a campaign buys: places in the offer, in the order of buying."""
     people, a_day, installs = offer.people, offer.a_day, market.installs_a_day
     hours, sent = people.hours[signal], people.sent[signal]
     bought = np.zeros(0, dtype=np.int64)
@@ -201,7 +233,7 @@ def campaign(market: Market, offer: Offer, signal: str, learner: Learner) -> Out
         rest = np.setdiff1d(offered, best, assume_unique=True)[:exploring]
         bought = np.concatenate([bought, best, rest])
         since = np.concatenate([since, 24.0 * day + offer.at_hours[slots]])
-    return Outcome(worth=float(people.expected[bought].mean()), chance=float(people.expected.mean()))
+    return bought
 
 
 class _Traits(Struct, frozen=True, kw_only=True):
@@ -233,6 +265,11 @@ def _traits(market: Market, draws: Draws, count: int, rng: np.random.Generator) 
         need=need,
         score=0.75 * quality + 0.65 * rng.standard_normal(count) - 0.1 * need,
     )
+
+
+def _form(quality: Floats, rng: np.random.Generator) -> Floats:
+    rest = rng.standard_normal(len(quality))
+    return np.asarray(FORM * quality + np.sqrt(1 - FORM**2) * rest)
 
 
 def _default(market: Market, quality: Floats) -> Floats:
@@ -285,12 +322,14 @@ def _people(market: Market, draws: Draws, count: int, rng: np.random.Generator) 
         rng.random(count) < market.manual, _wait(rng, market.review_hours, 0.6, count), 8 / 3600
     )
     at["first_credit"] = at["application"] + decided
+    at["value_at_apply"] = at["application"]
     at["credit_top50"] = at["credit_top20"] = at["first_credit"]
     at["first_loan"] = at["value"] = at["first_credit"] + _wait(rng, 0.05, 1.2, count)
     at["repayment"] = at["first_loan"] + 24 * np.where(rng.random(count) < 0.5, 14.0, 30.0)
 
     bins = np.searchsorted(draws.edges, traits.score)
     predicted = borrowed * draws.values[bins] * np.exp(market.value_noise * rng.standard_normal(count))
+    form_bins = np.searchsorted(draws.form_edges, _form(quality, rng))
     happened: dict[str, Floats | Flags] = {
         "registration": registered,
         "application": applied,
@@ -300,6 +339,7 @@ def _people(market: Market, draws: Draws, count: int, rng: np.random.Generator) 
         "first_loan": borrowed,
         "repayment": repaid,
         "value": np.maximum(predicted, 0.0),
+        "value_at_apply": applied * np.maximum(draws.form_values[form_bins], 0.0),
     }
     sent = {name: np.asarray(one, dtype=np.float64) for name, one in happened.items()}
     chance: Any = register * apply * _normal((0.75 * quality - 0.1 * need) / 0.65) * borrow

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 ANSWERS = {
+    "400": "the body is neither JSON objects nor a form",
     "401": "no feed of that name, or not its secret",
     "408": "the body took too long",
     "413": "too large, or too many fields",
