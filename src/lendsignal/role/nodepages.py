@@ -25,7 +25,7 @@ from lendsignal.role import own_roles
 from lendsignal.role.cluster import ClusterStatus, LateDoor, cluster_status, store_of
 from lendsignal.role.serving import may_be_told, metrics_route, serve, turned_away
 from lendsignal.role.standing import STILL_SECONDS
-from lendsignal.source import Keyring
+from lendsignal.source import Access, Keyring
 from lendsignal.source.answers import Problem, Refusal
 
 NOT_HERE = (
@@ -116,13 +116,18 @@ class Pages:
 
     async def event(self, request: Request) -> Response:
         """Every event of an id with its verdict, whichever door took it."""
-        refused = self._refused(request)
-        if refused is not None:
-            return refused
+        access = self._admitted(request)
+        if isinstance(access, Response):
+            return access
         try:
             found = await asyncio.to_thread(self._log.find, request.path_params["event"])
         except LogError as error:
             return _problem(503, "the store does not answer", str(error))
+        found = [
+            (fact, verdict)
+            for fact, verdict in found
+            if access is None or access.beyond(fact.event.brand, fact.event.app, self._config.apps) is None
+        ]
         if not found:
             return _problem(404, "unknown event", "no event of that id is in the log")
         shown = [
@@ -141,9 +146,9 @@ class Pages:
 
     async def overview(self, request: Request) -> Response:
         """The page for people."""
-        refused = self._refused(request)
-        if refused is not None:
-            return refused
+        access = self._admitted(request)
+        if isinstance(access, Response):
+            return access
         try:
             found = await asyncio.to_thread(self._standing)
         except LogError as error:
@@ -159,18 +164,20 @@ class Pages:
         body = f'<p>{NOT_HERE}</p><p><a href="/">How the cluster stands</a></p>'
         return _page("Not on a cluster yet", body, 501)
 
-    def _refused(self, request: Request) -> Response | None:
-        """An open node asks nobody; any other wants a key that may read, as Bearer or as Basic's name."""
+    def _admitted(self, request: Request) -> Access | Response | None:
+        """What who asks may see; `None` at an open node, which asks nobody; else the answer that refuses.
+
+        The key must be one that may read, as Bearer or as Basic's name.
+        """
         if self._config.web.open:
             return None
         try:
-            self._keys.admit(request.headers.get("authorization", "").encode("latin-1"), "read")
+            return self._keys.admit(request.headers.get("authorization", "").encode("latin-1"), "read")
         except Refusal as refusal:
             answer = _problem(refusal.status, refusal.title, refusal.detail)
             if refusal.status == 401:
                 answer.headers["WWW-Authenticate"] = 'Basic realm="an API key that may read, for a name"'
             return answer
-        return None
 
     def _standing(self) -> ClusterStatus:
         return cluster_status(self._store, self._config, self._clock)

@@ -8,18 +8,20 @@ from typing import Any, cast
 
 import pytest
 from starlette.applications import Starlette
+from tests.acme import APPS, loan
 from tests.browsing import Browser
 
 from lendsignal.clock import SystemClock
 from lendsignal.config import Config, MetricsSettings, WebSettings
 from lendsignal.errors import LogError
-from lendsignal.log import DataFolder, Pulse
+from lendsignal.log import DataFolder, Fact, Pulse
+from lendsignal.plan import Verdict
 from lendsignal.role import THIS_NODE, own_roles
 from lendsignal.role.cluster import ClusterStatus
 from lendsignal.role.nodepages import Pages, silent_roles, told
 from lendsignal.source import Keyring, SourceSettings, access_of
 
-READER, SENDER = "ls_one-that-reads", "ls_one-that-sends"
+READER, SENDER, LIMITED = "ls_one-that-reads", "ls_one-that-sends", "ls_one-of-another-brand"
 
 
 class Settings:
@@ -29,6 +31,7 @@ class Settings:
 
     def __init__(self, data: Path, *, is_open: bool) -> None:
         self.data = data
+        self.apps = APPS
         self.metrics = MetricsSettings()
         self.web = WebSettings(open=is_open)
 
@@ -61,14 +64,23 @@ class Made(Pages):
         return self.found
 
 
+class OneEvent:
+    """A log in which one event of the brand `acme` stands."""
+
+    def find(self, event_id: str) -> list[tuple[Fact, Verdict | None]]:
+        return [(Fact(1, one), Verdict.TAKEN) for one in (loan(5),) if one.event_id == event_id]
+
+
 def pages(folder: Path, *, is_open: bool = False, found: ClusterStatus | None = None) -> Browser:
     keys = {}
     for key, scope in ((READER, "read"), (SENDER, "events")):
         digest = sha256(key.encode()).hexdigest()
         keys[digest] = access_of("backend", SourceSettings(), digest, scopes=(scope,))
+    digest = sha256(LIMITED.encode()).hexdigest()
+    keys[digest] = access_of("agency", SourceSettings(brands=("acme2",)), digest, scopes=("read",))
     ring = Keyring(keys, SystemClock(), lambda: 0.0)
     config = cast(Config, Settings(folder, is_open=is_open))
-    one = Made(config, cast(Any, None), cast(Any, None), ring, SystemClock())
+    one = Made(config, cast(Any, None), cast(Any, OneEvent()), ring, SystemClock())
     one.found = found
     app = Starlette(routes=one.routes(), exception_handlers={404: one.not_here, 405: one.not_here})
     return Browser(app)
@@ -97,6 +109,17 @@ def test_who_has_none_is_asked_and_one_that_may_not_read_is_turned_away(tmp_path
     assert nobody.headers["www-authenticate"].startswith("Basic ")
     assert sender.status == 403
     assert event.status == 401
+
+
+def test_a_key_of_another_brand_finds_an_event_as_little_as_one_that_never_came(tmp_path: Path) -> None:
+    browser = pages(tmp_path)
+    ours = browser.get("/v1/events/disbursed-L1", authorization=f"Bearer {READER}")
+    theirs = browser.get("/v1/events/disbursed-L1", authorization=f"Bearer {LIMITED}")
+    nowhere = browser.get("/v1/events/disbursed-L9", authorization=f"Bearer {READER}")
+
+    assert json.loads(ours.text)["events"][0]["verdict"] == "taken"
+    assert theirs.status == nowhere.status == 404
+    assert theirs.text == nowhere.text
 
 
 def test_open_pages_ask_nobody(tmp_path: Path) -> None:

@@ -280,4 +280,4 @@ def test_the_call_is_described() -> None:
     call = openapi(DoorSettings())["paths"]["/v1/attribution/{mmp}/{feed}/{secret}"]
 
     assert {"get", "post"} == set(call)
-    assert {"200", "401", "408", "413", "429", "503"} == set(call["post"]["responses"])
+    assert {"200", "400", "401", "408", "413", "429", "503"} == set(call["post"]["responses"])
