@@ -32,15 +32,17 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
+# What runs over real servers, and whole services on whatever machine this is.
+SERVED := tests/scenario tests/e2e/test_first_steps.py $(wildcard tests/contract/*_cluster.py tests/contract/*_topic.py)
+
 # Each file on one of two workers; of the browser's tests the short one, `make e2e` runs them all.
-# Scenarios are whole services on whatever machine this is: those that fail are named and get a second
-# chance, alone. What stays in the output is a race to be found, here or in the test.
+# Of what is served, those that fail are named and get a second chance, alone. What stays in the output is a
+# race to be found, in the product or in the test.
 unit: setup
-	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/property tests/contract tests/docs \
-		tests/scenario/test_superlender*.py
-	$(BIN)/pytest -n 2 --dist loadfile --ignore-glob='*/test_superlender*' tests/scenario \
-		tests/e2e/test_first_steps.py \
-		|| $(BIN)/pytest --last-failed --last-failed-no-failures=none tests/scenario tests/e2e/test_first_steps.py
+	$(BIN)/pytest -n 2 --dist loadfile --ignore-glob='*/contract/*_cluster.py' --ignore-glob='*/contract/*_topic.py' \
+		tests/unit tests/property tests/contract tests/docs tests/scenario/test_superlender*.py
+	$(BIN)/pytest -n 2 --dist loadfile --ignore-glob='*/test_superlender*' $(SERVED) \
+		|| $(BIN)/pytest --last-failed --last-failed-no-failures=none $(SERVED)
 
 # The lines that no test has reached, by the processes that pytest itself runs.
 coverage: setup
