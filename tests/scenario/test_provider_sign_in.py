@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -148,10 +149,10 @@ def test_the_sign_in_page_leads_there_and_what_is_asked_is_what_the_standard_ask
         {"claims": {"aud": [CLIENT, "another-client"]}},
         {"claims": {"azp": "another-client"}},
         {"claims": {"iss": "https://elsewhere.example"}},
-        {"claims": {"exp": int(time.time()) - 3600}},
+        {"claims": {"exp": timedelta(hours=-1)}},
         {"claims": {"exp": None}},
-        {"claims": {"iat": int(time.time()) + 3600, "exp": int(time.time()) + 7200}},
-        {"claims": {"iat": int(time.time()) - 7200}},
+        {"claims": {"iat": timedelta(hours=1), "exp": timedelta(hours=2)}},
+        {"claims": {"iat": timedelta(hours=-2)}},
         {"claims": {"iat": None}},
         {"claims": {"sub": None}},
         {"claims": {"sub": 7}},
@@ -167,6 +168,10 @@ def test_a_token_that_does_not_hold_lets_nobody_in(
     provider: Provider, app: Any, people: People, wrong: dict[str, Any]
 ) -> None:
     claims = {"groups": ["lending-admins"], **wrong.get("claims", {})}
+    claims = {
+        name: int(time.time() + value.total_seconds()) if isinstance(value, timedelta) else value
+        for name, value in claims.items()
+    }
     provider.tell(**{**wrong, "claims": claims})
     browser = Browser(app)
 
