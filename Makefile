@@ -118,9 +118,9 @@ audit: setup
 wheel: setup
 	$(BIN)/python -m release.wheel
 
-# `make release VERSION=0.2.0`: checks, numbers, builds, commits, tags; pushes nothing.
+# `make release VERSION=0.2.0 KEY=~/.ssh/id_ed25519`: checks, numbers, builds, signs, commits, tags; pushes nothing.
 release: setup
-	$(BIN)/python -m release.cut $(VERSION)
+	$(BIN)/python -m release.cut $(VERSION) $(if $(KEY),--key $(KEY))
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

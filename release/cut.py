@@ -1,4 +1,7 @@
-"""`python -m release.cut 0.2.0`: checks, numbers, builds, commits and tags a release; pushes nothing."""
+"""`python -m release.cut 0.2.0`: checks, numbers, builds, commits and tags a release; pushes nothing.
+
+With `--key` the wheel and the tag are signed by that SSH key.
+"""
 
 import argparse
 import re
@@ -7,6 +10,7 @@ import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from release.sign import NotSignedError, signed
 from release.wheel import main as same_wheel_twice
 
 ROOT = Path(__file__).parents[1]
@@ -70,8 +74,11 @@ def ready(version: str) -> None:
         raise NotReadyError(f"v{version} has been released")
 
 
-def cut(version: str, day: date) -> None:
-    """The whole of it; whatever is missing is found before anything is written."""
+def cut(version: str, day: date, key: Path | None = None) -> None:
+    """The whole of it; whatever is missing is found before anything is written.
+
+    Signed by `key`, an SSH key, where one is given.
+    """
     ready(version)
     written = {ROOT / "CHANGELOG.md": dated((ROOT / "CHANGELOG.md").read_text(), version, day)}
     for name, form in NUMBERED.items():
@@ -81,19 +88,25 @@ def cut(version: str, day: date) -> None:
         path.write_text(text)
     if same_wheel_twice():
         raise NotReadyError("the wheel is not the same twice: what was written is not committed")
+    if key is not None:
+        for wheel in (ROOT / "dist").glob(f"lendsignal-{version}-*.whl"):
+            print(signed(wheel, key))
     git("add", *(str(path) for path in written))
     git("commit", "--quiet", "--allow-empty", "--message", f"release: {version}")
-    git("tag", "--annotate", f"v{version}", "--message", f"lendsignal {version}")
+    by = () if key is None else ("-c", "gpg.format=ssh", "-c", f"user.signingkey={key}")
+    git(*by, "tag", "--sign" if by else "--annotate", f"v{version}", "--message", f"lendsignal {version}")
 
 
 def main() -> int:
     """0 where the release is tagged; 1 with what is missing."""
     words = argparse.ArgumentParser(prog="python -m release.cut", description=__doc__)
     words.add_argument("version", help="three numbers, such as 0.2.0")
-    version = words.parse_args().version
+    words.add_argument("--key", type=Path, help="an SSH key: signs the wheel and the tag")
+    given = words.parse_args()
+    version = given.version
     try:
-        cut(version, datetime.now(UTC).date())
-    except NotReadyError as error:
+        cut(version, datetime.now(UTC).date(), given.key)
+    except (NotReadyError, NotSignedError) as error:
         print(f"not released: {error}")
         return 1
     except subprocess.CalledProcessError as error:
