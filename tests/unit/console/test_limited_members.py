@@ -33,7 +33,7 @@ from lendsignal.source import Keyring
 from lendsignal.source.keychain import Keychain
 
 PASSWORD = "correct horse battery"
-MARK = "zz"
+MARK = "zzyzx"
 """Stands in every name of what others have, and in none of ours."""
 
 CONFIG = """
@@ -41,7 +41,7 @@ CONFIG = """
 name = "acme"
 
 [brand.acme]
-[brand.zzbrand]
+[brand.zzyzxbrand]
 
 [app.acme-ng]
 brand    = "acme"
@@ -51,7 +51,7 @@ country  = "NG"
 currency = "NGN"
 timezone = "Africa/Lagos"
 
-[app.acme-zz]
+[app.acme-zzyzx]
 brand     = "acme"
 platform  = "ios"
 bundle    = "id123456789"
@@ -70,11 +70,11 @@ MINE = Ad(
     channel="meta", media_source="Facebook Ads", campaign="ng_spring", campaign_id="c1", ad_set="lookalike"
 )
 THEIRS = Ad(
-    channel="zz_network",
-    media_source="zz_network_int",
-    campaign="zz_summer",
-    campaign_id="zz2",
-    ad_set="zz_broad",
+    channel="zzyzx_network",
+    media_source="zzyzx_network_int",
+    campaign="zzyzx_summer",
+    campaign_id="zzyzx2",
+    ad_set="zzyzx_broad",
 )
 
 
@@ -116,21 +116,21 @@ OURS = [
     *lent("bob", "m2", "acme-ng", 10, "21000", "starter"),
 ]
 OTHERS = [
-    *lent("zz-carl", "t1", "acme-zz", -40, "7777", "zz_gold"),
-    *lent("zz-dora", "t2", "acme-zz", -30, "8888", "zz_gold"),
+    *lent("zzyzx-carl", "t1", "acme-zzyzx", -40, "7777", "zzyzx_gold"),
+    *lent("zzyzx-dora", "t2", "acme-zzyzx", -30, "8888", "zzyzx_gold"),
 ]
 CROSSING = [
-    login(40, "t3", app="acme-zz", user_id="eve", event_id="l-eve-1"),
+    login(40, "t3", app="acme-zzyzx", user_id="eve", event_id="l-eve-1"),
     *lent("eve", "m3", "acme-ng", 50, "17000", "starter"),
     login(60, "m4", app="acme-ng", user_id="finn", event_id="l-finn-1"),
-    *lent("finn", "t4", "acme-zz", 70, "9999", "starter"),
+    *lent("finn", "t4", "acme-zzyzx", 70, "9999", "starter"),
 ]
 """Who came by an ad of others first and by one of ours last, and the other way round: by the rule of the
 first install that one's loans are ours, whichever ad they came by later."""
 
 ADS = [
     *(install("acme-ng", name, MINE) for name in ("m1", "m2", "m3", "m4")),
-    *(install("acme-zz", name, THEIRS) for name in ("t1", "t2", "t3", "t4")),
+    *(install("acme-zzyzx", name, THEIRS) for name in ("t1", "t2", "t3", "t4")),
 ]
 
 
@@ -252,12 +252,12 @@ def test_no_act_and_no_search_answers_a_member_with_limits(agency: House) -> Non
                 continue
             refused = agency.member.post(f"{page.path.rstrip('/')}/act/{name}", {"form": form})
             assert refused.status == 403, (page.path, name)
-    for query in ("q=zz-carl", "q=d-zz-carl", "q=L-zz-carl", "q=ada"):
+    for query in ("q=zzyzx-carl", "q=d-zzyzx-carl", "q=L-zzyzx-carl", "q=ada"):
         assert agency.member.get(f"/life?{query}").status == 403
 
 
 def test_asking_for_what_others_have_is_as_asking_for_what_nobody_has(agency: House) -> None:
-    pairs = [("campaign", "zz_network_int+/+zz_summer"), ("app", "acme-zz")]
+    pairs = [("campaign", "zzyzx_network_int+/+zzyzx_summer"), ("app", "acme-zzyzx")]
     for path in TABLES:
         for key, value in pairs:
             nobodys = re.sub("[a-z]", "q", value)
@@ -320,12 +320,12 @@ def test_a_limited_key_is_told_of_its_apps_alone(whole: Config) -> None:
     with keys:
         browser = Browser(Starlette(routes=report_routes(whole, keys)))
         for name in REPORTS:
-            for query in ("by=campaign", "where=app%3Dacme-zz"):
+            for query in ("by=campaign", "where=app%3Dacme-zzyzx"):
                 shown = browser.get(f"/v1/reports/{name}?{query}", authorization=f"Bearer {key}")
                 if name not in BY_APP:
                     assert (shown.status, "for some apps alone" in shown.text) == (403, True)
                     continue
-                told = shown.text.replace("app acme-zz", "")
+                told = shown.text.replace("app acme-zzyzx", "")
                 assert MARK not in told.lower(), (name, query)
                 assert "PHP" not in told
         whole_funnel = json.loads(browser.get("/v1/reports/funnel", authorization=f"Bearer {key}").text)
