@@ -160,7 +160,7 @@ def _on_cluster(
             while database.row("select sum(place)::bigint from cursor") != (expected,):
                 if time.monotonic() - started > PATIENCE_SECONDS:
                     raise LendsignalError(f"not decided within {PATIENCE_SECONDS:.0f} s")
-                time.sleep(0.1)
+                time.sleep(0.1)  # workers are other processes; looking oftener would be measured too
             took, ended = time.monotonic() - started, _seconds(pids)
             for link in links:
                 link.send("stop")

@@ -1,6 +1,5 @@
 """Steering a cluster: orders are rows that every sender carries out over its own slots; and how it stands."""
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
@@ -8,7 +7,7 @@ from lendsignal.cli.giving import who
 from lendsignal.clock import Clock
 from lendsignal.config import Config
 from lendsignal.deliver import Standing, Stopped, stopped
-from lendsignal.deliver.giving import LOOK_SECONDS, PATIENCE_SECONDS, Came
+from lendsignal.deliver.giving import Came, waited_for
 from lendsignal.deliver.standing import standings
 from lendsignal.log import Order
 from lendsignal.log.postgres import Database, database_of, slots_of
@@ -21,12 +20,7 @@ def give(config: Config, orders: Sequence[Order], clock: Clock) -> Came:
     """Makes orders durable, and waits a while for what all senders together say. Raises `LogError`."""
     with _store(config) as database:
         numbers = OrderRows(database).give(orders, who(), clock.now_us())
-        end = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            found = _came(database, numbers)
-            if not found.open or not found.sender_runs or time.monotonic() >= end:
-                return found
-            time.sleep(LOOK_SECONDS)
+        return waited_for(lambda: _came(database, numbers))
 
 
 def stopped_now(config: Config) -> dict[str, Stopped]:

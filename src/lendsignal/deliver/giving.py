@@ -4,7 +4,7 @@ The command line and the console give orders alike.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 
 from msgspec import Struct
@@ -58,12 +58,17 @@ def give(folder: DataFolder, orders: Sequence[Order], clock: Clock, by: str) -> 
     ringer = folder.ringer("send")
     ringer.ring()
     ringer.close()
+    return waited_for(lambda: _came(folder, numbers, sender_runs(folder)))
+
+
+def waited_for(came: Callable[[], Came]) -> Came:
+    """What came of orders, once all are carried out, no sender lives, or patience is over."""
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
-        found = _came(folder, numbers, sender_runs(folder))
+        found = came()
         if not found.open or not found.sender_runs or time.monotonic() >= end:
             return found
-        time.sleep(LOOK_SECONDS)
+        time.sleep(LOOK_SECONDS)  # what is waited for is another process's, which calls nobody back
 
 
 def _came(folder: DataFolder, numbers: Sequence[int], runs: bool) -> Came:

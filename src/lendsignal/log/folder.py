@@ -185,7 +185,7 @@ class RoleLock:
             if time.monotonic() > until:
                 self._file.close()
                 raise FolderInUse(str(folder), role)
-            time.sleep(ASKING_SECONDS / 10)
+            time.sleep(ASKING_SECONDS / 10)  # whoever asked lets go in a moment; a lock tells nobody when
         with suppress(OSError):  # for people: on a full disk the right is ours all the same
             self._file.truncate(0)
             os.write(self._file.fileno(), str(os.getpid()).encode())

@@ -53,6 +53,17 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...] | None = None
 
 
+def key_of(sha256: str, source: str, made_us: int, expires_us: int | None, scopes: str | None) -> ApiKey:
+    """A key as every engine keeps it: its scopes as words in one text."""
+    return ApiKey(
+        sha256=sha256,
+        source=source,
+        made_us=made_us,
+        expires_us=expires_us,
+        scopes=None if scopes is None else tuple(scopes.split()),
+    )
+
+
 class KeyUse(Struct, frozen=True):
     """When a key was last used, in microseconds since 1970, and in how many requests so far."""
 
@@ -113,16 +124,7 @@ class Keys:
         query = "select sha256, source, made_us, expires_us, scopes from api_key order by made_us, sha256"
         with self._using():
             found = rows(self._db, query)
-        return [
-            ApiKey(
-                sha256=digest,
-                source=source,
-                made_us=made,
-                expires_us=expires,
-                scopes=None if scopes is None else tuple(scopes.split()),
-            )
-            for digest, source, made, expires, scopes in found
-        ]
+        return [key_of(*one) for one in found]
 
     def ends(self) -> dict[str, int]:
         """The ends that were set later, by the key's SHA-256."""

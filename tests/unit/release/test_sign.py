@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from release.sign import NAMESPACE, NotSignedError, signed, verified
 
+# OpenSSH itself is the judge: nothing of ours can stand in for it.
 pytestmark = pytest.mark.skipif(
     shutil.which("ssh-keygen") is None, reason="NOT RUN: ssh-keygen is missing (Debian: openssh-client)"
 )

@@ -5,7 +5,7 @@ Of a key only its SHA-256 is kept.
 
 from collections.abc import Mapping
 
-from lendsignal.log.keys import ApiKey, KeyUse
+from lendsignal.log.keys import ApiKey, KeyUse, key_of
 from lendsignal.log.postgres.connection import Database, Session
 
 
@@ -45,16 +45,7 @@ class KeyRows:
         found = self._database.rows(
             "select sha256, source, made_us, expires_us, scopes from api_key order by made_us, sha256"
         )
-        return [
-            ApiKey(
-                sha256=digest,
-                source=source,
-                made_us=made,
-                expires_us=expires,
-                scopes=None if scopes is None else tuple(scopes.split()),
-            )
-            for digest, source, made, expires, scopes in found
-        ]
+        return [key_of(*one) for one in found]
 
     def ends(self) -> dict[str, int]:
         """The ends that were set later, by the key's SHA-256."""
