@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup servers run test lint types unit coverage whole e2e bench crash faults chaos cluster-test cluster-bench fuzz soak docs audit wheel release clean
+.PHONY: setup servers run test lint types unit coverage whole superlender-cluster e2e bench crash faults chaos cluster-test cluster-bench failover upgrade-under-load fuzz soak docs audit wheel release clean
 
 setup: .venv/done
 
@@ -35,12 +35,12 @@ types: setup
 # What runs over real servers, and whole services on whatever machine this is.
 SERVED := tests/scenario tests/e2e/test_first_steps.py $(wildcard tests/contract/*_cluster.py tests/contract/*_topic.py)
 
-# Each file on one of two workers; of the browser's tests the short one, `make e2e` runs them all.
+# Each file on one of two workers, the longest files first; of the browser's tests the short one, `make e2e` runs them all.
 # Of what is served, those that fail are named and get a second chance, alone. What stays in the output is a
 # race to be found, in the product or in the test.
 unit: setup
 	$(BIN)/pytest -n 2 --dist loadfile --ignore-glob='*/contract/*_cluster.py' --ignore-glob='*/contract/*_topic.py' \
-		tests/unit tests/property tests/contract tests/docs tests/scenario/test_superlender*.py
+		tests/scenario/test_superlender*.py tests/docs tests/contract tests/property tests/unit
 	$(BIN)/pytest -n 2 --dist loadfile --ignore-glob='*/test_superlender*' $(SERVED) \
 		|| $(BIN)/pytest --last-failed --last-failed-no-failures=none $(SERVED)
 
@@ -53,6 +53,11 @@ coverage: setup
 
 whole: setup
 	$(BIN)/python examples/superlender/run.py --data ../shared/data/superlender --world-tool ../shared/tools/superlender_world.py
+
+# The same twice, through one data folder and through a cluster with a desk: equal row by row. CUSTOMERS=12 takes
+# some minutes, all of them hours.
+superlender-cluster: setup servers
+	$(BIN)/python -m tests.superlender_cluster $(if $(CUSTOMERS),--customers $(CUSTOMERS))
 
 # The console in a real browser; screenshots are kept in build/e2e.
 e2e: setup servers
@@ -77,9 +82,21 @@ SEED ?= $(shell date +%s)
 chaos: setup
 	$(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED)
 
-# Minutes of kills and zombies over one PostgreSQL; LOG=kafka: with three brokers; SHORT=1: half a minute.
+# Minutes of kills, zombies and cut networks over one PostgreSQL; LOG=kafka: with three brokers; STANDBY=1: over
+# a PostgreSQL that fails over; SHORT=1: half a minute.
 cluster-test: setup servers
-	$(BIN)/python -m tests.cluster --seconds $(if $(SHORT),20,180) --seed $(SEED) --log $(or $(LOG),postgresql)
+	$(if $(STANDBY),tests/servers/install_failover.sh)
+	$(BIN)/python -m tests.cluster --seconds $(if $(SHORT),20,180) --seed $(SEED) --log $(or $(LOG),postgresql) \
+		$(if $(STANDBY),--standby)
+
+# Real nodes over three PostgreSQL servers under Patroni: the primary is killed, frozen and cut off by turns.
+failover: setup servers
+	tests/servers/install_failover.sh
+	$(BIN)/python -m tests.cluster.failover $(if $(SHORT),--short,--seconds 600) --seed $(SEED)
+
+# Every node is replaced under traffic, from the code of the last commit with an earlier form, or of OLD.
+upgrade-under-load: setup servers
+	$(BIN)/python -m tests.cluster.upgrade --seed $(SEED) $(if $(OLD),--old $(OLD))
 
 # What an event costs in a data folder, over PostgreSQL's log and over a Kafka topic.
 cluster-bench: setup servers

@@ -29,6 +29,7 @@ from lendsignal.destination.audiences import audience_platforms
 from lendsignal.log import Log
 from lendsignal.log.spool import Spool
 from lendsignal.metrics import FolderMeters, Meters, ProcessMeters, UpMeters
+from lendsignal.role.desk import DeskMeters
 from lendsignal.role.keeping import KeepMeters
 from lendsignal.role.spooling import SpoolMeters
 from lendsignal.settings import Field, Template, describe
@@ -300,6 +301,7 @@ def meters() -> dict[str, tuple[Meters, ...]]:
     return {
         "The door": (SourceMeters(), QuarantineMeters(nowhere, SystemClock(), 1.0)),
         "A cluster's door": (SpoolMeters(cast(Spool, None), SystemClock()),),
+        "A cluster's desk": (DeskMeters(),),
         "What we fetch ourselves": (PullMeters(),),
         "Attribution feeds": (FeedMeters(),),
         "Deciding": (DecideMeters(nowhere, SystemClock()),),

@@ -37,7 +37,9 @@ class Node:
         self.schema = schema
         folder.mkdir(parents=True)
         self.port, self.web_port = free_port(), free_port()
-        text = CONFIG.format(door=self.port, web=self.web_port, sandbox=sandbox, outlet="", deliver="")
+        text = CONFIG.format(
+            door=self.port, front="", web=self.web_port, sandbox=sandbox, outlet="", deliver=""
+        )
         self.config = folder / "lendsignal.toml"
         self.config.write_text(text + STORE.format(schema=schema, slots=SLOTS))
         self.address, self.pages = f"127.0.0.1:{self.port}", f"127.0.0.1:{self.web_port}"

@@ -137,7 +137,14 @@ def call(
 class Stand:
     """The sandboxes, as a process."""
 
-    def __init__(self, folder: Path, *, latency_ms: int = 0, more: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        latency_ms: int = 0,
+        more: Mapping[str, Any] | None = None,
+        host: str = "127.0.0.1",
+    ) -> None:
         settings = {
             "latency_ms": latency_ms,
             "appsflyer": {"com.acme.loans": S2S_TOKEN},
@@ -146,7 +153,7 @@ class Stand:
         }
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "accounts.json").write_text(json.dumps(settings))
-        words = ["--settings", "accounts.json", "--port", "0", "--folder", "received"]
+        words = ["--settings", "accounts.json", "--host", host, "--port", "0", "--folder", "received"]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "lendsignal.sandbox", *words],
             cwd=folder,
@@ -181,13 +188,15 @@ class Stand:
 class Service:
     """`lendsignal run` over a folder; what it says is in `said`."""
 
-    def __init__(self, folder: Path, sandbox: str, *, outlet: str = "", deliver: str = "") -> None:
+    def __init__(
+        self, folder: Path, sandbox: str, *, outlet: str = "", deliver: str = "", front: str = ""
+    ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.port, self.web_port = free_port(), free_port()
         text = CONFIG.format(
             door=self.port, web=self.web_port, sandbox=sandbox, outlet=outlet, deliver=deliver
-        )
+        ).replace("[door]\n", f"[door]\n{front}\n")
         (folder / "lendsignal.toml").write_text(text)
         self.address, self.pages = f"127.0.0.1:{self.port}", f"127.0.0.1:{self.web_port}"
         self.data = folder / "data"
@@ -264,7 +273,7 @@ class Service:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ends it by a signal; the exit code."""
         assert self.process is not None
-        pids = [pid for role in ("core", "send", "web") if (pid := self.pid(role))]
+        pids = [pid for role in ("core", "door", "send", "web") if (pid := self.pid(role))]
         self.process.send_signal(number)
         code = self.process.wait(PATIENCE)
         until(lambda: all(_is_gone(pid) for pid in pids), "the children are gone")

@@ -64,7 +64,7 @@ class Several:
         self._settings = DeliverSettings(sandbox=sandbox, **{"drain": timedelta(seconds=60), **settings})
         self._door = self.cluster.door()
         self._worker = self.cluster.worker("worker")
-        self._senders: list[SlotSender] = []
+        self.senders: list[SlotSender] = []
         self.store = SlotDeliveries(self.cluster.connect(), slots, range(slots))
         self.orders = OrderRows(self.cluster.connect())
         self.clocks: dict[str, Ahead] = {}
@@ -83,7 +83,7 @@ class Several:
             terms=Terms(lease_seconds=LEASE, beat_seconds=0.0),
             steady=clock.steady,
         )
-        self._senders.append(one)
+        self.senders.append(one)
         return one
 
     def tell(self, *events: Event) -> Self:
@@ -140,11 +140,22 @@ class Several:
     def open(self, destination: str = "acme-ng") -> list[Open]:
         return [one for stage in Stage for one in self.store.open(destination, 0, 10_000, stage)]
 
+    def is_done(self) -> bool:
+        """Whether senders have read all that was decided, and nothing is open any more."""
+        records = {
+            record_id // 256 % self.cluster.slots: record_id for record_id, _ in self.cluster.records()
+        }
+        read = self.store.positions()
+        ended = sum(self.tally().get(what, 0) for what in ("accepted", "dead", "skipped", "cancelled"))
+        return all(read[slot] >= last for slot, last in records.items()) and ended == self.tally().get(
+            "planned", 0
+        )
+
     def receipts(self) -> Sequence[Receipt]:
         return [one for _, pack in self.store.all_receipts() for one in pack]
 
     def close(self) -> None:
-        for one in self._senders:
+        for one in self.senders:
             if one.sender is not None:
                 one.sender.close()
         self.cluster.close()

@@ -1,11 +1,15 @@
 """Plays a real lender's loans through the whole service and lets an independent judge check every binding.
 
-    run.py --data DIR --world-tool FILE [--customers N] [--seed N] [--folder DIR] [--json]
+    run.py --data DIR --world-tool FILE [--customers N] [--seed N] [--folder DIR] [--store URL] [--json]
 
 The judge (`--world-tool`) makes logins, devices and channels for the customers and finds the right device
 of every loan event by brute force. The service, on a replay clock, gets what arrives when it arrives and
 sends to strict sandboxes. Then books are compared: counts, devices, deliveries, the binding report.
 Exit code 0 where all of it agrees, 1 where anything does not.
+
+With `--store` the same is played twice: through one data folder, and through a node of a cluster over that
+PostgreSQL, whose desk brings a copy of it into a folder. Then conversions, deliveries and reports of the two
+must be equal row by row as well.
 """
 
 import argparse
@@ -24,6 +28,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -35,16 +40,21 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from lendsignal.clock import SystemClock
 from lendsignal.config import Config
 from lendsignal.log import DataFolder, open_deliveries, open_feeds, open_log
+from lendsignal.log.copied import copy_standing
+from lendsignal.log.postgres import database_of
+from lendsignal.log.postgres.told import ToldRows, follow
 from lendsignal.model import Event
 from lendsignal.plan import Planned, Rebound, record_of
 from lendsignal.replay import Player, Stage, accepted_ids, chunks, received, received_us
+from lendsignal.replay.comparing import differences
 from lendsignal.report import all_reports, bindings, delivery
 from lendsignal.report import load as load_tables
 from lendsignal.sandbox import MetaDataset, SandboxSettings
 from lendsignal.source import reader_of
-from lendsignal.source.feeds import import_attribution
+from lendsignal.source.feeds import import_attribution, read_attribution
 from lendsignal.source.files import Kind, Survey, inputs_of_files, judged, read_map, survey
 
 HERE = Path(__file__).parent
@@ -52,6 +62,16 @@ FILES = ("trainprevloans.csv.gz", "trainperf.csv.gz", "scores.csv.gz")
 SETTLE = timedelta(seconds=2)
 STEP_US = 6 * 3_600_000_000
 """The clock moves in steps of six hours, within every platform's window."""
+
+COPY_SECONDS = 300.0
+"""How long a desk may need for the rest of its copy."""
+
+STORE = """
+[store]
+url    = {{ env = "SUPERLENDER_STORE" }}
+schema = "{schema}"
+slots  = 4
+"""
 
 NAMES = {
     "applied": "application",
@@ -82,6 +102,7 @@ def main() -> int:
     words.add_argument("--customers", type=int, help="only so many, the earliest registered")
     words.add_argument("--seed", type=int, help="of the judge's world; drawn and printed by default")
     words.add_argument("--folder", type=Path, help="where to keep everything; a temporary one by default")
+    words.add_argument("--store", help="a PostgreSQL for the second time; a schema of its own is made there")
     words.add_argument("--json", action="store_true", help="print one JSON document")
     given = words.parse_args()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
@@ -89,28 +110,42 @@ def main() -> int:
     print(f"seed {seed}", file=sys.stderr)
     folder = given.folder or Path(tempfile.mkdtemp(prefix="superlender-"))
     try:
-        found = run(folder, given.data, given.world_tool, given.customers, seed, quiet=given.json)
+        make_world(given.world_tool, given.data, folder / "world", given.customers, seed)
+        found = run(folder, folder / "world", given.data, given.customers, seed, quiet=given.json)
+        if given.store is not None:
+            again = folder / "cluster"
+            second = run(
+                again, folder / "world", given.data, given.customers, seed, store=given.store, quiet=True
+            )
+            found["cluster"] = {**second, **beside(folder / "data", again / "data")}
     finally:
         if given.folder is None:
             shutil.rmtree(folder, ignore_errors=True)
     print(json.dumps(found) if given.json else json.dumps(found, indent=1))
-    return 0 if agrees(found) else 1
+    both = [found, *([found["cluster"]] if "cluster" in found else [])]
+    return 0 if all(map(agrees, both)) else 1
 
 
 def agrees(found: Mapping[str, Any]) -> bool:
     """Whether every comparison holds."""
     flags = ("balanced", "received_equals_accepted", "bindings_report_equals_truth")
     whole = all(share == 1.0 for share in found["agreement"].values())
-    return whole and all(found[flag] for flag in flags) and found["accepted_share"] >= 0.95
+    same = found.get("same_as_one_folder", True)
+    return same and whole and all(found[flag] for flag in flags) and found["accepted_share"] >= 0.95
 
 
 def run(
-    folder: Path, data: Path, tool: Path, customers: int | None, seed: int, *, quiet: bool
+    folder: Path,
+    world: Path,
+    data: Path,
+    customers: int | None,
+    seed: int,
+    *,
+    store: str | None = None,
+    quiet: bool,
 ) -> dict[str, Any]:
-    """The whole main job; what came of it as the keys documented in README.md."""
-    world = folder / "world"
-    make_world(tool, data, world, customers, seed)
-    stage = prepared(folder)
+    """The whole main job; what came of it as the keys documented in README.md. `store`: over a cluster."""
+    stage = prepared(folder, store)
     config = stage.start()
     try:
         files = [data / name for name in FILES]
@@ -127,6 +162,7 @@ def run(
         loan_events.sort(key=lambda event: (event.occurred_at, event.event_id))
         attribute(config, world)
         play(stage, world, loan_events, quiet=quiet)
+        copied(stage, config)
         surveyed = survey(files, rules, reader, now=now)
         found = {
             "seed": seed,
@@ -153,10 +189,14 @@ def make_world(tool: Path, data: Path, out: Path, customers: int | None, seed: i
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def prepared(folder: Path) -> Stage:
+def prepared(folder: Path, store: str | None) -> Stage:
     """The stage: our configuration with fresh made-up secrets, and sandbox accounts to match."""
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(HERE / "lendsignal.toml", folder / "lendsignal.toml")
+    text = (HERE / "lendsignal.toml").read_text()
+    if store is not None:
+        os.environ["SUPERLENDER_STORE"] = store
+        text += STORE.format(schema=f"superlender_{secrets.token_hex(4)}")
+    (folder / "lendsignal.toml").write_text(text)
     webhook = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     made = {name: secrets.token_urlsafe(24) for name in ("KEY", "APPSFLYER", "FIREBASE", "META")}
     os.environ.update({f"SUPERLENDER_{name}": value for name, value in made.items()})
@@ -169,7 +209,13 @@ def prepared(folder: Path) -> Stage:
         },
         webhooks={account: webhook for kind, account in ACCOUNTS.values() if kind == "webhook"},
     )
-    return Stage(folder, accounts, roles=("core", "send"))
+    if store is None:
+        return Stage(folder, accounts, roles=("core", "send"))
+    for verb in ("prepare", "policy"):
+        command = [sys.executable, "-m", "lendsignal", "store", verb, "--json"]
+        command += ["--config", str(folder / "lendsignal.toml")]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return Stage(folder, accounts, roles=("ingest", "work", "send", "desk"))
 
 
 def play(stage: Stage, world: Path, loan_events: Sequence[Event], *, quiet: bool) -> None:
@@ -195,6 +241,34 @@ def play(stage: Stage, world: Path, loan_events: Sequence[Event], *, quiet: bool
         player.play([], end + round((timedelta(days=2)) / timedelta(microseconds=1)))
     if player.refused:
         raise SystemExit(f"{player.refused} events were refused at the door")
+
+
+def copied(stage: Stage, config: Config) -> None:
+    """Waits until a desk's folder has all that was decided and sent by now; another's has it anyway."""
+    if config.store is None:
+        return
+    folder, since_us = DataFolder(config.data), SystemClock().now_us()
+    until = time.monotonic() + COPY_SECONDS
+    while (standing := copy_standing(folder)) is None or standing.whole_us <= since_us:
+        stage.tend()
+        if time.monotonic() > until:
+            raise SystemExit(f"the desk's copy is not whole after {COPY_SECONDS:.0f} s: {standing}")
+        time.sleep(0.1)
+    with (
+        contextlib.closing(database_of(config.store)) as database,
+        contextlib.closing(open_feeds(folder.feeds)) as feeds,
+    ):
+        follow(ToldRows(database, SystemClock().now_us), feeds)
+
+
+def beside(one: Path, other: Path) -> dict[str, Any]:
+    """The two folders row by row: whether all is the same, rows by table and report, and what differs."""
+    found = differences(DataFolder(one), DataFolder(other))
+    return {
+        "same_as_one_folder": all(each.is_none for each in found.values()),
+        "rows_compared": {name: each.rows for name, each in found.items()},
+        "different": {name: msgspec.to_builtins(each) for name, each in found.items() if not each.is_none},
+    }
 
 
 def touches_of(world: Path) -> Iterator[dict[str, Any]]:
@@ -226,6 +300,11 @@ def answers_of(world: Path) -> Iterator[dict[str, str]]:
 
 def attribute(config: Config, world: Path) -> None:
     """Tells where the installations came from, as `lendsignal import attribution --feed mmp` does."""
+    if config.store is not None:
+        told = ToldRows(database_of(config.store), SystemClock().now_us)
+        with contextlib.closing(told):
+            told.take_many(read_attribution(world / "attribution.csv", config.feeds["mmp"], 0))
+        return
     with contextlib.closing(open_feeds(DataFolder(config.data).feeds)) as feeds:
         import_attribution(feeds, world / "attribution.csv", config.feeds["mmp"], 0)
 

@@ -40,7 +40,7 @@ TRIES = 5
 """How often lists are copied anew where one of their files went while it was copied."""
 
 PIECE = 1 << 20
-ROLES = ("run", "core", "send", "web", "pull", "import", "archive", "audience", "erase")
+ROLES = ("run", "core", "door", "send", "web", "pull", "import", "archive", "audience", "erase")
 """Whoever works on a folder: none of them may while files are put back or brought to another form."""
 
 MOVED_ASIDE = ("archive", "audiences", "models")

@@ -53,7 +53,7 @@ from lendsignal.destination.spec import Corrections, Destination, WebhookAuth, h
 from lendsignal.errors import ConfigError, InputError, Problem
 from lendsignal.log.keeping import LogSettings
 from lendsignal.log.sign_in import OidcSettings, may_be_told_secrets
-from lendsignal.log.store import StoreSettings, is_in_the_open
+from lendsignal.log.store import StoreSettings, is_in_the_open, may_meet_a_standby
 from lendsignal.model import App, Secret, reveal, to_us
 from lendsignal.model.rates import Rates
 from lendsignal.plan import (
@@ -501,7 +501,7 @@ def _composed(table: dict[str, Any], path: Path, found: list[Problem]) -> Config
     outlets = kept_to(settings.security, outlets)
     store = _store(settings.store, folder, origin, found, secrets, warnings)
     if store is not None:
-        warnings += _not_on_a_cluster(settings, tiers, outlets, pulls, feeds)
+        warnings += _not_on_a_cluster(outlets)
     if not settings.source and not pulls:
         warnings.append("no [source.NAME]: nobody can send events over HTTP")
     for name in outlets.keys() - {route.to for route in settings.route}:
@@ -665,30 +665,20 @@ def _store(
         warnings.append(
             "store.url goes over a network without sslmode=verify-full: whoever is in between could read it"
         )
+    if url is not None and may_meet_a_standby(url):
+        warnings.append(
+            "store.url names several servers without target_session_attrs=read-write:"
+            " after a failover nodes may go on to a standby, which takes nothing"
+        )
     return store
 
 
-def _not_on_a_cluster(
-    settings: Settings,
-    tiers: Tiers,
-    outlets: Mapping[str, Outlet],
-    pulls: Mapping[str, object],
-    feeds: Mapping[str, object],
-) -> Iterator[str]:
+def _not_on_a_cluster(outlets: Mapping[str, Outlet]) -> Iterator[str]:
     """What stands in the file and no node of a cluster does yet."""
     relays = [name for name, outlet in outlets.items() if outlet.shelved]
-    for table, names in (
-        ("pull", pulls),
-        ("feed", feeds),
-        ("destination", relays),
-        ("audience", settings.audience),
-        ("alert", settings.alert),
-    ):
-        if names:
-            listed = ", ".join(f"[{key_path(table, name)}]" for name in names)
-            yield f"{listed}: no node of a cluster does this yet; see docs/explanation/cluster.md"
-    if settings.tiers.recut == "automatic" and tiers.rolling:
-        yield "tiers.recut: no node of a cluster cuts tiers anew yet: docs/explanation/cluster.md"
+    if relays:
+        listed = ", ".join(f"[{key_path('destination', name)}]" for name in relays)
+        yield f"{listed}: no node of a cluster does this yet; see docs/explanation/cluster.md"
 
 
 def _has_exporter() -> bool:
@@ -1040,6 +1030,10 @@ def _check_routes(
                 warnings.append(
                     f"{path}.value.{conversion}: sent without a value where the event has no property"
                     " predicted_value"
+                )
+            if rule == "predicted_low":
+                warnings.append(
+                    f"{path}.value.{conversion}: sent without a value until a value model is in force"
                 )
 
 

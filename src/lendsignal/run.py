@@ -25,15 +25,19 @@ from lendsignal.log import (
 )
 from lendsignal.role import (
     DAMAGED_CODE,
+    DESK,
     JOBS,
     NODE_ROLES,
     ROLES,
-    SILENT,
     THIS_NODE,
+    door_of,
+    listens,
     pause_of,
     refuse_other_roles,
     roles_of,
+    with_jobs,
 )
+from lendsignal.role.leading import leads
 from lendsignal.role.serving import LISTENS_ON, listening
 from lendsignal.source import (
     INNER_KEY,
@@ -56,7 +60,7 @@ STEADY_SECONDS = 30.0
 UP_SECONDS = 60.0
 """How long a renewed role may take until it works; then the configuration of before is taken up again."""
 
-RENEWED_IN_TURN = ("web", "send", "core", "work", "ingest", "pull")
+RENEWED_IN_TURN = ("web", "send", "core", "door", "work", "ingest", "pull", "watch", "desk")
 """Who reads what others write is renewed before them, so that nobody meets a word that he does not know."""
 
 UNKNOWN = -1
@@ -140,6 +144,8 @@ class Supervisor:
         """
         if role == "erase":
             return _is_due(self._folder)
+        if role == "audience":
+            return leads(self._config)
         if role != "archive":
             return True
         written, self._written[role] = self._written.get(role, 0), self._folder.last_written()
@@ -266,7 +272,7 @@ class Supervisor:
         child = self._children.get(role)
         if child is None or self._folder.holder(role) != child.pid:
             return False
-        return role in SILENT or self._address_of(role) not in (None, self._renewing.address)
+        return not listens(role, self._config) or self._address_of(role) not in (None, self._renewing.address)
 
     def _address_of(self, role: str) -> int | None:
         """When a role last said where it listens."""
@@ -300,7 +306,7 @@ class Supervisor:
 
     def _door(self, role: str) -> socket.socket | None:
         """The socket on which a role listens, opened again where it was let go; `None`: the role tries."""
-        if role in SILENT:
+        if not listens(role, self._config):
             return None
         if role not in self._doors:
             try:
@@ -375,6 +381,7 @@ def _refuse_what_stays(now: Config, fresh: Config) -> None:
         "service.data": (now.data, fresh.data),
         "store": (_place_of(now), _place_of(fresh)),
         "service.replay_clock": (now.replay_clock, fresh.replay_clock),
+        "door.apart": (now.door.apart, fresh.door.apart),
     }
     found = [
         Problem(key, f"{after}, and {before} while the service runs", "what it was, until a restart")
@@ -391,8 +398,7 @@ def _place_of(config: Config) -> str:
 
 
 def _addresses(config: Config) -> dict[str, tuple[str, int]]:
-    door = "core" if config.store is None else "ingest"
-    return {door: (config.door.host, config.door.port), "web": (config.web.host, config.web.port)}
+    return {door_of(config): (config.door.host, config.door.port), "web": (config.web.host, config.web.port)}
 
 
 def _close_those_not_in(doors: dict[str, socket.socket], others: dict[str, socket.socket]) -> None:
@@ -429,13 +435,14 @@ def run(
     started where the data folder is damaged.
     """
     if roles is None:
-        roles = ROLES if config.store is None else NODE_ROLES
+        roles = ROLES if config.store is None else tuple(role for role in NODE_ROLES if role != DESK)
     refuse_other_roles(config, roles)
+    roles = with_jobs(config, roles)
     folder = DataFolder(config.data)
     stopping, asked = stop_on_signal(), reload_on_signal()
     supervisor = Supervisor(config, roles, arguments)
     roles = tuple(role for role in roles if role in roles_of(config))
-    silent = {role: folder.path / f"{role}.address" for role in roles if role not in SILENT}
+    silent = {role: folder.path / f"{role}.address" for role in roles if listens(role, config)}
     try:
         if config.store is None:
             refuse_damage(folder, sends="send" in roles)

@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path
 from random import Random
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -27,7 +27,7 @@ from tests.cluster.hooks import ENVIRONMENT, HOSTS, targets
 from tests.cluster.node import DOORS, batches
 from tests.clustered import Clock, Cluster, lives
 from tests.running import WEBHOOK_SECRET, Stand
-from tests.servers.postgresql import PostgreSql
+from tests.servers.network import HERE, Machine, Network
 
 from lendsignal.decide import Decider
 from lendsignal.errors import LogError
@@ -46,9 +46,11 @@ POLICY = source(default_dpd=30, targets=targets(), resolve=ResolveSettings(settl
 
 
 FROZEN_SECONDS = 2.5
+CUT_OFF_SECONDS = 8.0
+"""Longer than a silent connection is believed in, at either end."""
 LATENCY_MS = 150
 
-_ALL_SENT = f"""
+ALL_SENT = f"""
 select not exists (select 1 from open where stage <> {int(Stage.HELD)}) and not exists (
     select 1 from sending join (select slot, max(seq) as last from record group by slot) decided using (slot)
     where sending.position / 256 < last
@@ -77,14 +79,35 @@ class Proof(Struct, frozen=True, kw_only=True):
     seed: int
 
 
+class Serving(Protocol):
+    """What a storm needs of a database."""
+
+    @property
+    def plain_url(self) -> str:
+        """As PostgreSQL's own programs have it."""
+
+    def kill(self) -> None:
+        """As a power failure would."""
+
+    def start(self) -> None:
+        """Returns when it answers."""
+
+    def signal_all(self, number: int) -> None:
+        """To all of its processes."""
+
+
 class Node:
     """One process of the cluster, its last words, and for a door the batches that are durable."""
 
-    def __init__(self, words: Sequence[str], said: Path, name: str = "") -> None:
+    def __init__(
+        self, words: Sequence[str], said: Path, name: str = "", machine: Machine | None = None
+    ) -> None:
         self.name = name
+        self._machine = machine
+        on = [] if machine is None else machine.words
         with said.open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.cluster.node", *words],
+                [*on, sys.executable, "-m", "tests.cluster.node", *words],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -107,6 +130,20 @@ class Node:
     def send(self, number: int) -> None:
         self._process.send_signal(number)
 
+    def cut_off(self) -> None:
+        """It hears nothing any more, and nobody hears it; where there are no machines it stands still."""
+        if self._machine is None:
+            self.send(signal.SIGSTOP)
+        else:
+            self._machine.cut_off()
+
+    def join(self) -> None:
+        """It is reached again, and goes on."""
+        if self._machine is None:
+            self.send(signal.SIGCONT)
+        else:
+            self._machine.join()
+
     def end(self, number: int = signal.SIGTERM) -> None:
         """Ends it, and waits until it is gone and all that it said is heard."""
         self._process.send_signal(number)
@@ -122,12 +159,27 @@ class Node:
 
 
 class Storm:
-    """A cluster on one server, and what befalls it. `seed` decides both, as far as time lets it."""
+    """A cluster on one server, and what befalls it. `seed` decides both, as far as time lets it.
+
+    With a `network` each node is on a machine of its own, and can be cut off; the server is on `machine`.
+    """
 
     workers, senders = WORKERS, SENDERS
+    patience = PATIENCE
 
-    def __init__(self, server: PostgreSql, folder: Path, seed: int, events: int) -> None:
+    def __init__(
+        self,
+        server: Serving,
+        folder: Path,
+        seed: int,
+        events: int,
+        network: Network | None = None,
+        machine: Machine | None = None,
+    ) -> None:
         self._server = server
+        self._network = network
+        self._machine = machine
+        self._idle: list[Machine] = []
         self._folder = folder
         self._seed = seed
         self._events = events
@@ -149,7 +201,8 @@ class Storm:
         """What the senders send to, slow enough that there is always something on its way; `None` where
         nobody sends."""
         accounts = dict.fromkeys(HOSTS.values(), WEBHOOK_SECRET)
-        return Stand(self._folder / "sandbox", latency_ms=LATENCY_MS, more={"webhooks": accounts})
+        host = "127.0.0.1" if self._network is None else HERE
+        return Stand(self._folder / "sandbox", latency_ms=LATENCY_MS, more={"webhooks": accounts}, host=host)
 
     def _way_in(self) -> list[str]:
         """What nodes are told of the log, beside the database."""
@@ -157,17 +210,25 @@ class Storm:
 
     def _worker(self) -> Node:
         name = f"worker-{next(self._numbers)}"
-        return Node(["worker", *self._place, "--name", name], self._folder / "workers.said", name)
+        return self._node(["worker", *self._place, "--name", name], "workers.said", name)
 
     def _sender(self) -> Node:
         name = f"sender-{next(self._numbers)}"
         assert self._stand is not None, "somebody sends"
         words = ["sender", *self._place, "--name", name, "--sandbox", self._stand.address]
-        return Node(words, self._folder / "senders.said", name)
+        return self._node(words, "senders.said", name)
 
     def _door(self, number: int, start: int) -> Node:
         plan = ["--seed", str(self._seed), "--events", str(self._events), "--door", str(number)]
-        return Node(["door", *self._place, *plan, "--start", str(start)], self._folder / "doors.said")
+        return self._node(["door", *self._place, *plan, "--start", str(start)], "doors.said")
+
+    def _node(self, words: Sequence[str], said: str, name: str = "") -> Node:
+        """On a machine where nothing runs any more, or on a new one."""
+        machine = None
+        if self._network is not None:
+            self._idle = [one for one in self._idle if one.is_empty()] or [self._network.machine()]
+            machine = self._idle.pop()
+        return Node(words, self._folder / said, name, machine)
 
     # what befalls it
 
@@ -200,7 +261,11 @@ class Storm:
             self._replace_worker,
             self._replace_sender,
             self._freeze_database,
+            *([] if self._network is None else self._cuts()),
         ]
+
+    def _cuts(self) -> list[Callable[[], None]]:
+        return [self._cut_off_worker, self._cut_off_sender, self._cut_off_door, self._cut_off_database]
 
     def _all_told(self) -> bool:
         return all(door.done.is_set() for door in self._doors)
@@ -279,6 +344,36 @@ class Storm:
         self._recover()
         one.send(signal.SIGCONT)
 
+    def _cut_off_worker(self) -> None:
+        """It works on, and what it would commit reaches nobody; when it is back others have its slots."""
+        self._wait_for_shares()
+        one = self._chance.choice(self._workers)
+        one.cut_off()
+        self._recover(without=one)
+        one.join()
+
+    def _cut_off_sender(self) -> None:
+        """Neither the database nor the endpoints hear it, with requests on their way."""
+        self._wait_for_senders()
+        one = self._chance.choice(self._senders)
+        one.cut_off()
+        self._others_send(one)
+        one.join()
+
+    def _cut_off_door(self) -> None:
+        one = self._chance.choice(self._doors)
+        one.cut_off()
+        self._recover()
+        one.join()
+
+    def _cut_off_database(self) -> None:
+        """For longer than a lease nobody reaches it; what it answered meanwhile nobody has heard."""
+        assert self._machine is not None
+        self._machine.cut_off()
+        threading.Event().wait(CUT_OFF_SECONDS)
+        self._machine.join()
+        self._recover()
+
     def _cut_power(self) -> None:
         self._server.kill()
         self._server.start()
@@ -314,14 +409,14 @@ class Storm:
         self._recoveries.append(time.monotonic() - began)
 
     def _until(self, question: str) -> None:
-        end, breath = time.monotonic() + PATIENCE, threading.Event()
+        end, breath = time.monotonic() + self.patience, threading.Event()
         while self._ask(question) != (True,):
-            assert time.monotonic() < end, f"not after {PATIENCE:.0f} s: {question}"
+            assert time.monotonic() < end, f"not after {self.patience:.0f} s: {question}"
             breath.wait(0.02)
 
     def _ask(self, question: str) -> tuple[Any, ...]:
         """One row; a database that is just coming up is asked again."""
-        end, breath = time.monotonic() + PATIENCE, threading.Event()
+        end, breath = time.monotonic() + self.patience, threading.Event()
         while True:
             try:
                 found = self._cluster.database.row(question)
@@ -367,7 +462,7 @@ class Storm:
     def _sent(self) -> dict[str, Sent]:
         """Waits until all is sent but what is held, and compares what came with what was planned."""
         end = time.monotonic() + PATIENCE * 5
-        while self._ask(_ALL_SENT) != (True,):
+        while self._ask(ALL_SENT) != (True,):
             assert time.monotonic() < end, self._ask("select json_agg(row(destination, stage)) from open")
             threading.Event().wait(0.1)
         assert self._stand is not None, "somebody sends"
@@ -394,6 +489,7 @@ class Storm:
 
     def close(self) -> None:
         for node in (*self._workers, *self._senders, *self._doors):
+            node.join()
             node.send(signal.SIGCONT)  # who stands still hears nothing else
             node.end()
         if self._stand is not None:

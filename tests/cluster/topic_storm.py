@@ -4,12 +4,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.cluster.arrivals import Sent
-from tests.cluster.storm import FROZEN_SECONDS, PATIENCE, POLICY, SLOTS, Storm
+from tests.cluster.storm import FROZEN_SECONDS, POLICY, SLOTS, Serving, Storm
 from tests.clustered import Cluster
 from tests.servers.kafka import Brokers
-from tests.servers.postgresql import PostgreSql
 from tests.topical import TopicCluster
 
 from lendsignal.errors import LogError
@@ -19,9 +19,11 @@ from lendsignal.log.kafka.client import Asking
 class TopicStorm(Storm):
     """A cluster on one PostgreSQL and some brokers; a broker that is alone is frozen and never killed."""
 
-    def __init__(self, server: PostgreSql, brokers: Brokers, folder: Path, seed: int, events: int) -> None:
+    def __init__(
+        self, server: Serving, brokers: Brokers, folder: Path, seed: int, events: int, **where: Any
+    ) -> None:
         self._brokers = brokers
-        super().__init__(server, folder, seed, events)
+        super().__init__(server, folder, seed, events, **where)
 
     def _made(self) -> Cluster:
         made = TopicCluster(self._server.plain_url, self._brokers.address, SLOTS, POLICY)
@@ -53,6 +55,18 @@ class TopicStorm(Storm):
         one.thaw()
         self._recover()
 
+    def _cuts(self) -> list[Callable[[], None]]:
+        return [self._cut_off_broker, *super()._cuts()]
+
+    def _cut_off_broker(self) -> None:
+        """Others lead its partitions by the time it is back, and it has heard nothing of that."""
+        one = self._chance.choice(self._brokers.all)
+        assert one.machine is not None
+        one.machine.cut_off()
+        threading.Event().wait(FROZEN_SECONDS)
+        self._recover()
+        one.machine.join()
+
     def _until_decided(self) -> None:
         """All that is in the topic now, and all that nodes said of it."""
         ends = self._ends()
@@ -64,7 +78,7 @@ class TopicStorm(Storm):
         self._until("select not exists (select 1 from said)")
 
     def _ends(self) -> dict[int, int]:
-        end, breath = time.monotonic() + PATIENCE, threading.Event()
+        end, breath = time.monotonic() + self.patience, threading.Event()
         while True:
             try:
                 return dict(self._asking.ends(range(SLOTS)))

@@ -1,12 +1,14 @@
 """Every destination in the folder sits the shared exam, and the exam notices a destination that is broken."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import msgspec
 import pytest
+from hypothesis import Phase
+from hypothesis import settings as examples
 from tests.contract import destination_exam as exam
 
 from lendsignal.destination import registry, webhook
@@ -18,6 +20,16 @@ from lendsignal.model import Accepted, Rejected, Skip
 @pytest.mark.parametrize("kind", sorted(registry()))
 def test_every_destination_passes_the_exam(kind: str, question: Callable[[Destination], None]) -> None:
     question(registry()[kind])
+
+
+@pytest.fixture
+def first_example() -> Iterator[None]:
+    """That a broken one is noticed is enough: no smaller example of it is looked for, which takes seconds."""
+    before = examples.get_current_profile_name()
+    examples.register_profile("first example", examples(), phases=[Phase.explicit, Phase.generate])
+    examples.load_profile("first example")
+    yield
+    examples.load_profile(before)
 
 
 def broken(**changes: Any) -> Destination:
@@ -81,6 +93,7 @@ calls = iter(range(1_000_000))
         (exam.the_kind_is_the_name_of_the_file, broken(SPEC=respec(name="hook"))),
     ],
 )
+@pytest.mark.usefixtures("first_example")
 def test_the_exam_notices_a_broken_destination(
     question: Callable[[Destination], None], destination: Destination
 ) -> None:

@@ -1,22 +1,66 @@
 """What a log engine does with refused events: they are found, mended once, dropped and forgotten."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from tests.acme import event, loan, us
+from tests.clustered import Cluster
+from tests.servers.postgresql import PostgreSql, postgresql
 
+from lendsignal import config as configuration
+from lendsignal.clock import SystemClock
 from lendsignal.errors import LogError
-from lendsignal.log import Log, Mended, Quarantined, Wanted, open_log
+from lendsignal.log import Log as FolderLog
+from lendsignal.log import Mended, Quarantined, Wanted, open_log
+from lendsignal.log.postgres import DoorLog
+from lendsignal.log.postgres.refused import RefusedRows
+from lendsignal.model import Event
+from lendsignal.role.work import mend_what_was_left
+from lendsignal.source.mending import kept_of
 
-ENGINES: dict[str, Callable[[Path], Log]] = {"sqlite": lambda folder: open_log(folder / "log.sqlite")}
+
+class Stored:
+    """The store of a cluster, with one door and one who looks at what it refused."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        database = cluster.connect()
+        self._cluster = cluster
+        self.schema = cluster.schema
+        self._door = cluster.door()
+        self.database = database
+        self.quarantine = RefusedRows(database, lambda: DoorLog(database, cluster.slots))
+
+    def refuse(self, refused: Sequence[Quarantined]) -> None:
+        self._door.refuse(refused)
+
+    def end(self) -> int:
+        return len(self.database.rows("select 1 from event"))
+
+    def close(self) -> None:
+        self._cluster.close()
 
 
-@pytest.fixture(params=sorted(ENGINES))
+Log: TypeAlias = FolderLog | Stored
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgreSql]:
+    with postgresql(autovacuum="off", fsync="off") as one:
+        yield one
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
-    one = ENGINES[request.param](tmp_path)
-    yield one
-    one.close()
+    if request.param == "sqlite":
+        one: Log = open_log(tmp_path / "log.sqlite")
+    else:
+        one = Stored(Cluster(request.getfixturevalue("server").plain_url, 2))
+    with closing(one):
+        yield one
 
 
 def refused(minute: int, field: str = "brand", source: str = "crm", kept: bytes | None = b"k") -> Quarantined:
@@ -72,7 +116,8 @@ def test_a_mended_event_is_in_the_log_and_its_refusal_done_with_or_neither(log: 
 
     first = log.quarantine.settle([Mended(1, loan(0, "L1")), Mended(2, None, "dpd", "is needed")])
 
-    assert (first, log.end()) == (1, 1)
+    # A cluster's events get their numbers where they are decided.
+    assert (first, log.end()) == (0 if isinstance(log, Stored) else 1, 1)
     taken, again = log.quarantine.one(1), log.quarantine.one(2)
     assert taken is not None
     assert again is not None
@@ -115,3 +160,73 @@ def test_a_refusal_without_a_whole_event_is_open_and_has_nothing_to_send(log: Lo
 
     (one,) = log.quarantine.find(Wanted(), 10)
     assert (one.state, one.kept) == ("open", None)
+
+
+@pytest.fixture
+def stored(server: PostgreSql) -> Iterator[Stored]:
+    with closing(Stored(Cluster(server.plain_url, 2))) as one:
+        yield one
+
+
+def test_of_two_nodes_that_carry_out_the_same_wish_one_does(stored: Stored) -> None:
+    stored.refuse([refused(0)])
+    stored.quarantine.ask({1: b"a"}, "ada", us(5))
+
+    stored.quarantine.settle([Mended(1, loan(0, "L1"))])
+    stored.quarantine.settle([Mended(1, loan(0, "L1"))])
+
+    assert stored.end() == 1
+
+
+def test_an_event_that_was_appended_goes_again_where_its_refusal_cannot_be_settled(stored: Stored) -> None:
+    stored.refuse([refused(0)])
+    stored.quarantine.ask({1: b"a"}, "ada", us(5))
+
+    class Broken:
+        def append(self, events: Sequence[Event]) -> int:
+            DoorLog(stored.database, 2).append(events)
+            raise LogError("the connection broke")
+
+    with pytest.raises(LogError):
+        RefusedRows(stored.database, Broken).settle([Mended(1, loan(0, "L1"))])
+
+    assert (stored.end(), len(stored.quarantine.asked(10))) == (0, 1)
+
+
+CONFIG = """
+[portfolio]
+name = "acme"
+
+[brand.acme]
+
+[app.acme-ng]
+brand    = "acme"
+platform = "android"
+bundle   = "com.acme.loans"
+country  = "NG"
+currency = "NGN"
+timezone = "Africa/Lagos"
+
+[store]
+url    = {{ env = "ACME_STORE" }}
+schema = "{schema}"
+slots  = 2
+"""
+
+
+def test_what_a_node_that_ended_was_asked_for_a_worker_sends_through(
+    stored: Stored, server: PostgreSql, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACME_STORE", server.plain_url)
+    path = tmp_path / "lendsignal.toml"
+    path.write_text(CONFIG.format(schema=stored.schema))
+    raw = {"type": "logged_in", "brand": "acme", "user_id": "u1", "occurred_at": "2025-11-22T12:00:00Z"}
+    good, bad = (kept_of(json.dumps(one).encode()) for one in (raw, {**raw, "brand": "nobody"}))
+    stored.refuse([refused(0, kept=good), refused(1, kept=bad), refused(2, kept=good)])
+    stored.quarantine.ask({1: good or b"", 2: bad or b""}, "ada", us(5))
+
+    taken = mend_what_was_left(stored.database, configuration.load(path), SystemClock())
+
+    assert (taken, stored.end()) == (1, 1)
+    assert [one.id for one in stored.quarantine.find(Wanted(), 10)] == [3, 2], "one waits for a person again"
+    assert stored.quarantine.asked(10) == []

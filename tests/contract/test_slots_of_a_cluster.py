@@ -257,6 +257,31 @@ def test_what_commits_late_is_read_late_and_never_passed_over(cluster: Cluster, 
     assert decided_loans(cluster) == ["L1", "L2", "L3", "L4"]
 
 
+def test_a_worker_with_nothing_to_do_asks_one_question_for_all_its_slots(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lendsignal.log.postgres.slots.TRUSTED_SECONDS", 3_600.0)
+    worker = cluster.worker()
+    decide_all(worker)
+    for _ in range(3):
+        worker.turn()
+    asked: list[str] = []
+    rows = Database.rows
+
+    def noted(database: Database, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        asked.append(query)
+        return rows(database, query, *values)
+
+    monkeypatch.setattr(Database, "rows", noted)
+    for _ in range(5):
+        worker.turn()
+    looked_into_slots = [query for query in asked if "cross join lateral" in query]
+    cluster.door().append([loan(0)])
+
+    assert not looked_into_slots
+    assert worker.turn(), "an event is there at the next look"
+
+
 def raw(server: PostgreSql, cluster: Cluster) -> "psycopg.Connection[Any]":
     """Somebody else's connection to the same tables."""
     return psycopg.connect(server.plain_url, options=f"-c search_path={cluster.schema}")

@@ -17,6 +17,7 @@ import pytest
 from tests.acme import again, loan, login, source
 from tests.cluster.topic_storm import ShortStorm
 from tests.clustered import Clock, happenings, lives
+from tests.copying import copy_of, numbers
 from tests.servers.kafka import Broker, Brokers, kafka
 from tests.servers.postgresql import PostgreSql, postgresql
 from tests.topical import PATIENCE, TopicCluster, reaching, settle
@@ -574,3 +575,25 @@ def test_kills_zombies_and_a_frozen_broker_lose_double_and_disorder_nothing(
     assert (proof.lost, proof.doubled, proof.disordered) == (0, 0, 0)
     assert proof.events >= 800
     assert proof.kills >= 4
+
+
+# a desk
+
+
+def test_a_desk_copies_what_is_decided_over_a_topic(cluster: TopicCluster, tmp_path: Path) -> None:
+    events = happenings(Random(31), 150, users=13)
+    door, worker = cluster.door(), cluster.worker()
+    with closing(copy_of(tmp_path / "desk", cluster, events_at_once=40)) as copy:
+        for at in range(0, len(events), 60):
+            door.append(events[at : at + 60])
+            settle(cluster, worker)
+            copy.follower.turn()
+        copy.follow()
+
+        expected, people, tally = embedded(tmp_path, events)
+        assert lives(copy.log.records(0, 1_000_000)) == expected
+        assert copy.log.tally() == tally
+        assert copy.log.states(people).keys() == people
+        assert numbers(copy.folder) == list(range(1, copy.log.end() + 1))
+        found = [fact.event.event_id for fact in copy.log.scan() if fact.event.brand == "acme"]
+        assert sorted(found) == sorted(event.event_id for event in events)

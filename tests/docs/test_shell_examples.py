@@ -45,6 +45,7 @@ NOT_RUN = {
     r"^lendsignal import (spend|attribution) ": "needs the platform's export; tests/unit/source reads such",
     r"^lendsignal store ": "needs a PostgreSQL; tests/scenario/test_nodes_of_a_cluster.py",
     r"^lendsignal migrate-store": "needs a PostgreSQL; tests/contract/test_moving_to_a_cluster.py",
+    r"^python examples/superlender/value": "needs that data; tests/scenario/test_superlender_value.py",
     r"^lendsignal pull ": "needs a database, bucket or broker; tests/scenario/test_pulls_of_the_service.py",
     r"^lendsignal value (train|evaluate|parity)": "takes long; tests/scenario/test_superlender_value.py",
     r"^lendsignal audience look-alike": "asks the platform; tests/scenario/test_audience_platforms.py",

@@ -2,12 +2,18 @@
 
 import re
 import shlex
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from lendsignal.cli import main as command
+from lendsignal.cli import understand
+from lendsignal.log import DataFolder
+from lendsignal.report import Tables, load
 
 PAGE = Path(__file__).parents[2] / "docs" / "tutorials" / "which-campaign.md"
 
@@ -50,6 +56,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def read_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Reports ask the same tables, as pages do: nothing comes in between two of the page's reports."""
+    kept: dict[tuple[object, ...], Tables] = {}
+
+    def tables_of(folder: DataFolder, **words: Any) -> nullcontext[Tables]:
+        asked = (folder.path, folder.last_written(), *sorted(words.items()))
+        if asked not in kept:
+            kept[asked] = load(folder, **words)
+        return nullcontext(kept[asked])
+
+    monkeypatch.setattr(understand, "load", tables_of)
+    yield
+    for tables in kept.values():
+        tables.close()
+
+
+@pytest.mark.usefixtures("read_once")
 def test_what_the_tutorial_quotes_is_what_its_commands_print(folder: Path) -> None:
     quoted, printed = followed(PAGE.read_text())
     rows = [words_of(line) for line in printed]

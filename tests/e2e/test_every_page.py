@@ -1,6 +1,7 @@
 """Every page of the console in a browser: narrow and wide, in both languages, for everybody."""
 
 import pytest
+from playwright.sync_api import expect
 from tests.e2e.house import Lender
 from tests.e2e.looking import DESK, PHONE, Looker, barriers, opened, overflow
 
@@ -65,3 +66,39 @@ def test_a_life_is_whole_readable_and_fits_its_window(lender: Lender, looker: Lo
         page.locator("td a[href^='/life']").last.click()
         looker.shot(page, f"one-life-{width}-{language}")
         assert (overflow(page), barriers(page)) == (0, [])
+
+
+@pytest.mark.long
+def test_a_part_that_cannot_be_shown_says_why_in_its_place(lender: Lender, looker: Looker) -> None:
+    page = looker.window(lender.pages)
+
+    opened(page, "/erasures?receipt=nobodys")
+
+    expect(page.locator("#panel-receipt")).to_contain_text("there is none of that number")
+    looker.expected("503")
+
+
+@pytest.mark.long
+def test_a_part_that_the_console_never_answers_says_so(lender: Lender, looker: Looker) -> None:
+    page = looker.window(lender.pages)
+    page.route("**/panel/deliveries*", lambda asked: asked.abort())
+
+    opened(page, "/")
+
+    expect(page.locator("#panel-deliveries")).to_contain_text("The console does not answer")
+    looker.expected("ERR_FAILED|htmx:")
+
+
+@pytest.mark.long
+def test_a_users_timeline_leads_to_what_an_erasure_would_reach(lender: Lender, looker: Looker) -> None:
+    page = looker.window(lender.pages, width=PHONE, for_axe=True)
+    opened(page, "/live")
+    page.locator("td a[href^='/life']").last.click()
+    page.locator("h2 a[href^='/life']").first.click()
+
+    page.get_by_role("link", name="Erase this user").click()
+
+    expect(page.get_by_role("button", name="Erase for good")).to_be_visible()
+    expect(page.locator(".headline")).to_contain_text("events in the log")
+    looker.shot(page, "erasure-counted")
+    assert (overflow(page), barriers(page)) == (0, [])

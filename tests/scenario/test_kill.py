@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,9 @@ from lendsignal.log import open_deliveries
 ROLES = ["core", "send", "send", "core", "send", "send", "core"]
 """Who is killed, in an order that chance changes."""
 
+APART = ["core", "send", "send", "door", "send", "core", "door"]
+"""Where the door is a process of its own."""
+
 BACK_ENDS = 3
 
 
@@ -48,16 +52,19 @@ def receipts_of(data: Path) -> Counter[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("policy", "repeats"),
-    [("on_unknown = { retry = 100 }", True), ('on_unknown = { hold = "7d" }', False)],
-    ids=["retry", "hold"],
+    ("policy", "repeats", "front", "roles"),
+    [
+        ("on_unknown = { retry = 100 }", True, "", ROLES),
+        ('on_unknown = { hold = "7d" }', False, "apart = true", APART),
+    ],
+    ids=["retry", "hold, the door apart"],
 )
 def test_killing_core_and_sender_under_traffic_loses_nothing(
-    tmp_path: Path, policy: str, repeats: bool
+    tmp_path: Path, policy: str, repeats: bool, front: str, roles: Sequence[str]
 ) -> None:
     chance = random.Random(drawn_seed())
     over = threading.Event()
-    with service(tmp_path, latency_ms=30, outlet=policy) as (one, stand):
+    with service(tmp_path, latency_ms=30, outlet=policy, front=front) as (one, stand):
         back_ends = [BackEnd(one) for _ in range(BACK_ENDS)]
         senders = [
             threading.Thread(target=traffic, args=(back_end, f"v{number}-", over))
@@ -65,7 +72,7 @@ def test_killing_core_and_sender_under_traffic_loses_nothing(
         ]
         for sender in senders:
             sender.start()
-        for role in chance.sample(ROLES, len(ROLES)):
+        for role in chance.sample(roles, len(roles)):
             seen = len(one.said)
             until(partial(one.pid, role), f"{role} lives")
             over.wait(chance.uniform(0.05, 0.6))
@@ -96,7 +103,7 @@ def test_killing_core_and_sender_under_traffic_loses_nothing(
     }
     in_flight = came["retry", "stopped"] + came["held", "unknown: stopped"]
     repeated = sum(back_end.repeated for back_end in back_ends)
-    print(f"kills={len(ROLES)} users={users} in_flight={in_flight} repeated_requests={repeated}")
+    print(f"kills={len(roles)} users={users} in_flight={in_flight} repeated_requests={repeated}")
     assert in_flight, "the sender was killed at work"
     assert repeated, "the door was killed at work"
     for name in ACCOUNTS:

@@ -57,7 +57,8 @@ def test_one_node_is_killed_and_the_other_goes_on_with_everything(server: Postgr
         assert [one for one in doctor["findings"] if one["level"] == "act"] == []
         assert call(second.pages, "GET", "/")[0] == 200
         status, _, body = call(second.pages, "GET", "/funnel")
-        assert (status, b"not on a cluster yet" in body.lower()) == (501, True)
+        assert (status, b"not on this node" in body.lower()) == (501, True)
+        assert b"lendsignal run --role desk,web" in body
         assert set(stand.ids("warehouse").values()) == {1}
         assert len(stand.ids("warehouse")) == 80
         assert set(stand.ids("appsflyer-ng").values()) == {1}
@@ -148,12 +149,14 @@ def test_a_user_is_erased_from_the_store_with_a_receipt(node: Node) -> None:
 
 
 @pytest.mark.parametrize("words", [("explain", "acme:u1"), ("report", "funnel"), ("backup", "copies")])
-def test_a_verb_that_reads_a_data_folder_says_that_a_cluster_has_none(
+def test_a_verb_that_reads_a_copy_says_that_there_is_none_here_and_what_makes_one(
     node: Node, words: tuple[str, ...]
 ) -> None:
+    node.verb("store", "prepare")
     said = node.verb(*words, code=2)
 
-    assert f"`lendsignal {words[0]}` works over a data folder" in said
+    assert f"`lendsignal {words[0]}` reads a desk's copy" in said
+    assert "lendsignal run --role desk,web" in said
     assert not (node.folder / "data").exists()
 
 

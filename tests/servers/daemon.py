@@ -69,8 +69,13 @@ def run_as_server(words: Sequence[str], folder: Path) -> None:
 class Daemon:
     """A server process: started, killed, started again. It dies with us, however we die."""
 
-    def __init__(self, words: Sequence[str], folder: Path, answers: Callable[[], bool]) -> None:
-        self._words = _dying_with_us(words)
+    def __init__(
+        self, words: Sequence[str], folder: Path, answers: Callable[[], bool], on: Sequence[str] = ()
+    ) -> None:
+        """`on`: what a command begins with that is to run on another machine, as `network.Machine` says."""
+        # Only root may go there, so it goes first and becomes the server's user then.
+        self._user = None if on else server_user()
+        self._words = _dying_with_us([*on, *as_server(words)] if on else words)
         self._folder = folder
         self._answers = answers
         self._process: subprocess.Popen[bytes] | None = None
@@ -88,7 +93,7 @@ class Daemon:
             self._process = subprocess.Popen(
                 self._words,
                 cwd=self._folder,
-                user=server_user(),
+                user=self._user,
                 env=_environment(self._folder),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -125,6 +130,12 @@ def _children(parent: int) -> list[int]:
             if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
                 found.append(int(stat.parent.name))
     return found
+
+
+def as_server(words: Sequence[str]) -> list[str]:
+    """The command as the server's user, killed when its parent dies; for root alone."""
+    user = ["--reuid", str(server_user()), "--regid", "nogroup", "--clear-groups"]
+    return ["setpriv", *user, "--pdeathsig", "KILL", *words]
 
 
 def _dying_with_us(words: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -22,6 +22,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 from tests.servers.daemon import free_port
+from tests.servers.network import Machine
 
 HERE = Path(__file__).parent / "kafka_jars"
 PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
@@ -39,7 +40,7 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id={number}
 controller.quorum.voters={voters}
-listeners=PLAIN://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls},INNER://127.0.0.1:{controller}
+listeners=PLAIN://{host}:{plain},SASL://{host}:{sasl},TLS://{host}:{tls},INNER://{host}:{controller}
 listener.security.protocol.map=PLAIN:PLAINTEXT,INNER:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SASL_SSL
 controller.listener.names=INNER
 inter.broker.listener.name=PLAIN
@@ -68,22 +69,32 @@ auto.create.topics.enable=false
 class Broker:
     """A broker over a folder of its own; it keeps its ports and its messages over a restart.
 
-    `number` counts from 1; `controllers` are the ports at which brokers of one cluster agree, of all of them.
+    `number` counts from 1; `controllers` are the addresses at which brokers of one cluster agree, of all of
+    them. It is here, or on a `machine` of its own.
     """
 
-    def __init__(self, folder: Path, jars: Path, number: int = 1, controllers: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        jars: Path,
+        number: int = 1,
+        controllers: Sequence[str] = (),
+        machine: Machine | None = None,
+    ) -> None:
         self._folder = folder
+        self.machine = machine
+        self.host = "127.0.0.1" if machine is None else machine.address
         self._jars = jars
-        agreeing = list(controllers) or [free_port()]
+        agreeing = list(controllers) or [f"{self.host}:{free_port()}"]
         self._ports = {name: free_port() for name in ("plain", "sasl", "tls")}
-        self._ports["controller"] = agreeing[number - 1]
+        self._ports["controller"] = int(agreeing[number - 1].rpartition(":")[2])
         self._process: subprocess.Popen[bytes] | None = None
         self.ca = folder / "ca.pem"
         _make_certificate(folder)
         known = " ".join(f'user_{name}="{password}"' for name, password in PASSWORDS.items())
         users = f"org.apache.kafka.common.security.plain.PlainLoginModule required {known};"
         self._properties = folder / "server.properties"
-        voters = ",".join(f"{n}@127.0.0.1:{port}" for n, port in enumerate(agreeing, 1))
+        voters = ",".join(f"{n}@{address}" for n, address in enumerate(agreeing, 1))
         self._properties.write_text(
             PROPERTIES.format(
                 folder=folder,
@@ -91,6 +102,7 @@ class Broker:
                 number=number,
                 voters=voters,
                 copies=len(agreeing),
+                host=self.host,
                 **self._ports,
             )
         )
@@ -100,17 +112,17 @@ class Broker:
     @property
     def address(self) -> str:
         """Where it answers anybody."""
-        return f"127.0.0.1:{self._ports['plain']}"
+        return f"{self.host}:{self._ports['plain']}"
 
     @property
     def sasl_address(self) -> str:
         """Where it answers those who sign in."""
-        return f"127.0.0.1:{self._ports['sasl']}"
+        return f"{self.host}:{self._ports['sasl']}"
 
     @property
     def tls_address(self) -> str:
         """Where it answers those who sign in, over TLS with a certificate signed by `ca`."""
-        return f"127.0.0.1:{self._ports['tls']}"
+        return f"{self.host}:{self._ports['tls']}"
 
     @property
     def pid(self) -> int:
@@ -251,6 +263,7 @@ class Broker:
                     "setpriv",
                     "--pdeathsig",
                     "KILL",
+                    *([] if self.machine is None else self.machine.words),
                     "java",
                     *memory,
                     logging,
@@ -279,17 +292,22 @@ class Brokers:
 
 
 @contextmanager
-def brokers(count: int) -> Iterator[Brokers]:
-    """So many brokers of one cluster while the block runs; skips loudly where they are not installed."""
+def brokers(count: int, machine: Callable[[], Machine | None] = lambda: None) -> Iterator[Brokers]:
+    """So many brokers of one cluster while the block runs; skips loudly where they are not installed.
+
+    Each is on a `machine` of its own, where there are any.
+    """
     _skip_where_missing()
     with tempfile.TemporaryDirectory(prefix="kafka-") as folder:
-        controllers = [free_port() for _ in range(count)]
+        machines = [machine() for _ in range(count)]
+        hosts = ["127.0.0.1" if one is None else one.address for one in machines]
+        controllers = [f"{host}:{free_port()}" for host in hosts]
         made: list[Broker] = []
         try:
             for number in range(1, count + 1):
                 own = Path(folder) / str(number)
                 own.mkdir()
-                made.append(Broker(own, jars_folder(), number, controllers))
+                made.append(Broker(own, jars_folder(), number, controllers, machines[number - 1]))
             for one in made:
                 one.begin()
             yield Brokers([one.answering() for one in made])

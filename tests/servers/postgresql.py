@@ -3,12 +3,13 @@
 Its own zone is Manila's, so that a time that is read in the server's zone shows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.servers.daemon import Daemon, free_port, own_folder, program, run_as_server
+from tests.servers.network import Machine
 
 PASSWORD = "made-up-reader-password-7d1"
 
@@ -20,8 +21,9 @@ class PostgreSql(Daemon):
 
     kind = "postgresql"
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, machine: Machine | None = None, **settings: str) -> None:
         self.port = free_port()
+        self.host = "127.0.0.1" if machine is None else machine.address
         data = folder / "data"
         run_as_server(
             [program("initdb", BINARIES), "-D", str(data), "-U", "lender", "-A", "trust", "-E", "UTF8", "-N"],
@@ -29,33 +31,38 @@ class PostgreSql(Daemon):
         )
         known = {
             "port": self.port,
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": self.host,
             "unix_socket_directories": "",
             "timezone": "Asia/Manila",
             "shared_buffers": "16MB",
             **settings,
         }
         options = [word for name, value in known.items() for word in ("-c", f"{name}={value}")]
+        on: Sequence[str] = ()
+        if machine is not None:
+            on = machine.words
+            with (data / "pg_hba.conf").open("a") as allowed:
+                allowed.write("host all all all trust\n")
         super().__init__(
-            [program("postgres", BINARIES), "-D", str(data), *options], folder, self._answers_now
+            [program("postgres", BINARIES), "-D", str(data), *options], folder, self._answers_now, on
         )
 
     @property
     def url(self) -> str:
         """As the configuration has it, without a password."""
-        return f"postgresql+psycopg://lender@127.0.0.1:{self.port}/postgres"
+        return f"postgresql+psycopg://lender@{self.host}:{self.port}/postgres"
 
     @property
     def plain_url(self) -> str:
         """As PostgreSQL's own programs have it."""
-        return f"postgresql://lender@127.0.0.1:{self.port}/postgres"
+        return f"postgresql://lender@{self.host}:{self.port}/postgres"
 
     def connect(self) -> Any:
         """A connection of the lender's own; nothing is committed by itself."""
         import psycopg
 
         return psycopg.connect(
-            host="127.0.0.1", port=self.port, user="lender", dbname="postgres", password=PASSWORD
+            host=self.host, port=self.port, user="lender", dbname="postgres", password=PASSWORD
         )
 
     def execute(self, *statements: str) -> None:
@@ -76,11 +83,11 @@ class PostgreSql(Daemon):
 
 
 @contextmanager
-def postgresql(**settings: str) -> Iterator[PostgreSql]:
-    """The server, with settings of its own, while the block runs."""
+def postgresql(machine: Machine | None = None, **settings: str) -> Iterator[PostgreSql]:
+    """The server, with settings of its own, while the block runs; on a `machine` of its own, or here."""
     program("initdb", BINARIES)
     with own_folder() as folder:
-        one = PostgreSql(folder, **settings)
+        one = PostgreSql(folder, machine, **settings)
         try:
             one.start()
             yield one

@@ -82,12 +82,16 @@ class Run(Struct, frozen=True, kw_only=True):
 
     def quiet(self, day: int) -> list[Hour]:
         """A day's hours in which nothing failed on purpose. Days count from 0."""
-        return [one for one in self.hours if one.hour // 24 == day and not one.weather]
+        return [one for one in self._calm() if one.hour // 24 == day]
 
     @property
     def last_day(self) -> int:
         """The last day that has hours without weather."""
-        return max((one.hour // 24 for one in self.hours if not one.weather), default=0)
+        return max((one.hour // 24 for one in self._calm()), default=0)
+
+    def _calm(self) -> list[Hour]:
+        """The hours without weather; what came after the last day was no hour of it."""
+        return [one for one in self.hours if not one.weather and one.hour < self.days * 24]
 
     def cpu_us(self, first: float, last: float) -> float | None:
         """Microseconds of processor time an event between two days, all roles together."""

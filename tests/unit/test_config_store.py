@@ -9,7 +9,7 @@ from lendsignal import config as configuration
 from lendsignal.config import Config
 from lendsignal.errors import ConfigError
 from lendsignal.log.postgres import Limits
-from lendsignal.log.store import StoreSettings, is_in_the_open
+from lendsignal.log.store import StoreSettings, is_in_the_open, may_meet_a_standby
 
 BASE = """\
 [portfolio]
@@ -124,6 +124,36 @@ def test_who_goes_over_a_network_without_knowing_who_answers_is_told(tmp_path: P
 )
 def test_only_a_verified_peer_or_this_machine_is_no_open_way(url: str, open_: bool) -> None:
     assert is_in_the_open(url) == open_
+
+
+@pytest.mark.parametrize(
+    ("url", "may"),
+    [
+        ("postgresql://lender@db-0.acme.example,db-1.acme.example/x", True),
+        ("postgresql://lender@db-0:5432,db-1:5433/x?target_session_attrs=any", True),
+        ("postgresql:///x?host=db-0,db-1&sslmode=verify-full", True),
+        ("postgresql://lender@db-0,db-1/x?target_session_attrs=read-write", False),
+        ("postgresql://lender@db-0,db-1/x?target_session_attrs=primary", False),
+        ("postgresql://lender@db-0/x", False),
+        ("host=db-0,db-1 dbname=x", False),
+    ],
+)
+def test_of_several_servers_the_one_that_writes_must_be_asked_for(url: str, may: bool) -> None:
+    assert may_meet_a_standby(url) == may
+
+
+def test_who_names_several_servers_and_not_the_one_that_writes_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACME_STORE", "postgresql://lender:very-secret@db-0,db-1/x?sslmode=verify-full")
+
+    (warning,) = [one for one in loaded(tmp_path).warnings if "store.url" in one]
+    assert "target_session_attrs=read-write" in warning
+    assert "very-secret" not in warning
+
+
+def test_a_server_has_as_long_for_an_answer_as_a_statement_and_then_silence() -> None:
+    assert Limits(statement=timedelta(seconds=11), silence=timedelta(seconds=9)).answer == 20
 
 
 def test_limits_are_told_to_the_database_and_to_the_connection_in_their_own_words() -> None:

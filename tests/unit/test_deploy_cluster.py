@@ -17,6 +17,7 @@ from lendsignal.role.nodepages import Pages
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes" / "cluster"
 MANIFESTS = [path for path in sorted(FOLDER.glob("*.yaml")) if path.stem != "kustomization"]
 NODES = ("ingest", "work", "send")
+DESK = "desk"
 
 
 def documents(name: str) -> list[dict[str, Any]]:
@@ -44,7 +45,7 @@ def test_the_kustomization_of_the_cluster_names_every_manifest() -> None:
     assert (FOLDER / "../namespace.yaml").exists()
 
 
-@pytest.mark.parametrize("name", [*NODES, "prepare"])
+@pytest.mark.parametrize("name", [*NODES, DESK, "prepare"])
 def test_a_pod_of_the_cluster_is_locked_up(name: str) -> None:
     one = container(name)
 
@@ -57,7 +58,7 @@ def test_a_pod_of_the_cluster_is_locked_up(name: str) -> None:
     assert pod(name)["securityContext"]["runAsNonRoot"] is True
 
 
-@pytest.mark.parametrize("name", NODES)
+@pytest.mark.parametrize("name", [*NODES, DESK])
 def test_a_node_has_roles_that_there_are_and_is_asked_where_it_answers(name: str) -> None:
     one, nothing = container(name), cast(Any, None)
     verb, flag, words = one["args"]
@@ -106,7 +107,8 @@ def test_the_configuration_of_the_nodes_can_be_used_and_fits_their_ports_and_fol
 
     assert config.store is not None
     assert config.warnings == ()
-    for name, port in (("ingest", config.door.port), ("work", config.web.port), ("send", config.web.port)):
+    ports = {"ingest": config.door.port, "work": config.web.port, "send": config.web.port}
+    for name, port in {**ports, DESK: config.web.port}.items():
         assert [one["containerPort"] for one in container(name)["ports"]] == [port]
         mounted = {mount["name"]: mount["mountPath"] for mount in container(name)["volumeMounts"]}
         assert config.data.is_relative_to(mounted["node"])
@@ -120,11 +122,23 @@ def test_services_find_the_pods_they_speak_of() -> None:
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
 
 
-def test_a_door_keeps_its_disk_for_what_waits_there() -> None:
-    (door,) = documents("ingest")
+@pytest.mark.parametrize("name", ["ingest", DESK])
+def test_what_has_something_of_its_own_keeps_its_disk(name: str) -> None:
+    """A door what waits there while the store is away, a desk its people and their audit."""
+    (node,) = documents(name)
 
-    assert door["kind"] == "StatefulSet"
-    assert [claim["metadata"]["name"] for claim in door["spec"]["volumeClaimTemplates"]] == ["node"]
+    assert node["kind"] == "StatefulSet"
+    assert node["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Retain"
+    assert [claim["metadata"]["name"] for claim in node["spec"]["volumeClaimTemplates"]] == ["node"]
+
+
+def test_the_pages_that_people_are_led_to_are_the_desks() -> None:
+    (pages,) = [one for one in documents("services") if one["metadata"]["name"] == "lendsignal-pages"]
+    (desk,) = documents(DESK)
+
+    assert pages["spec"]["selector"] == desk["spec"]["selector"]["matchLabels"]
+    assert desk["spec"]["serviceName"] == "lendsignal-pages"
+    assert desk["spec"]["replicas"] == 1
 
 
 def test_no_manifest_holds_a_secret() -> None:

@@ -14,7 +14,7 @@ import yaml
 
 from lendsignal import __version__
 from lendsignal import config as configuration
-from lendsignal.role.core import _routes
+from lendsignal.role.front import _routes
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -116,7 +116,7 @@ def container() -> dict[str, Any]:
 def test_the_pod_is_locked_up_and_asked_at_paths_that_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     one = container()
     paths = {one[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "liveness", "readiness")}
-    monkeypatch.setattr("lendsignal.role.core.Readiness", lambda *given: None)
+    monkeypatch.setattr("lendsignal.role.front.Readiness", lambda *given: None)
     config: Any = None
 
     assert paths < {route.path for route in _routes(config, config, config)}

@@ -57,6 +57,17 @@ def test_a_service_that_takes_decides_and_sends_is_ready(config: Config, log: Lo
     assert readiness(config, log).missing() == []
 
 
+def test_a_door_that_is_apart_is_not_ready_where_nobody_decides(
+    config: Config, log: Log, pulse: Pulse, tmp_path: Path
+) -> None:
+    path = tmp_path / "lendsignal.toml"
+    path.write_text(f"{path.read_text()}\n[door]\napart = true\n")
+    apart = readiness(configuration.load(path), log)
+    assert apart.missing() == ["the process that decides does not run"]
+    with DataFolder(config.data).lock("core"):
+        assert apart.missing() == []
+
+
 def test_without_a_log_it_is_not_ready(config: Config) -> None:
     other = open_log(Path(":memory:"))
 

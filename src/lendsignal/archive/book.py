@@ -161,6 +161,17 @@ class Book:
             if address is not None:
                 self._db.execute("insert or replace into note values (?, ?)", (ADDRESS, address))
 
+    def said(self, name: str) -> str | None:
+        """What was kept under that name."""
+        with self._lock:
+            found = row(self._db, "select said from note where name = ?", (name,))
+        return None if found is None else str(found[0])
+
+    def say(self, name: str, words: str) -> None:
+        """Keeps something under a name of its own."""
+        with self._lock, transaction(self._db):
+            self._db.execute("insert or replace into note values (?, ?)", (name, words))
+
     def start_anew(self, layout: int) -> None:
         """Nothing is in the archive, and no file counts: everything is to be written again."""
         with self._lock, transaction(self._db):

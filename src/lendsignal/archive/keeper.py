@@ -40,6 +40,7 @@ from lendsignal.archive.taking import FEED_OF, Erased, erased_key, rows_of_log, 
 from lendsignal.clock import MICROSECOND
 from lendsignal.errors import DataError, NotYet
 from lendsignal.log import DataFolder, Deliveries, Feeds, Log, open_deliveries, open_feeds, open_log
+from lendsignal.log.copied import copy_of, desk_name
 from lendsignal.plan.records import ENTRIES_PER_RECORD
 
 EVENTS_AT_ONCE = 20_000
@@ -68,6 +69,9 @@ FEEDS_STREAM = "feeds"
 
 FILES = "_files.json"
 LAYOUT = "_layout.json"
+LEADING = "_leading.json"
+"""Beside the archives of several desks: which of them is that of the leading one."""
+
 MARK = "_archive-"
 """How the file's name begins that says whose archive lies there."""
 
@@ -464,7 +468,7 @@ def brought_up(
             book.start_anew(VERSION)
         keeper = _keeper(book, folder, settings, events_at_once=events_at_once)
         closing.callback(keeper.close)
-        book.note(VERSION, settings.to)
+        book.note(VERSION, address_of(folder, settings))
         written = 0
         while True:
             written += keeper.turn(log, sent, told)
@@ -545,9 +549,36 @@ def _theirs(users: Collection[bytes]) -> str:
 
 
 def _keeper(book: Book, folder: DataFolder, settings: ArchiveSettings, **pieces: int) -> Keeper:
-    return Keeper(
-        book, place_at(settings.to, folder.path), changing=lambda: changing(folder.archive), **pieces
-    )
+    place = place_at(address_of(folder, settings), folder.path)
+    return Keeper(book, place, changing=lambda: changing(folder.archive), **pieces)
+
+
+def address_of(folder: DataFolder, settings: ArchiveSettings, log: Path | None = None) -> str:
+    """Where a folder's archive lies: `archive.to`, and of a desk's copy of a cluster's store below it, under
+    the desk's name. `log`: that of a backup which is to be put in place of its own.
+
+    Every desk numbers its copy for itself, so that no two of them can write one archive.
+    """
+    if _lies_within(settings.to) or copy_of(log or folder.log) is None:
+        return settings.to
+    return f"{settings.to.rstrip('/')}/{desk_name(folder)}"
+
+
+def point_to(folder: DataFolder, settings: ArchiveSettings, since: str) -> bool:
+    """Says at `archive.to` that this folder's archive is that of the leading desk; false where that is within
+    the data folder. `since`: a moment, for people."""
+    if _lies_within(settings.to):
+        return False
+    address = address_of(folder, settings)
+    said = {"archive": address.removeprefix(f"{settings.to.rstrip('/')}/"), "since": since}
+    with _scratch() as path:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(said), indent=1))
+        place_at(settings.to, folder.path).put(LEADING, path)
+    return True
+
+
+def _lies_within(address: str) -> bool:
+    return "://" not in address and not Path(address).is_absolute()
 
 
 def alike(parts: Sequence[Part]) -> list[list[Part]]:

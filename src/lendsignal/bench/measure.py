@@ -18,6 +18,8 @@ from lendsignal.bench.targets import Target, judged
 CONNECTIONS_SINGLE = 64
 CONNECTIONS_BATCH = 8
 
+APART = ("core", "door")
+
 DELAY_PER_S = 2_000
 """Events a second at which delays are measured: a large lender's rush hour, many times over."""
 
@@ -47,6 +49,8 @@ class Figures(Struct, frozen=True, kw_only=True):
     peers: Mapping[str, float | str]
     ratios: Mapping[str, float]
     machine: Machine
+    accepted_single_apart_per_s: float = 0.0
+    decided_apart_per_s: float = 0.0
     targets: Sequence[Target] = ()
 
 
@@ -78,9 +82,12 @@ def measure(
     tell("memory of a service that has nothing to do")
     idle, together = _idle()
     tell("events in, decided, nothing sent: batches of 100")
-    accepted, decided = _accepted(round(40_000 * scale), 100)
+    accepted, decided = _accepted(("core",), round(40_000 * scale), 100)
     tell("events in, decided, nothing sent: one a request")
-    accepted_single, _ = _accepted(round(15_000 * scale), 1)
+    accepted_single, _ = _accepted(("core",), round(15_000 * scale), 1)
+    tell("the same two, with the door as a process of its own")
+    _, decided_apart = _accepted(APART, round(40_000 * scale), 100)
+    accepted_single_apart, _ = _accepted(APART, round(15_000 * scale), 1)
     tell("end to end: batches of 100 in, two requests an event out")
     whole = _end_to_end(round(20_000 * scale), 100)
     tell("end to end: one event a request in, two requests an event out")
@@ -115,6 +122,8 @@ def measure(
         peers={"load_tool_to_bare_sink_requests_per_s": bare, **_named(other)},
         ratios=_ratios(deliveries, bare, other),
         machine=before,
+        accepted_single_apart_per_s=accepted_single_apart,
+        decided_apart_per_s=decided_apart,
     )
     return msgspec.structs.replace(figures, targets=judged(figures))
 
@@ -141,9 +150,9 @@ def _idle() -> tuple[Mapping[str, float], float]:
         return service.rss_mib(peak=False), service.together_mib()
 
 
-def _accepted(events: int, batch: int) -> tuple[float, float]:
+def _accepted(roles: Sequence[str], events: int, batch: int) -> tuple[float, float]:
     """Events a second until all are answered 202, and until all are decided."""
-    with serving(("core",)) as (service, _):
+    with serving(roles) as (service, _):
         service.log_in(events)
         bodies = requests(loans(range(events)), batch)
         took = send_all(

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +57,7 @@ REPORTS = (
     "vintages",
     "attribution",
     "spend",
+    "reconcile",
 )
 """What is timed; `as-of join` beside them is the join of all events onto all touches, and nothing else."""
 
@@ -438,6 +439,7 @@ def report_by_name(name: str) -> Callable[[Tables], object]:
         "vintages": vintages,
         "attribution": report.attribution,
         "spend": report.spend,
+        "reconcile": lambda tables: report.reconcile(tables, zone=UTC),
     }
     return computed[name]
 

@@ -26,7 +26,7 @@ from lendsignal.clock import SystemClock
 from lendsignal.config import Config
 from lendsignal.errors import LendsignalError
 from lendsignal.log import DataFolder
-from lendsignal.role import JOBS
+from lendsignal.role import door_of, listens
 from lendsignal.role.standing import status
 from lendsignal.run import Supervisor
 
@@ -106,13 +106,14 @@ class Cost(Struct, frozen=True):
         return sum(self.seconds.values())
 
 
-def settings(sink: str, deliveries: int) -> str:
-    """A configuration that makes so many deliveries of every loan."""
+def settings(sink: str, deliveries: int, *, apart: bool = False) -> str:
+    """A configuration that makes so many deliveries of every loan; `apart`: with a door of its own."""
     parts = [
         DESTINATIONS[number % len(DESTINATIONS)].replace("NAME", name)
         for number, name in enumerate(names(deliveries))
     ]
-    return "".join((CONFIG.replace("SINK", sink), *parts))
+    text = CONFIG.replace("[door]\n", "[door]\napart = true\n") if apart else CONFIG
+    return "".join((text.replace("SINK", sink), *parts))
 
 
 def names(deliveries: int) -> list[str]:
@@ -131,10 +132,10 @@ class Service:
         self._supervisor = Supervisor(config, self._roles)
         self._supervisor.start()
         for role in self._roles:
-            if role != "send" and role not in JOBS:
+            if listens(role, config):
                 until((config.data / f"{role}.address").exists, f"{role} to listen")
-        if "core" in self._roles:
-            self.url = (config.data / "core.address").read_text()
+        if door_of(config) in self._roles:
+            self.url = (config.data / f"{door_of(config)}.address").read_text()
         if "send" in self._roles:
             until((config.data / "deliveries.sqlite").exists, "the sender to start")
 
@@ -202,7 +203,7 @@ def _folded(path: Path) -> int:
 
 @contextmanager
 def workplace(
-    *, deliveries: int = 2, keeps: str | None = None, hangs: str = ""
+    *, deliveries: int = 2, keeps: str | None = None, hangs: str = "", apart: bool = False
 ) -> Iterator[tuple[Config, str, "Sink"]]:
     """A folder of its own with a configuration, the key to its door, and a sink; all gone afterwards."""
     key = secrets.token_urlsafe(24)
@@ -212,7 +213,7 @@ def workplace(
     try:
         with sink_in(folder, keeps=keeps, hangs=hangs) as sink:
             path = folder / "lendsignal.toml"
-            path.write_text(settings(sink.url, deliveries))
+            path.write_text(settings(sink.url, deliveries, apart=apart))
             yield configuration.load(path), key, sink
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -227,7 +228,8 @@ def serving(
     roles: Sequence[str], *, deliveries: int = 2, keeps: str | None = None, hangs: str = ""
 ) -> Iterator[tuple[Service, "Sink"]]:
     """A sink and a service in front of it."""
-    with workplace(deliveries=deliveries, keeps=keeps, hangs=hangs) as (config, key, sink):
+    apart = "door" in roles
+    with workplace(deliveries=deliveries, keeps=keeps, hangs=hangs, apart=apart) as (config, key, sink):
         service = Service(config, roles, key)
         try:
             yield service, sink

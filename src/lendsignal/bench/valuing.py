@@ -8,14 +8,26 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
-from lendsignal.simulate.worlds.value import World, applicants, world
+from lendsignal.simulate.worlds.value import World, applicants, at_first_loan, world
 from lendsignal.value.judging import Decile, deciles, judged, normalised_gini
+from lendsignal.value.low import LOW, lows_of
 from lendsignal.value.training import Learning, learned, values_of
+from lendsignal.value.users import Floats
 from lendsignal.value.worth import score_of
 
 HORIZON_DAYS = 90.0
 JUDGED, ONE_BY_ONE = 100_000, 20_000
 """Users that are judged by, and how many of them are valued one by one as decisions do it."""
+
+
+class LowTenth(Struct, frozen=True):
+    """A tenth of the users by what was said of them, the lowest first: the mean value that came, what three
+    in ten of them were said to bring less than (the median of it), and what three in ten truly brought less
+    than."""
+
+    mean: float
+    said: float
+    came: float
 
 
 class Valuing(Struct, frozen=True, kw_only=True):
@@ -40,17 +52,23 @@ class Valuing(Struct, frozen=True, kw_only=True):
     bias: float
     deciles: tuple[Decile, ...]
     lookup_deciles: tuple[Decile, ...]
+    low_tenths: tuple[LowTenth, ...]
 
 
-def value_users(
-    users: int, tell: Callable[[str], None], seed: int = 11, at: Literal["grant", "apply"] = "grant"
-) -> Valuing:
+At = Literal["grant", "apply", "loan"]
+"""When users are valued: at the grant, at the application, at the first loan."""
+
+
+def value_users(users: int, tell: Callable[[str], None], seed: int = 11, at: At = "grant") -> Valuing:
     """Makes a world of so many borrowers, learns from it, and values others of the same world.
 
     At `apply` they are applicants, and `score_gini` is that of the score that their review will give them.
+    At `loan` those are left who borrowed.
     """
-    tell(f"making {users:,} {'borrowers' if at == 'grant' else 'applicants'}")
-    made = (world if at == "grant" else applicants)(seed, users, JUDGED, horizon_days=HORIZON_DAYS)
+    tell(f"making {users:,} {'applicants' if at == 'apply' else 'borrowers'}")
+    made = (applicants if at == "apply" else world)(seed, users, JUDGED, horizon_days=HORIZON_DAYS)
+    if at == "loan":
+        made = at_first_loan(made)
     learning = Learning(horizon_days=HORIZON_DAYS)
     tell("learning the look-up")
     begun = perf_counter()
@@ -83,6 +101,19 @@ def value_users(
         bias=found.bias,
         deciles=found.deciles,
         lookup_deciles=deciles(by_table, made.value),
+        low_tenths=_low_tenths(lows_of(strong.bands, said), said, made.value),
+    )
+
+
+def _low_tenths(low: Floats, said: Floats, came: Floats) -> tuple[LowTenth, ...]:
+    tenths = np.array_split(np.argsort(said, kind="stable"), 10)
+    return tuple(
+        LowTenth(
+            float(came[part].mean()),
+            float(np.median(low[part])),
+            float(np.quantile(came[part], LOW, method="inverted_cdf")),
+        )
+        for part in tenths
     )
 
 

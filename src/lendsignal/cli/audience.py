@@ -146,9 +146,14 @@ def build(names: tuple[str, ...], config_path: Path, json_: bool) -> None:
 @audience.command()
 @click.argument("names", nargs=-1)
 @click.option("--anew", is_flag=True, help="Send the whole list, so that nobody else stands on it.")
+@click.option(
+    "--take-over",
+    is_flag=True,
+    help="On a cluster: tell platforms by this desk's own ledger, which begins anew.",
+)
 @configured
 @as_json
-def sync(names: tuple[str, ...], anew: bool, config_path: Path, json_: bool) -> None:
+def sync(names: tuple[str, ...], anew: bool, take_over: bool, config_path: Path, json_: bool) -> None:
     """Tell the platforms what changed, now, by default in every list; the service does it by itself.
 
     Example: lendsignal audience sync good
@@ -161,7 +166,8 @@ def sync(names: tuple[str, ...], anew: bool, config_path: Path, json_: bool) -> 
     for name in names:
         _known(config, name)
     with DataFolder(config.data).lock("audience"):
-        found = brought_in_step(config, clock_at(config.replay_clock), Event(), names, anew=anew)
+        clock = clock_at(config.replay_clock)
+        found = brought_in_step(config, clock, Event(), names, anew=anew, take_over=take_over)
     _say_synced(found, json_=json_)
     if not found and not json_:
         click.echo("no list goes anywhere: lendsignal audience list says why")

@@ -48,6 +48,19 @@ def files(
     """Imports, and has everything decided: by the running service, or here where none runs."""
     folder = DataFolder(config.data)
     task = bar.add_task("importing", total=None)
+    if config.store is not None:
+        from lendsignal.role.fetching import importing_alone  # with the store's client
+
+        with importing_alone(config) as (door, reader):
+            return import_files(
+                door,
+                paths,
+                rules,
+                reader,
+                now=now_of(config),
+                send_since=since,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
     with folder.lock("import"):
         log = open_log(folder.log)
         try:

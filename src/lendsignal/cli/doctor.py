@@ -235,6 +235,8 @@ def processes(config: Config) -> Iterator[Finding]:
         yield ok("processes", "core runs: events are taken")
     else:
         yield act("processes", "core does not run: nobody takes events", "lendsignal run")
+    if config.door.apart and not folder.is_running("door"):
+        yield act("processes", "door does not run: nobody takes events", "lendsignal run")
     wrong = sending(folder)
     if wrong is None:
         yield ok("processes", "send runs, and turns")

@@ -7,10 +7,13 @@ from lendsignal.cli import giving, machine
 from lendsignal.cli.doctor_moving import moving, spool
 from lendsignal.cli.doctor_topic import topic
 from lendsignal.cli.findings import Check, Finding, act, look, ok, span
-from lendsignal.clock import to_us
+from lendsignal.clock import SystemClock, to_us
 from lendsignal.config import Config
 from lendsignal.errors import LogError
+from lendsignal.log import DataFolder
+from lendsignal.log.copied import copy_standing
 from lendsignal.log.postgres import Database, database_of, examining, slots_of
+from lendsignal.log.postgres.singles import DESK
 from lendsignal.log.postgres.standing import oldest_waiting, standing, waiting_by_slot
 from lendsignal.plan import version_of
 from lendsignal.role.cluster import store_of
@@ -25,6 +28,7 @@ LONG_WRITING_SECONDS = 5.0
 """A transaction of ours takes milliseconds: one that is open so long holds the reading back."""
 
 LAG_SECONDS = 60.0
+OLD_SECONDS = 60.0
 DAYS_AHEAD = 2
 ROOM = 0.8
 """Of the connections that the server allows, what may be taken."""
@@ -164,9 +168,47 @@ def slots(config: Config) -> Iterator[Finding]:
             "lag", "the senders have not read every record yet", "again in a moment; then more senders"
         )
     for name, reason in found.paused.items():
-        yield act("paused", f"{name} is paused: {reason}", "see it in docs/reference/reasons.md")
+        yield act("paused", f"{name} is paused: {reason}", f"lendsignal resume {name}, once it is mended")
     for name, stages in found.waiting.items():
         yield ok("waiting", f"{name}: {', '.join(f'{n:,} {stage}' for stage, n in stages.items())}")
+
+
+def desks(config: Config) -> Iterator[Finding]:
+    """Whether a desk does what the configuration has for one: pulls, lists, alerts, cuts of its own."""
+    needed = [
+        words
+        for words, there in (
+            ("pulls", any(plan.common.enabled for plan in config.pulls.values())),
+            ("lists", bool(config.lists)),
+            ("alerts", bool(config.alerts)),
+            ("cuts of the tiers", bool(config.policy.derive.tiers.rolling)),
+        )
+        if there
+    ]
+    with _store(config) as database:
+        leads = database.row("select 1 from single where name = %s and until > clock_timestamp()", DESK)
+    if leads is not None:
+        yield ok("desk", "one works for all")
+    elif needed:
+        said = f"no desk lives, and the configuration has {', '.join(needed)}: nobody does those"
+        yield look("desk", said, "lendsignal run --role desk,web")
+
+
+def copy(config: Config) -> Iterator[Finding]:
+    """Whether this node's copy of the store is as young as it should be, where it has one."""
+    found = copy_standing(DataFolder(config.data)) if config.data.is_dir() else None
+    if found is None:
+        return
+    old = (SystemClock().now_us() - found.whole_us) / 1_000_000
+    if found.wrong:
+        yield act("copy", f"it does not go on: {found.wrong}", "docs/how-to/keep-a-desk.md")
+    elif not found.whole_us:
+        yield look("copy", "it is being made: pages and reports do not show everything yet", "wait for it")
+    elif old > OLD_SECONDS:
+        said = f"it is {span(old)} old, and {found.behind:,} events behind"
+        yield act("copy", said, "lendsignal run --role desk,web on this node; see its WARNING lines")
+    else:
+        yield ok("copy", "this node's copy of the store is young")
 
 
 def tables(config: Config) -> Iterator[Finding]:
@@ -187,7 +229,7 @@ def tables(config: Config) -> Iterator[Finding]:
     if not any(one.dead > DEAD_ROWS and one.dead > MANY_OF_THEM * one.live for one in dead):
         yield ok("tables", "the busy tables are vacuumed in time")
     if refused:
-        yield look("quarantine", f"{refused:,} refused events wait", "GET /v1/status; they go by their age")
+        yield look("quarantine", f"{refused:,} refused events wait", "lendsignal quarantine list")
 
 
 def checks_of(config: Config) -> tuple[Check, ...]:
@@ -213,11 +255,23 @@ CHECKS: tuple[Check, ...] = (
     held_back,
     topic,
     slots,
+    desks,
+    copy,
     tables,
     moving,
     spool,
     machine.open_files,
 )
 
-_OF_THE_STORE: tuple[Check, ...] = (form, policy, durability, limits, held_back, slots, tables, moving)
+_OF_THE_STORE: tuple[Check, ...] = (
+    form,
+    policy,
+    durability,
+    limits,
+    held_back,
+    slots,
+    desks,
+    tables,
+    moving,
+)
 """Checks that can say nothing without it."""

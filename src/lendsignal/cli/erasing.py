@@ -71,22 +71,8 @@ def erase(
     from lendsignal.erase.receipt import receipt_of
 
     config = configuration.load(config_path)
-    if config.store is not None:
-        from lendsignal.cli import erasing_in_store as in_store  # with the store's client
-
-        if person is not None or spools or scrub:
-            raise click.UsageError("on a cluster one user is erased at a time, and in the store alone")
-        if list_ or receipt is not None:
-            in_store.shown(config, receipt, json_=json_)
-            return
-        about = asking.subject_of(config, user, brand=brand)
-        if allow_again:
-            in_store.allow_again(config, about.users[0], json_=json_)
-            return
-        if json_ and not dry_run and not yes:
-            raise click.UsageError("--json cannot ask: add --yes, or --dry-run")
-        in_store.erase(config, about.users[0], who(), dry_run=dry_run, yes=yes, json_=json_)
-        return
+    if config.store is not None and (spools or scrub or export is not None):
+        raise click.UsageError("--spool, --scrub and --export are of a data folder: this is a cluster's node")
     if list_ or receipt is not None:
         _shown(config, receipt, json_=json_)
         return
@@ -107,6 +93,11 @@ def erase(
         return
     if json_ and not dry_run and not yes:
         raise click.UsageError("--json cannot ask: add --yes, or --dry-run")
+    if config.store is not None:
+        from lendsignal.cli import erasing_in_store as in_store  # with the store's client
+
+        in_store.erase(config, about, who(), dry_run=dry_run, yes=yes, json_=json_)
+        return
     if not json_ or dry_run:
         _count(config, about, json_=json_)
     if dry_run:

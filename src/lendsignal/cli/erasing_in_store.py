@@ -1,101 +1,52 @@
-"""What `erase` does on a cluster: a user leaves the store that nodes share, and stays out at every door."""
+"""What `erase` does on a cluster: people leave the store that nodes share, and stay out at every door."""
 
-import secrets
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 
 import click
 from msgspec.structs import asdict
 
 from lendsignal.cli.giving import clock_of
 from lendsignal.cli.words import print_json
-from lendsignal.clock import from_us
 from lendsignal.config import Config
-from lendsignal.errors import InputError
-from lendsignal.log.postgres import database_of, slots_of
-from lendsignal.log.postgres.erasing import SlotErasing, Struck
-from lendsignal.role.cluster import store_of
-
-STILL_THERE = (
-    "Not by this: what platforms were told, what an archive or a topic of yours holds, and copies made"
-    " before. Rows that went stand in the server's pages until it vacuums, and in its write-ahead log until"
-    " that goes."
-)
+from lendsignal.erase import in_store
+from lendsignal.erase.asking import Counts
+from lendsignal.erase.receipt import receipt_of
+from lendsignal.log.erasures import About
+from lendsignal.log.postgres.erasing import Struck
 
 
-def erase(config: Config, user: tuple[str, str], by: str, *, dry_run: bool, yes: bool, json_: bool) -> None:
-    """Counts, asks, keeps the user out, and takes everything of theirs out of the store."""
+def erase(config: Config, about: About, by: str, *, dry_run: bool, yes: bool, json_: bool) -> None:
+    """Counts, asks, and takes everything of theirs out of the store. Desks and platforms follow."""
     clock = clock_of(config)
-    with _erasing(config) as erasing:
-        if not json_ or dry_run:
-            _told(erasing.counted(*user), json_=json_)
-        if dry_run:
-            return
-        if not yes and not click.confirm("Erase for good?", err=True):
-            click.echo("nothing was changed", err=True)
-            sys.exit(1)
-        receipt, asked_us = f"er-{secrets.token_hex(8)}", clock.now_us()
-        erasing.keep_out(*user, receipt, asked_us)
-        erasing.note(receipt, asked_us, by, None, Struck())
-        struck = erasing.strike(*user)
-        erasing.note(receipt, asked_us, by, clock.now_us(), struck)
-    if json_:
-        print_json({"receipt": receipt, **asdict(struck)})
+    if not json_ or dry_run:
+        _told(*in_store.counted(config, about, clock), json_=json_)
+    if dry_run:
         return
-    click.echo(f"erasure {receipt}: done, and nothing of this user comes in any more")
-    _told(struck, json_=False)
-    click.echo(STILL_THERE)
+    if not yes and not click.confirm("Erase for good?", err=True):
+        click.echo("nothing was changed", err=True)
+        sys.exit(1)
+    job = in_store.ask(config, about, by, clock)
+    in_store.carried_on(
+        config,
+        clock,
+        receipt=job.receipt,
+        told=lambda step: None if json_ else click.echo(f"… {step}", err=True),
+    )
+    found = receipt_of(config, job.receipt)
+    print_json(found) if json_ else click.echo(found.told())
 
 
-def allow_again(config: Config, user: tuple[str, str], *, json_: bool) -> None:
-    """What the user does from now on is taken again, as a new user's."""
-    with _erasing(config) as erasing:
-        n = int(erasing.allow_again(*user, clock_of(config).now_us()))
-    print_json({"allowed_again": n}) if json_ else click.echo(f"{n} may come in again, from now on")
-
-
-def shown(config: Config, receipt: str | None, *, json_: bool) -> None:
-    """One erasure, or every one, the youngest first. Raises `InputError` where that receipt is none."""
-    with _erasing(config) as erasing:
-        found = [
-            {"receipt": name, "asked": from_us(asked), "by": by, "ended": ended and from_us(ended)}
-            | asdict(struck)
-            for name, asked, by, ended, struck in erasing.noted()
-            if receipt in (None, name)
-        ]
-    if receipt is not None and not found:
-        raise InputError("receipt", "there is none of that number")
+def _told(counts: Counts, found: Struck, *, json_: bool) -> None:
     if json_:
-        print_json(found[0] if receipt is not None else found)
+        print_json({**asdict(counts), **asdict(found)})
         return
-    for one in found:
-        ended = "BROKEN OFF: erase the user once more" if one["ended"] is None else "done"
-        click.echo(
-            f"{one['receipt']}  {one['asked']:%Y-%m-%d %H:%M:%S} UTC by {one['by']}: {ended};"
-            f" {one['events']:,} events, {one['records']:,} records, {one['deliveries']:,} open deliveries"
-        )
-    if not found:
-        click.echo("nobody was ever erased")
-
-
-def _told(found: Struck, *, json_: bool) -> None:
-    if json_:
-        print_json(asdict(found))
-        return
+    click.echo(f"{counts.users:>10,}  users")
+    click.echo(f"{counts.installations:>10,}  installations ({', '.join(counts.apps) or 'no app'})")
     for name, words in (
         ("events", "events in the log"),
         ("states", "states"),
         ("timers", "timers"),
         ("records", "events' records for the senders"),
-        ("deliveries", "open deliveries"),
-        ("requests", "kept requests and answers"),
         ("refused", "refused events"),
     ):
         click.echo(f"{getattr(found, name):>10,}  {words}")
-
-
-@contextmanager
-def _erasing(config: Config) -> Iterator[SlotErasing]:
-    with closing(database_of(store_of(config))) as database:
-        yield SlotErasing(database, slots_of(database))

@@ -12,8 +12,10 @@ from rich.progress import Progress, TaskID
 from lendsignal import config as configuration
 from lendsignal.cli.words import as_json, configured, print_json, progress_bar
 from lendsignal.clock import clock_at
-from lendsignal.log import DataFolder, Feeds, open_feeds
+from lendsignal.config import Config
+from lendsignal.log import DataFolder, open_feeds
 from lendsignal.source.feeds import Brought, import_attribution, import_spend, told
+from lendsignal.source.feeds.files import FeedStore
 
 T = TypeVar("T")
 
@@ -39,7 +41,7 @@ def attribution(files: tuple[Path, ...], name: str, dry_run: bool, config_path: 
     feed = _named(name, config.feeds, "feed", "--feed")
     now_us = clock_at(config.replay_clock).now_us()
     found: dict[str, Brought] = {}
-    feeds = _store(config.data, dry_run)
+    feeds = _store(config, dry_run)
     try:
         with progress_bar(quiet=json_, unit="rows") as bar:
             for path in files:
@@ -76,7 +78,7 @@ def spend(
     """
     config = configuration.load(config_path)
     feed = _named(name, config.spend, "spend", "--feed")
-    feeds = _store(config.data, dry_run)
+    feeds = _store(config, dry_run)
     try:
         found = {path.name: import_spend(feeds, path, feed, names) for path in files}
     finally:
@@ -98,11 +100,19 @@ def _named(name: str, known: Mapping[str, T], section: str, option: str) -> T:
     return known[name]
 
 
-def _store(data: Path, dry_run: bool) -> Feeds | None:
-    return None if dry_run else open_feeds(DataFolder(data).feeds)
+def _store(config: Config, dry_run: bool) -> FeedStore | None:
+    """Where facts go: the folder's feeds, or on a cluster the store, whence each desk follows them."""
+    if dry_run:
+        return None
+    if config.store is None:
+        return open_feeds(DataFolder(config.data).feeds)
+    from lendsignal.log.postgres import database_of
+    from lendsignal.log.postgres.told import ToldRows
+
+    return ToldRows(database_of(config.store), clock_at(config.replay_clock).now_us)
 
 
-def _close(feeds: Feeds | None) -> None:
+def _close(feeds: FeedStore | None) -> None:
     if feeds is not None:
         feeds.close()
 

@@ -12,16 +12,25 @@ import click
 from lendsignal.clock import Clock, clock_at, to_us
 from lendsignal.config import Config
 from lendsignal.deliver import Standing
-from lendsignal.deliver import giving as orders_given
+from lendsignal.deliver.choose import Sent
+from lendsignal.deliver.giving import Came
+from lendsignal.deliver.steering import FolderSteering, Steering, steering_of_store
 from lendsignal.errors import LogError
-from lendsignal.log import DataFolder, Deliveries, Order
+from lendsignal.log import DataFolder, Order
 from lendsignal.plan import known_conversions
 from lendsignal.settings import duration
 
 
-def give(folder: DataFolder, orders: Sequence[Order], clock: Clock) -> orders_given.Came:
+def steering(config: Config) -> Steering:
+    """The way to whoever sends. Raises `LogError` where there is no data folder, and no store."""
+    if config.store is not None:
+        return steering_of_store(config.store)
+    return FolderSteering(folder_of(config))
+
+
+def give(config: Config, orders: Sequence[Order]) -> Came:
     """Gives orders in the name of whoever typed the verb."""
-    return orders_given.give(folder, orders, clock, who())
+    return steering(config).give(orders, clock_of(config), who())
 
 
 def who() -> str:
@@ -42,7 +51,7 @@ def folder_of(config: Config) -> DataFolder:
 
 def standing(config: Config) -> list[Standing]:
     """How each destination stands; only those that are configured where no sender has run yet."""
-    return orders_given.standing(folder_of(config), config.outlets)
+    return steering(config).standing(config.outlets)
 
 
 def known(kind: str, given: Iterable[str], names: Iterable[str]) -> frozenset[str]:
@@ -56,7 +65,7 @@ def known(kind: str, given: Iterable[str], names: Iterable[str]) -> frozenset[st
     return frozenset(given)
 
 
-def conversions_of(config: Config, store: Deliveries) -> list[str]:
+def conversions_of(config: Config, store: Sent) -> list[str]:
     """Conversions that are derived, or were."""
     return [*known_conversions(config.policy.derive), *(conversion for _, conversion, _, _ in store.tally())]
 

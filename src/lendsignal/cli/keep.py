@@ -96,9 +96,10 @@ def status_(config_path: Path, overrides: dict[str, object], json_: bool) -> Non
     log = open_log(folder.log, read_only=True)
     behind = log.position() - book.reach("log")
     log.close()
+    address = book.address() or config.archive.to
     book.close()
     if json_:
-        print_json({"address": config.archive.to, "behind_events": behind, "tables": found})
+        print_json({"address": address, "behind_events": behind, "tables": found})
         return
     shown = Table("table", "rows", "files", "first day", "last day")
     for one in found:

@@ -25,6 +25,7 @@ from lendsignal.config import Config
 from lendsignal.errors import LogError
 from lendsignal.log import DataFolder, form_at
 from lendsignal.metrics import told_by
+from lendsignal.role import door_of
 from lendsignal.role.connections import FILES_BESIDE
 from lendsignal.role.serving import listening
 
@@ -129,7 +130,7 @@ def ports(config: Config) -> Iterator[Finding]:
     """That door and pages listen, or could."""
     folder = giving.folder_of(config)
     for role, host, port in (
-        ("core", config.door.host, config.door.port),
+        (door_of(config), config.door.host, config.door.port),
         ("web", config.web.host, config.web.port),
     ):
         if folder.is_running(role):

@@ -51,7 +51,7 @@ def backup(to: Path, config_path: Path, json_: bool) -> None:
         made = copies.backup(
             folder,
             to,
-            archive=config.archive.to,
+            archive=_address(config, folder, folder.log),
             portfolio=config.portfolio,
             now=from_us(SystemClock().now_us()),
             tell=tell,
@@ -102,7 +102,7 @@ def restore(
             found = copies.restore(
                 DataFolder(config.data),
                 source,
-                archive=config.archive.to,
+                archive=_address(config, DataFolder(config.data), source / "log.sqlite"),
                 replace=replace,
                 now=from_us(SystemClock().now_us()),
                 tell=tell,
@@ -122,6 +122,16 @@ def restore(
         click.echo(f"{again:,} users who were erased since are erased once more by lendsignal run")
     if not dry_run:
         click.echo("sources must send again what came in later: docs/how-to/back-up-and-restore.md")
+
+
+def _address(config: Config, folder: DataFolder, log: Path) -> str:
+    """Where the archive of a folder lies that has, or is to have, that log: that of a desk of a cluster has a
+    place of its own."""
+    if config.store is None:
+        return config.archive.to
+    from lendsignal.archive.keeper import address_of  # here: it brings DuckDB
+
+    return address_of(folder, config.archive, log)
 
 
 def _set_aside(config: Config, files: Sequence[Path]) -> None:

@@ -16,7 +16,7 @@ from lendsignal.cli.alerts import open_alarms
 from lendsignal.cli.giving import standing
 from lendsignal.cli.pulling import pull_states, told_pull
 from lendsignal.cli.steer import told_stop
-from lendsignal.cli.words import OF_A_FOLDER, as_json, configured, print_json, progress_bar, with_overrides
+from lendsignal.cli.words import as_json, configured, print_json, progress_bar, with_overrides
 from lendsignal.clock import clock_at, from_us
 from lendsignal.config import Config, config_schema
 from lendsignal.deliver import Standing
@@ -171,7 +171,7 @@ def status(config_path: Path, json_: bool) -> None:
     click.echo("idle" if now.idle else "busy")
 
 
-def _destination(one: Standing, also: Sequence[str] = (), *, next_words: bool = True) -> None:
+def _destination(one: Standing, also: Sequence[str] = ()) -> None:
     """What waits for a destination, who stopped it, what else is to be known, and what to type."""
     counts = {"waiting": one.waiting, "on the way": one.claimed, "held": one.held}
     counts |= {"for a verdict": one.pending, "dead": one.dead}
@@ -181,7 +181,7 @@ def _destination(one: Standing, also: Sequence[str] = (), *, next_words: bool = 
         click.echo(f"{'':<24} PAUSED{' (everything)' if stop.everything else ''} {told_stop(stop)}")
     for line in also:
         click.echo(f"{'':<24} {line}")
-    for words in one.next_words if next_words else ():
+    for words in one.next_words:
         click.echo(f"{'':<24} > {words}")
 
 
@@ -191,7 +191,7 @@ def _cluster(config: Config, *, json_: bool) -> None:
 
     now, found = standing_now(config, clock_at(config.replay_clock))
     if json_:
-        each = [{**msgspec.structs.asdict(one), "next": _typed(one)} for one in found]
+        each = [{**msgspec.structs.asdict(one), "next": one.next_words} for one in found]
         print_json({**msgspec.structs.asdict(now), "destinations": each})
         return
     click.echo(f"events   {now.events} in the log, {now.decided} decided")
@@ -201,13 +201,8 @@ def _cluster(config: Config, *, json_: bool) -> None:
         if now.unheld[kind]:
             click.echo(f"NOBODY   {doing} {now.unheld[kind]} of them: lendsignal run --role {kind}")
     for one in found:
-        _destination(one, [f"> {words}" for words in _typed(one)], next_words=False)
+        _destination(one)
     click.echo("idle" if now.idle else "busy")
-
-
-def _typed(one: Standing) -> list[str]:
-    """What an operator of a cluster may want to type: of the words for a destination those that do there."""
-    return [words for words in one.next_words if words.split()[1] not in OF_A_FOLDER]
 
 
 class Importing(click.Group):

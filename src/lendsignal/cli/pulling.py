@@ -17,7 +17,8 @@ from lendsignal.cli.giving import clock_of
 from lendsignal.cli.words import as_json, configured, print_json
 from lendsignal.config import Config
 from lendsignal.errors import InputError, NotYet
-from lendsignal.log import DataFolder, Pulls, PullState, open_log, open_pulls
+from lendsignal.log import DataFolder, Marks, PullState, open_log, open_pulls
+from lendsignal.role.leading import marks_of
 from lendsignal.source import IntoTheLog, Kit, Puller, read_event, read_json
 from lendsignal.source.pull import Batch, Hand, Handed
 from lendsignal.source.pulled import as_sent
@@ -64,8 +65,7 @@ def outbox(dialect: str, table: str) -> None:
 
 def preview(config: Config, name: str, rows: int) -> dict[str, Any]:
     """What the next reading would find: its events, or why the door would refuse them."""
-    folder = DataFolder(config.data)
-    with _pulls_to_look_at(folder) as pulls:
+    with _pulls_to_look_at(config) as pulls:
         puller = _puller(config, name, pulls, _nowhere, rows)
         try:
             batch = puller.preview()
@@ -103,6 +103,8 @@ def told(found: dict[str, Any]) -> str:
 
 def read_once(config: Config, name: str) -> PullState:
     """Reads a pull to its end, into the log, and has it decided; for where no service reads it."""
+    if config.store is not None:
+        return _read_once_into_the_store(config, name)
     folder = DataFolder(config.data)
     with folder.lock("pull"):
         pulls = open_pulls(folder.pulls)
@@ -121,10 +123,24 @@ def read_once(config: Config, name: str) -> PullState:
         return puller.state
 
 
+def _read_once_into_the_store(config: Config, name: str) -> PullState:
+    """The same on a cluster, whose workers decide. Refused where another node reads at this moment."""
+    from lendsignal.role.fetching import reading_alone  # with the store's client
+
+    with reading_alone(config) as (marks, hand):
+        puller = _puller(config, name, marks, hand, None)
+        try:
+            while puller.turn():
+                continue
+        finally:
+            puller.close()
+        return puller.state
+
+
 def pull_states(config: Config) -> Sequence[PullState]:
     """How every configured pull stands; one that was never started is missing."""
     try:
-        pulls = open_pulls(DataFolder(config.data).pulls, read_only=True)
+        pulls = marks_of(config, read_only=True)
     except NotYet:
         return ()
     try:
@@ -145,7 +161,7 @@ def told_pull(one: PullState) -> str:
     return ", ".join(parts)
 
 
-def _puller(config: Config, name: str, pulls: Pulls, hand: Hand, rows: int | None) -> Puller:
+def _puller(config: Config, name: str, pulls: Marks, hand: Hand, rows: int | None) -> Puller:
     plan, clock = config.pulls[name], clock_of(config)
     common = plan.common
     if rows is not None:
@@ -159,8 +175,15 @@ def _nowhere(pull: str, batch: Batch) -> Handed:
 
 
 @contextmanager
-def _pulls_to_look_at(folder: DataFolder) -> Iterator[Pulls]:
-    """A copy of the marks that may be written to, so that looking changes nothing."""
+def _pulls_to_look_at(config: Config) -> Iterator[Marks]:
+    """Marks that may be written to, so that looking changes nothing."""
+    if config.store is not None:
+        from lendsignal.role.fetching import marks_to_look_at  # with the store's client
+
+        with marks_to_look_at(config) as marks:
+            yield marks
+        return
+    folder = DataFolder(config.data)
     with tempfile.TemporaryDirectory(prefix="lendsignal-") as place:
         copy = Path(place, "pulls.sqlite")
         if folder.pulls.exists():

@@ -5,6 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from lendsignal.cli.words import F, as_json, configured, print_json
 from lendsignal.clock import from_us
 from lendsignal.config import Config
 from lendsignal.errors import FolderInUse, InputError, LendsignalError
-from lendsignal.log import STATES, DataFolder, Log, Quarantined, Wanted, open_log
+from lendsignal.log import STATES, DataFolder, Quarantined, Wanted
+from lendsignal.log.refusals import Refusing, refusing
 from lendsignal.model import Event
 from lendsignal.settings import duration
 from lendsignal.source import Mender, Patch, Reader, patched, reader_of, shown_of, through_again
@@ -144,7 +146,7 @@ def list_(
 
 
 def _list(config_path: Path, wanted: Wanted, limit: int, *, json_: bool) -> None:
-    with _Opened(configuration.load(config_path), read_only=True) as log:
+    with _opened(configuration.load(config_path), read_only=True) as log:
         found, kinds = log.quarantine.find(wanted, limit), log.quarantine.kinds(wanted)
     if json_:
         totals = [
@@ -181,7 +183,7 @@ def show(id_: int, config_path: Path, json_: bool) -> None:
     Example: lendsignal quarantine show 17
     """
     config = configuration.load(config_path)
-    with _Opened(config, read_only=True) as log:
+    with _opened(config, read_only=True) as log:
         one = log.quarantine.one(id_)
     if one is None:
         raise LendsignalError(f"nothing with the number {id_} is in quarantine; it may have expired")
@@ -336,7 +338,7 @@ def drop(
     wanted = _wanted(config, ids, source, field, rule, since, until)
     _narrow(wanted)
     _may_ask(json_=json_, dry_run=dry_run, yes=yes)
-    with _Opened(config) as log:
+    with _opened(config) as log:
         n = log.quarantine.count(wanted)
         if dry_run or not n:
             return _say({"chosen": n, "dropped": 0}, f"{n:,} would be dropped", json_=json_)
@@ -364,7 +366,7 @@ def expire(older_than: str | None, yes: bool, config_path: Path, json_: bool) ->
         raise click.BadParameter(str(error), param_hint="--older-than") from None
     before_us = giving.clock_of(config).now_us() - int(span.total_seconds()) * 1_000_000
     _may_ask(json_=json_, dry_run=False, yes=yes)
-    with _Opened(config) as log:
+    with _opened(config) as log:
         n = log.quarantine.count(Wanted(until_us=before_us, states=STATES))
         if n and not yes and not click.confirm(f"Forget {n:,} refused events?", err=True):
             _nothing_changed()
@@ -407,7 +409,7 @@ def _send_through(
     config: Config, wanted: Wanted, patch: Patch, *, dry_run: bool, yes: bool, json_: bool
 ) -> None:
     _may_ask(json_=json_, dry_run=dry_run, yes=yes)
-    with _Opened(config) as log:
+    with _opened(config) as log:
         wishes, left_out, would = _wishes(config, log.quarantine.find(wanted, MOST), patch)
         counts: dict[str, Any] = {
             "dry_run": dry_run,
@@ -473,18 +475,15 @@ def _show_counts(counts: Mapping[str, Any]) -> None:
         click.echo(f"{n:>8,}  left out: {why}")
 
 
-def _carried_out(config: Config, log: Log, ids: Sequence[int]) -> dict[str, int]:
-    """Has the running service do it, or does it here where none runs, and counts what came of it."""
-    folder = DataFolder(config.data)
-    try:
-        lock = folder.lock("core")
-    except FolderInUse:
-        _wait(lambda: not log.quarantine.count(Wanted(states=("asked",))))
+def _carried_out(config: Config, log: Refusing, ids: Sequence[int]) -> dict[str, int]:
+    """Has the running service do it, or does it here where none runs, and counts what came of it.
+
+    On a cluster whoever asks does it, on any node.
+    """
+    if config.store is not None:
+        _mender(config, log).finish()
     else:
-        with lock:
-            mender = Mender(log, _reader(config), giving.clock_of(config), config.door.quarantine_days)
-            while asked := log.quarantine.asked(500):
-                mender.carry_out(asked)
+        _by_the_service(config, log)
     states: Counter[str] = Counter()
     for start in range(0, len(ids), 500):
         these = tuple(ids[start : start + 500])
@@ -494,6 +493,20 @@ def _carried_out(config: Config, log: Log, ids: Sequence[int]) -> dict[str, int]
         "refused_again": states["open"],
         "still_to_do": states["asked"],
     }
+
+
+def _by_the_service(config: Config, log: Refusing) -> None:
+    try:
+        lock = DataFolder(config.data).lock("core")
+    except FolderInUse:
+        _wait(lambda: not log.quarantine.count(Wanted(states=("asked",))))
+    else:
+        with lock:
+            _mender(config, log).finish()
+
+
+def _mender(config: Config, log: Refusing) -> Mender:
+    return Mender(log, _reader(config), giving.clock_of(config), config.door.quarantine_days)
 
 
 def _wait(done: Callable[[], bool]) -> None:
@@ -533,14 +546,7 @@ def _nothing_changed() -> None:
     sys.exit(1)
 
 
-class _Opened:
-    """The log of a configuration's folder, while the block runs."""
-
-    def __init__(self, config: Config, *, read_only: bool = False) -> None:
-        self._log = open_log(giving.folder_of(config).log, read_only=read_only)
-
-    def __enter__(self) -> Log:
-        return self._log
-
-    def __exit__(self, *error: object) -> None:
-        self._log.close()
+def _opened(config: Config, *, read_only: bool = False) -> AbstractContextManager[Refusing]:
+    """What the doors refused: of the configuration's folder, or of its store."""
+    folder = DataFolder(config.data) if config.store is not None else giving.folder_of(config)
+    return refusing(folder, config.store, read_only=read_only)

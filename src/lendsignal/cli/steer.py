@@ -16,10 +16,11 @@ from lendsignal.cli.giving import Moment
 from lendsignal.cli.words import F, as_json, configured, print_json, progress_bar
 from lendsignal.clock import from_us
 from lendsignal.config import Config
-from lendsignal.deliver import Choice, Chooser, Chosen, LeftOut, Outlet, Stopped, stopped
-from lendsignal.deliver.giving import Came, Stores, orders_of, told
-from lendsignal.errors import InputError, LendsignalError, NotYet
-from lendsignal.log import EVERY, DataFolder, Dead, Halt, LetGo, Order, open_deliveries
+from lendsignal.deliver import Choice, Chooser, Chosen, LeftOut, Outlet, Stopped
+from lendsignal.deliver.giving import Came, told
+from lendsignal.deliver.steering import Looked
+from lendsignal.errors import InputError, LendsignalError
+from lendsignal.log import EVERY, Dead, Halt, LetGo, Order
 from lendsignal.settings import duration_text
 
 LONGEST_REASON = 80
@@ -60,7 +61,7 @@ def pause(destinations: tuple[str, ...], every: bool, reason: str, config_path: 
         raise click.BadParameter(f"one line of at most {LONGEST_REASON} characters", param_hint="--reason")
     config = configuration.load(config_path)
     names = _named(config, destinations, every=every)
-    came = _given(config, Halt(names, reason))
+    came = giving.give(config, [Halt(names, reason)])
     if json_:
         print_json({"destinations": names, "reason": reason, **_fields(came)})
     else:
@@ -82,8 +83,8 @@ def resume(destinations: tuple[str, ...], every: bool, config_path: Path, json_:
     """
     config = configuration.load(config_path)
     names = _named(config, destinations, every=every)
-    were = _stopped(config)
-    came = _given(config, LetGo(names))
+    were = giving.steering(config).stopped()
+    came = giving.give(config, [LetGo(names)])
     shown = were if every else {name: one for name, one in were.items() if name in names}
     if json_:
         was = [{"destination": name, **_plain(one)} for name, one in shown.items()]
@@ -111,35 +112,6 @@ def _named(config: Config, destinations: tuple[str, ...], *, every: bool) -> tup
 
 def _listed(names: tuple[str, ...]) -> str:
     return "everything" if names == (EVERY,) else ", ".join(names)
-
-
-def _given(config: Config, order: Order) -> Came:
-    """What came of an order to whoever sends: the sender of a data folder, or all of a cluster."""
-    if config.store is not None:
-        from lendsignal.cli import in_store  # with the store's client
-
-        return in_store.give(config, [order], giving.clock_of(config))
-    return giving.give(giving.folder_of(config), [order], giving.clock_of(config))
-
-
-def _stopped(config: Config) -> dict[str, Stopped]:
-    """What is stopped now; nothing where no sender has run yet."""
-    if config.store is not None:
-        from lendsignal.cli import in_store
-
-        return in_store.stopped_now(config)
-    folder = giving.folder_of(config)
-    try:
-        store = open_deliveries(folder.deliveries, read_only=True)
-    except NotYet:
-        return {}
-    orders = orders_of(folder)
-    try:
-        return {name: stopped(name, pause, orders) for name, pause in store.paused().items()}
-    finally:
-        store.close()
-        if orders is not None:
-            orders.close()
 
 
 def told_stop(one: Stopped) -> str:
@@ -227,9 +199,9 @@ def cancel(
         raise click.UsageError("say which: --destination, --conversion, --from, --to, --waiting or --held")
     _may_ask(json_=json_, dry_run=dry_run, yes=yes)
     config = configuration.load(config_path)
-    folder, now_us = giving.folder_of(config), giving.clock_of(config).now_us()
+    now_us = giving.clock_of(config).now_us()
     wanted = {name for name, said in (("waiting", waiting), ("held", held)) if said}
-    with Stores(folder) as stores, progress_bar(quiet=json_, unit="deliveries") as bar:
+    with giving.steering(config).looked() as stores, progress_bar(quiet=json_, unit="deliveries") as bar:
         choice = _choice(config, stores, wanted or {"waiting", "held"}, destinations, conversions)
         choice = replace(choice, **_span(since, until, now_us))
         chooser = Chooser(stores.log, stores.deliveries, config.outlets, now_us)
@@ -288,8 +260,8 @@ def replay(
     """
     _may_ask(json_=json_, dry_run=dry_run, yes=yes)
     config = configuration.load(config_path)
-    folder, now_us = giving.folder_of(config), giving.clock_of(config).now_us()
-    with Stores(folder) as stores, progress_bar(quiet=json_, unit="deliveries") as bar:
+    now_us = giving.clock_of(config).now_us()
+    with giving.steering(config).looked() as stores, progress_bar(quiet=json_, unit="deliveries") as bar:
         choice = _choice(config, stores, states, destinations, conversions)
         choice = replace(choice, reasons=reasons, **_span(since, until, now_us))
         chooser = Chooser(stores.log, stores.deliveries, config.outlets, now_us)
@@ -308,7 +280,7 @@ def replay(
 
 def _choice(
     config: Config,
-    stores: Stores,
+    stores: Looked,
     states: Iterable[str],
     destinations: tuple[str, ...],
     conversions: tuple[str, ...],
@@ -370,7 +342,7 @@ def _carry_out(
         click.echo("nothing was changed", err=True)
         sys.exit(1)
     given: list[Order] = list(orders())
-    came = giving.give(DataFolder(config.data), given, giving.clock_of(config))
+    came = giving.give(config, given)
     if json_:
         print_json({**counts, **_fields(came)})
     else:
@@ -437,7 +409,7 @@ def list_dead(
     now_us = giving.clock_of(config).now_us()
     shown: list[Dead] = []
     counts: dict[tuple[str, str, str], int] = {}
-    with Stores(giving.folder_of(config)) as stores:
+    with giving.steering(config).looked() as stores:
         store, after = stores.deliveries, 0
         choice = _choice(config, stores, {"dead"}, destinations, conversions)
         choice = replace(choice, reasons=reasons, **_span(since, until, now_us))
@@ -477,7 +449,7 @@ def show_dead(delivery: int, config_path: Path, json_: bool) -> None:
 
     Example: lendsignal dead show 16448
     """
-    with Stores(giving.folder_of(configuration.load(config_path))) as stores:
+    with giving.steering(configuration.load(config_path)).looked() as stores:
         found, tries = stores.deliveries.dead(delivery), stores.deliveries.receipts(delivery)
     if found is None:
         last = tries[-1].what if tries else None
@@ -520,8 +492,8 @@ def release_dead(deliveries: tuple[int, ...], dry_run: bool, config_path: Path, 
     Example: lendsignal dead release 16448 16512
     """
     config = configuration.load(config_path)
-    folder, now_us = giving.folder_of(config), giving.clock_of(config).now_us()
-    with Stores(folder) as stores:
+    now_us = giving.clock_of(config).now_us()
+    with giving.steering(config).looked() as stores:
         chosen, others = Chooser(stores.log, stores.deliveries, config.outlets, now_us).dead(deliveries)
     if others:
         raise InputError("delivery", f"not dead: {', '.join(map(str, others))}; nothing was changed")

@@ -82,28 +82,18 @@ def policy(dry_run: bool, config_path: Path, json_: bool) -> None:
     """
     config = configuration.load(config_path)
     with _store(config) as database:
-        from lendsignal.decide.decider import policy_changed
-        from lendsignal.log.cluster import rules_of
-        from lendsignal.log.postgres import slots_of
-        from lendsignal.plan import version_of
+        from lendsignal.decide.policies import put_policy
 
-        slots_of(database)  # says what to do where there are no tables
-        wanted, before = version_of(config.policy), _in_force(database)
-        changes = before != wanted
-        if changes and not dry_run:
-            now_us = clock_of(config).now_us()
-            # Its moment tells one time of a policy from another: A, then B, then A again are three acts.
-            assert config.store is not None, "there is a store"
-            changes = rules_of(config.store, database).put_policy(
-                wanted, config.policy, policy_changed(wanted, now_us, now_us)
-            )
+        assert config.store is not None, "there is a store"
+        now_us = clock_of(config).now_us()
+        put = put_policy(config.store, database, config.policy, now_us, dry_run=dry_run)
     if json_:
-        print_json({"dry_run": dry_run, "before": before, "policy": wanted, "changed": changes})
-    elif not changes:
-        click.echo(f"policy {wanted} is in force already")
+        print_json({"dry_run": dry_run, "before": put.before, "policy": put.policy, "changed": put.changed})
+    elif not put.changed:
+        click.echo(f"policy {put.policy} is in force already")
     else:
-        after = f" in place of {before}" if before is not None else ""
-        click.echo(f"policy {wanted} {'would be' if dry_run else 'is'} in force{after}, from here on")
+        after = f" in place of {put.before}" if put.before is not None else ""
+        click.echo(f"policy {put.policy} {'would be' if dry_run else 'is'} in force{after}, from here on")
 
 
 def _prepared_topic(settings: "StoreSettings", database: "Database", dry_run: bool) -> "PreparedTopic | None":

@@ -13,6 +13,7 @@ from lendsignal.config import Config
 from lendsignal.derive import CutSet, Tiers
 from lendsignal.errors import LendsignalError
 from lendsignal.log import DataFolder, open_log
+from lendsignal.role.leading import rules_of
 
 
 @click.group()
@@ -109,14 +110,15 @@ def recut(dry_run: bool, all_: bool, config_path: Path, json_: bool) -> None:
     config = configuration.load(config_path)
     if not _own(config):
         raise LendsignalError('no own cuts: set tiers.basis = ["score"] instead of tiers.cut_table')
-    log = open_log(DataFolder(config.data).log, read_only=dry_run)
+    log = open_log(DataFolder(config.data).log, read_only=dry_run or config.store is not None)
     try:
         now_us = clock_at(config.replay_clock).now_us()
         found = look(log, config.policy, config.tiers, now_us, asked=all_).found
-        if found.table is not None and not dry_run:
-            put_in_force(log, found.table)
     finally:
         log.close()
+    if found.table is not None and not dry_run:
+        with rules_of(config) as rules:
+            put_in_force(rules, found.table)
     if json_:
         version = None if found.table is None else found.table.version
         print_json({"version": version, "dry_run": dry_run, "changes": found.changes})

@@ -55,6 +55,7 @@ def demo(
         show.start()
         say(f"events   {show.stage.service}/v1/events")
         say(f"pages    {show.stage.pages}/")
+        say(f"sandbox  {show.stage.sandbox}")
         say(f"folder   {folder}")
         with progress_bar(quiet=json_) as bar:
             task = bar.add_task(

@@ -28,7 +28,9 @@ from lendsignal.report import (
 from lendsignal.report import explain as explanation
 from lendsignal.report.arrivals import BY_WEEK
 from lendsignal.report.attribution import Level
+from lendsignal.report.engine import Engine
 from lendsignal.report.slices import Cohort, Slice
+from lendsignal.report.tables import answered_by
 from lendsignal.role.reports import coverage_of, health_of, purse_of, tiers_of
 
 
@@ -63,11 +65,20 @@ class Examples(click.Group):
 
 
 @click.group(cls=Examples)
-def report() -> None:
+@click.option(
+    "--engine",
+    type=click.Choice([engine.value for engine in Engine]),
+    default=Engine.DUCKDB.value,
+    show_default=True,
+    help="Who answers; stands before the report's name. ClickHouse needs lendsignal[clickhouse].",
+)
+@click.pass_context
+def report(ctx: click.Context, engine: str) -> None:
     """Funnel, bindings, vintages, tiers, delay, delivery, reconcile, attribution, spend, and more.
 
     Text for people, --json or --csv for programs, --chart and --html for those who look.
     """
+    ctx.with_resource(answered_by(Engine(engine)))
 
 
 def in_currency(command: Any) -> Any:

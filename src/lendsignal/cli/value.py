@@ -19,14 +19,20 @@ from lendsignal.config import Config
 from lendsignal.decide.promoting import promoted
 from lendsignal.errors import LendsignalError, NotYet
 from lendsignal.log import DataFolder, Log, open_log
+from lendsignal.role.leading import rules_of
 from lendsignal.value import Promotion
-from lendsignal.value.worth import APPLICATION, ValueModel
+from lendsignal.value.worth import APPLICATION, Band, ValueModel
 
 if TYPE_CHECKING:
     from lendsignal.report.training import Training
     from lendsignal.value.gates import Trial
+    from lendsignal.value.low import Held
     from lendsignal.value.making import Evidence, Forward
     from lendsignal.value.parity import Group
+
+
+SCORED = "brand user_id moment at currency predicted_value low_value sd realised_value".split()
+"""The columns of what `score` writes."""
 
 
 def _moment(context: click.Context, option: click.Parameter, given: str | None) -> datetime | None:
@@ -163,9 +169,9 @@ def promote(version: str, dry_run: bool, unproven: bool, config_path: Path, json
         raise LendsignalError("there is no value model yet: lendsignal value train")
     one = kept(folder.value_models, version or youngest[0])
     training = _training(config, None, applicants=_values_applicants(one.model))
-    with closing(_log(folder, read_only=dry_run)) as log:
+    with rules_of(config, read_only=dry_run) as rules:
         now_us = clock_at(config.replay_clock).now_us()
-        made = promoted(log, one, training, now_us, unproven=unproven, dry_run=dry_run)
+        made = promoted(rules, one, training, now_us, unproven=unproven, dry_run=dry_run)
     if json_:
         print_json(
             {"version": made.version, "model": one.manifest.version, "dry_run": dry_run, "told": made.shipped}
@@ -174,6 +180,7 @@ def promote(version: str, dry_run: bool, unproven: bool, config_path: Path, json
     for moment, by_currency in made.shipped.items():
         for currency, shipped in by_currency.items():
             _show_shipped(f"{moment} in {currency}", shipped.shipping, shipped.factor)
+            _show_low(one.model.scopes[moment][currency].bands)
     for evidence in one.evidence:
         if evidence.currency not in made.shipped.get(evidence.moment, {}):
             click.echo(f"{evidence.moment} in {evidence.currency} is not told of: {why_not(evidence)}")
@@ -194,9 +201,14 @@ def promote(version: str, dry_run: bool, unproven: bool, config_path: Path, json
 def score(version: str, out: Path, config_path: Path, json_: bool) -> None:
     """What every new user so far is worth by a model, as CSV: for your own analysis.
 
+    low_value: what three in ten of such users bring less than; sd: how far apart such users are.
+
     Example: lendsignal value score --out values.csv
     """
+    import numpy as np
+
     from lendsignal.report.value_models import kept
+    from lendsignal.value.low import lows_of, spreads_of
     from lendsignal.value.training import values_of
 
     config = configuration.load(config_path)
@@ -206,24 +218,26 @@ def score(version: str, out: Path, config_path: Path, json_: bool) -> None:
     lines = 0
     with out.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["brand", "user_id", "moment", "at", "currency", "predicted_value", "realised_value"])
+        writer.writerow(SCORED)
         for moment, scopes in one.model.scopes.items():
             for currency, scope in scopes.items():
                 users = training.users.get(moment, {}).get(currency)
                 if users is None:
                     continue
-                came = users.value(one.model.horizon_days)
-                rows = zip(
-                    training.names[moment][currency],
-                    users.at_us.tolist(),
-                    values_of(scope, users).tolist(),
-                    came.tolist(),
-                    strict=True,
+                said = values_of(scope, users)
+                figures = np.column_stack(
+                    [
+                        said,
+                        lows_of(scope.bands, said),
+                        spreads_of(scope.bands, said),
+                        users.value(one.model.horizon_days),
+                    ]
                 )
-                for (brand, user), at_us, said, known in rows:
-                    at = from_us(at_us).isoformat()
-                    realised = "" if known != known else round(known, 2)
-                    writer.writerow([brand, user, moment, at, currency, round(said, 2), realised])
+                for (brand, user), at_us, numbers in zip(
+                    training.names[moment][currency], users.at_us.tolist(), figures.tolist(), strict=True
+                ):
+                    known = ("" if number != number else round(number, 2) for number in numbers)
+                    writer.writerow([brand, user, moment, from_us(at_us).isoformat(), currency, *known])
                     lines += 1
     if json_:
         print_json({"version": one.manifest.version, "out": str(out), "users": lines})
@@ -391,6 +405,21 @@ def _show_evidence(one: "Evidence") -> None:
             numbers = ("–" if number is None else f"{number:.3f}" for number in (gate.found, gate.limit))
             table.add_row(gate.name, "yes" if gate.holds else "NO", *numbers, gate.meaning)
         Console().print(table)
+        if one.trial.low is not None:
+            click.echo(f"  {_of_low(one.trial.low)}")
+
+
+def _of_low(low: "Held") -> str:
+    """How the cautious side was met, in words."""
+    told = "is told where it is asked for" if low.holds else "is NOT told"
+    return f"the cautious side {told}: {_met(low)}"
+
+
+def _met(low: "Held") -> str:
+    return (
+        f"{low.below:.0%} of {low.users:,} brought less, {low.at_or_below:.0%} no more"
+        f" (three in ten is to be between them, within {low.margin:.0%})"
+    )
 
 
 def _trials(trials: "Sequence[Trial]") -> Table:
@@ -440,6 +469,8 @@ def _show_since(since: "Sequence[Forward]") -> None:
             f" Gini {one.judgement.gini:.3f}, bias {one.judgement.bias:+.1%};"
             f" coming values × {one.factor:.2f} at the next promotion"
         )
+        if one.low is not None:
+            click.echo(f"  the cautious side since: {_met(one.low)}")
 
 
 def _show_parity(title: str, groups: "Sequence[Group]") -> None:
@@ -475,6 +506,16 @@ def _show_shipped(scope: str, shipping: Any, factor: float) -> None:
     click.echo(
         f"scale {shipping.scale:.3f} since {from_us(shipping.frozen_us):%Y-%m-%d}, values × {factor:.2f}"
     )
+
+
+def _show_low(bands: Sequence[Band]) -> None:
+    """What the cautious side is told as, where a route asks for it."""
+    known: dict[float, float] = {}
+    for band in bands:
+        known.setdefault(max(band.low, 0.0), band.said)
+    steps = ", ".join(f"{low:,.2f} from {said:,.2f} on" for low, said in known.items() if low > 0)
+    if bands:
+        click.echo(f"cautiously: {steps or 'nothing of anybody'}")
 
 
 def _chart(evidence: "Sequence[Evidence]") -> str:

@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,8 @@ from rich.progress import (
 )
 
 from lendsignal.config import overrides
-from lendsignal.errors import ConfigError, Problem
+from lendsignal.errors import ConfigError, LendsignalError, Problem
+from lendsignal.log import DataFolder
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,30 +41,53 @@ def configured(command: F) -> F:
     )(command)
 
 
-OF_A_FOLDER = frozenset(
-    "advise alerts archive audience audit backup cancel compare dead explain import migrate outbox people"
-    " plan proxy pull quarantine replay report tiers value".split()
+OF_A_DESK = frozenset(
+    "advise alerts archive audience audit backup compare explain migrate people plan proxy report tiers"
+    " value".split()
 )
-"""Verbs that work over a data folder and nothing else: a node of a cluster has none."""
+"""Verbs that read a data folder: on a cluster they work where a desk keeps its copy of the store."""
 
 
 def _of_a_folder(context: click.Context, option: click.Parameter, path: Path) -> Path:
-    """The path, where its configuration is of the kind that the verb works over. Raises `ConfigError`."""
+    """The path, where the verb finds what it works over. Raises `ConfigError`."""
     verb = context.command_path.split()[1:2]
-    if verb and verb[0] in OF_A_FOLDER and _has_store(path):
-        found = (
-            f"[store], and `lendsignal {verb[0]}` works over a data folder: on a cluster it is not there yet"
-        )
-        raise ConfigError([Problem("store", found, "see docs/explanation/cluster.md", path.name)])
+    if verb and verb[0] in OF_A_DESK:
+        data = _folder_beside_store(path)
+        if data is not None and not (data.is_dir() and DataFolder(data).log.exists()):
+            found = f"[store], and `lendsignal {verb[0]}` reads a desk's copy of it, and here is none"
+            allowed = f"on a node with the role desk{_desks(path)}"
+            raise ConfigError([Problem("store", found, allowed, path.name)])
     return path
 
 
-def _has_store(path: Path) -> bool:
+def _folder_beside_store(path: Path) -> Path | None:
+    """The data folder of a node of a cluster; `None` where the configuration has no store."""
     try:
         text = path.read_text()
-        return "store" in text and "store" in tomllib.loads(text)
+        found = tomllib.loads(text) if "store" in text else {}
     except (OSError, ValueError):
-        return False  # whoever reads it says what is wrong
+        return None  # whoever reads it says what is wrong
+    if "store" not in found:
+        return None
+    service = found.get("service", {})
+    data = service.get("data", "data") if isinstance(service, dict) else "data"
+    return path.parent / str(data)
+
+
+def _desks(path: Path) -> str:
+    """Where desks are, as far as the store tells."""
+    from lendsignal import config as configuration
+    from lendsignal.log.postgres import database_of  # with the store's client
+    from lendsignal.log.postgres.desks import Desks
+
+    try:
+        store = configuration.load(path).store
+        assert store is not None, "the file has one"
+        with closing(database_of(store)) as database:
+            found = [one.address for one in Desks(database).alive()]
+    except LendsignalError:
+        return ""
+    return f": {', '.join(found)}" if found else ", and none runs: lendsignal run --role desk,web"
 
 
 def with_overrides(command: F) -> F:

@@ -25,6 +25,7 @@ from lendsignal import __version__
 from lendsignal.clock import SystemClock
 from lendsignal.config import Config
 from lendsignal.console import pages as folder_of_pages
+from lendsignal.console.copying import copy_note
 from lendsignal.console.filters import filters
 from lendsignal.console.gate import COOKIE, HANDSHAKE_COOKIE, HEADERS, TLS_HEADERS, Gate, gate, is_our_form
 from lendsignal.console.page import Asked, Group, Look, Page, Panel, Went
@@ -107,6 +108,7 @@ class Console:
         self._local = room.config.web.local_accounts
         self._emergency = room.config.web.emergency
         self._behind_tls = _is_behind_tls(room.config)
+        self._in_one_piece = room.config.store is None
         self._said: dict[str, tuple[str, bool]] = {}
         self._templates = {language: _templates(words_of(language)) for language in LANGUAGES}
 
@@ -471,6 +473,7 @@ class Console:
             "query": request.url.query,
             "nav": [(group, pages) for group, pages in nav if pages],
             "now_us": self.room.now_us(),
+            "copy": None if self._in_one_piece else copy_note(self.room.folder, self._machine_now_us()),
         }
 
     def _with_session(self, answer: Response, request: Request, token: str) -> Response:

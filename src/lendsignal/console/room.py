@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, TypeAlias
@@ -12,8 +12,14 @@ from lendsignal.config import Config
 from lendsignal.console.answers import Answers
 from lendsignal.console.chores import Chores
 from lendsignal.console.drafts import Drafts
-from lendsignal.log import DataFolder
+from lendsignal.decide.promoting import Promoting
+from lendsignal.deliver import Standing
+from lendsignal.deliver.giving import standing
+from lendsignal.deliver.steering import Steering, steering_of
+from lendsignal.errors import LogError
+from lendsignal.log import DataFolder, KeyStore, keys_of, open_log
 from lendsignal.log.people import People, open_people
+from lendsignal.log.refusals import Refusing, refusing
 
 if TYPE_CHECKING:  # reports bring their database with them: loaded when the first page looks at one
     from lendsignal.report import Report, Tables
@@ -34,7 +40,11 @@ keeps no processor busy with reading it."""
 
 
 class Room:
-    """One data folder as all pages see it; safe to be used from several threads."""
+    """One data folder as all pages see it; safe to be used from several threads.
+
+    On a cluster the folder is a desk's copy, which pages read and nobody here writes: what they change goes
+    to the store, by the ways below.
+    """
 
     def __init__(
         self, config: Config, makers: Mapping[str, Maker] | None = None, in_step: InStep | None = None
@@ -88,6 +98,44 @@ class Room:
     def _last_written(self) -> int:
         """When something that tables are made of was written last."""
         return max(self.folder.last_written(), _written(self.folder.feeds))
+
+    def steering(self) -> Steering:
+        """The way to whoever sends."""
+        return steering_of(self.folder, self.config.store)
+
+    def standing(self) -> list[Standing]:
+        """How each destination stands. While the store is away that is told by the copy, without who."""
+        try:
+            return self.steering().standing(self.config.outlets)
+        except LogError:
+            if self.config.store is None:
+                raise
+            return standing(self.folder, self.config.outlets)
+
+    def refusing(self, *, read_only: bool = False) -> AbstractContextManager[Refusing]:
+        """What the doors refused, while the block runs."""
+        return refusing(self.folder, self.config.store, read_only=read_only)
+
+    @contextmanager
+    def rules(self) -> Iterator[Promoting]:
+        """Where a value model is put in force."""
+        store = self.config.store
+        if store is None:
+            with closing(open_log(self.folder.log)) as log:
+                yield log
+            return
+        # With the store's client, which no other install has.
+        from lendsignal.log.cluster import rules_of
+        from lendsignal.log.postgres import database_of
+
+        with closing(database_of(store)) as database:
+            yield rules_of(store, database)
+
+    @contextmanager
+    def keys(self) -> Iterator[KeyStore]:
+        """The keys of sources."""
+        with closing(keys_of(self.folder, self.config.store)) as found:
+            yield found
 
     @contextmanager
     def people(self) -> Iterator[People]:

@@ -5,7 +5,8 @@ The statistics (`decide.cuts`) are loaded when somebody looks, and not by a lend
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from lendsignal.clock import Clock, from_us
 from lendsignal.derive import CutTable, TierSettings
@@ -21,7 +22,13 @@ LOOK_EVERY_SECONDS = 6 * 3_600.0
 seconds of processor time for each million."""
 
 
-def put_in_force(log: Log, table: CutTable) -> None:
+class Keeping(Protocol):
+    """Where cuts are kept and put in force: a log, or the rules of a cluster."""
+
+    def keep_cuts(self, table: CutTable, events: Sequence[Event]) -> None: ...
+
+
+def put_in_force(log: Keeping, table: CutTable) -> None:
     """Appends the event from whose place on the table applies. What was decided before it stays as it is."""
     now = from_us(table.made_us)
     event = Event(
@@ -38,7 +45,10 @@ def put_in_force(log: Log, table: CutTable) -> None:
 
 
 class Cutter:
-    """Looks from time to time, in a thread of its own, until it is stopped."""
+    """Looks from time to time, in a thread of its own, until it is stopped.
+
+    `put` puts a table in force, by default in the log that is looked at; `is_ours` says whether to look.
+    """
 
     def __init__(
         self,
@@ -47,12 +57,17 @@ class Cutter:
         settings: TierSettings,
         clock: Clock,
         every_seconds: float = LOOK_EVERY_SECONDS,
+        *,
+        put: Callable[[CutTable], None] | None = None,
+        is_ours: Callable[[], bool] = lambda: True,
     ) -> None:
         self._log_of = log_of
         self._source = source
         self._settings = settings
         self._clock = clock
         self._every = every_seconds
+        self._put = put
+        self._is_ours = is_ours
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tiers", daemon=True)
 
@@ -71,7 +86,8 @@ class Cutter:
         while not self._stopping.wait(wait):
             wait = self._every
             try:
-                self.turn()
+                if self._is_ours():
+                    self.turn()
             except LendsignalError as error:
                 # The cuts in force stay in force.
                 logger.warning("the tiers' cuts were not looked at: %s", error)
@@ -84,7 +100,10 @@ class Cutter:
         try:
             cuts = look(log, self._source, self._settings, self._clock.now_us())
             if cuts.found.table is not None:
-                put_in_force(log, cuts.found.table)
+                if self._put is None:
+                    put_in_force(log, cuts.found.table)
+                else:
+                    self._put(cuts.found.table)
                 logger.info(
                     "tiers cut anew: version %s, %d scopes", cuts.found.table.version, len(cuts.found.changes)
                 )

@@ -1,9 +1,9 @@
 """Puts a value model into force: an event in the log, from whose place on users are valued by it."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from lendsignal.clock import from_us
-from lendsignal.log import Log
 from lendsignal.model import Event, EventType
 from lendsignal.value import Promotion
 
@@ -12,7 +12,15 @@ if TYPE_CHECKING:  # the reports' library is for who promotes
     from lendsignal.report.value_models import Kept
 
 
-def put_in_force(log: Log, promotion: Promotion) -> None:
+class Promoting(Protocol):
+    """Where promotions are kept and put in force: a log, or the rules of a cluster."""
+
+    def promotions(self) -> list[Promotion]: ...
+
+    def keep_promotion(self, promotion: Promotion, events: Sequence[Event]) -> None: ...
+
+
+def put_in_force(log: Promoting, promotion: Promotion) -> None:
     """Keeps the promotion and appends its event, together. What was decided before it stays as it is."""
     now = from_us(promotion.made_us)
     event = Event(
@@ -29,7 +37,13 @@ def put_in_force(log: Log, promotion: Promotion) -> None:
 
 
 def promoted(
-    log: Log, one: "Kept", training: "Training", now_us: int, *, unproven: bool = False, dry_run: bool = False
+    log: Promoting,
+    one: "Kept",
+    training: "Training",
+    now_us: int,
+    *,
+    unproven: bool = False,
+    dry_run: bool = False,
 ) -> Promotion:
     """The model as it is told of from now on: its scopes that passed, laid over what was told before.
 

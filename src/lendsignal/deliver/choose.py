@@ -6,23 +6,25 @@ Only reads. What was chosen becomes orders of a bounded size, in the order in wh
 import heapq
 from array import array
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import islice, repeat
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from lendsignal.clock import from_us
 from lendsignal.deliver.outlet import Outlet
-from lendsignal.log import Again, Cancel, Deliveries, Log, Receipt, Stage
-from lendsignal.plan import Placed, event_of, record_of
+from lendsignal.log import Again, Cancel, Dead, Open, Receipt, Stage
+from lendsignal.plan import Placed, Record, UserState, event_of, record_of
 
 ORDER_SIZE = 5_000
 """Deliveries in one order: the sender carries it out between two looks at the network."""
 
 ROWS_AT_ONCE = 5_000
+AHEAD = 500
+"""Deliveries whose records are read together."""
 
 ENDED = ("accepted", "dead", "held")
 """States that can be sent through again."""
@@ -31,6 +33,60 @@ ENDED = ("accepted", "dead", "held")
 Key = TypeVar("Key", bound=Hashable)
 Progress = Callable[[int, int], None]
 """Is told how much is done, of how much."""
+
+
+class Announced(Protocol):
+    """What is announced to go from a log."""
+
+    def cut(self) -> int:
+        """Events up to that number go, or went."""
+
+
+class Remembering(Protocol):
+    """What is known of a person."""
+
+    def state(self, key: str) -> UserState | None: ...
+
+
+class Past(Remembering, Protocol):
+    """What was planned, in a data folder or a store, and what is known of the users."""
+
+    @property
+    def cutting(self) -> Announced: ...
+
+    def record(self, number: int) -> Record | None: ...
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """A log whose every answer takes a while, and which gives many records in one."""
+
+    def read_ahead(self, records: Sequence[int]) -> None:
+        """These records are asked for next."""
+
+
+class Sent(Protocol):
+    """What became of deliveries, in a data folder or a store."""
+
+    def renamed(self) -> dict[str, str]: ...
+
+    def last_pack(self) -> int: ...
+
+    def all_receipts(self, after: int = 0) -> Iterator[tuple[int, Sequence[Receipt]]]: ...
+
+    def receipts(self, delivery: int) -> list[Receipt]: ...
+
+    def dead(self, delivery: int) -> Dead | None: ...
+
+    def all_dead(self, after: int = 0, limit: int = 1000) -> list[Dead]: ...
+
+    def destinations(self) -> list[str]: ...
+
+    def waiting(self) -> dict[str, dict[str, int]]: ...
+
+    def tally(self) -> Mapping[tuple[str, str, str, str], int]: ...
+
+    def open(self, destination: str, after: int, limit: int, stage: Stage = Stage.WAITING) -> list[Open]: ...
 
 
 class LeftOut(StrEnum):
@@ -196,7 +252,7 @@ def _alike(
 class Chooser:
     """Reads the log and the deliveries for what a filter means. `now_us` is when windows are judged."""
 
-    def __init__(self, log: Log, store: Deliveries, outlets: Mapping[str, Outlet], now_us: int) -> None:
+    def __init__(self, log: Past, store: Sent, outlets: Mapping[str, Outlet], now_us: int) -> None:
         self._log = log
         self._store = store
         self._outlets = outlets
@@ -209,8 +265,8 @@ class Chooser:
         """Finished and held deliveries, without those that could not be sent any more."""
         chosen = Chosen(self._store.last_pack())
         ended = self._ended(choice, chosen.pack, progress)
-        for done, (number, last) in enumerate(sorted(ended.items()), 1):
-            self._take(chosen, choice, number, last)
+        for done, number in enumerate(self._expected(sorted(ended)), 1):
+            self._take(chosen, choice, number, ended[number])
             if done % 1_000 == 0:
                 progress(done, len(ended))
         return chosen
@@ -220,10 +276,11 @@ class Chooser:
         chosen = Chosen(self._store.last_pack())
         if "held" in choice.states:
             held = replace(choice, states=frozenset({"held"}))
-            for number, last in sorted(self._ended(held, chosen.pack, progress).items()):
-                group = self._group(number, last)
+            ended = self._ended(held, chosen.pack, progress)
+            for number in self._expected(sorted(ended)):
+                group = self._group(number, ended[number])
                 if group is not None and _means(choice.conversions, group.conversion):
-                    chosen.add(group, number, last.bound)
+                    chosen.add(group, number, ended[number].bound)
         if "waiting" in choice.states:
             self._waiting(choice, chosen, progress)
         return chosen
@@ -281,19 +338,33 @@ class Chooser:
         for name in choice.destinations or frozenset(self._store.destinations()):
             # Merged by id: a group's members come in order, whatever each one waits for.
             stages = (self._open(name, stage) for stage in (Stage.WAITING, Stage.PARKED))
-            for number, reason in heapq.merge(*stages):
-                done += 1
-                record = self._record(number)
-                if record is not None and choice.means(name, record.conversion.name, reason, record.at_us):
-                    chosen.add(Group(name, "waiting", record.conversion.name, reason), number, 0)
-                if done % 1_000 == 0:
-                    progress(done, max(total, done))
+            waiting = heapq.merge(*stages)
+            while some := dict(islice(waiting, AHEAD)):
+                for number in self._expected(list(some)):
+                    done += 1
+                    record, reason = self._record(number), some[number]
+                    if record is not None and choice.means(
+                        name, record.conversion.name, reason, record.at_us
+                    ):
+                        chosen.add(Group(name, "waiting", record.conversion.name, reason), number, 0)
+                    if done % 1_000 == 0:
+                        progress(done, max(total, done))
 
     def _open(self, name: str, stage: Stage) -> Iterator[tuple[int, str]]:
         after = 0
         while found := self._store.open(name, after, ROWS_AT_ONCE, stage):
             yield from ((one.id, one.reason.partition(" ")[0]) for one in found)
             after = found[-1].id
+
+    def _expected(self, numbers: Sequence[int]) -> Iterator[int]:
+        """The deliveries one after the other; where that is quicker, their records are read together."""
+        if not isinstance(self._log, ReadsAhead):
+            yield from numbers
+            return
+        for start in range(0, len(numbers), AHEAD):
+            some = numbers[start : start + AHEAD]
+            self._log.read_ahead([record_of(number)[0] for number in some])
+            yield from some
 
     def _end(self, last: Receipt) -> Ended:
         return Ended(self._name(last.destination), last.what, _word(last), last.bound)
@@ -331,7 +402,7 @@ class Chooser:
         return destination
 
 
-def is_forbidden(log: Log, record: Placed) -> bool:
+def is_forbidden(log: Remembering, record: Placed) -> bool:
     """Whether the user has said no since this was planned. Who was never asked was judged then."""
     origin = record.conversion.origin
     state = log.state(f"{origin.brand}:{origin.user_id}")

@@ -13,12 +13,17 @@ from lendsignal.log.shared import Grant, Purse
 AWAY_SECONDS = 0.25
 """How soon a store that did not answer is asked again."""
 
+AT_ONCE_SECONDS = 0.05
+"""Who used all that it drew and comes back so soon after it might could have used more."""
+
 
 class CommonPace(Pace):
     """What this sender drew of an account's pace, and may use for a moment.
 
     It asks when it has something to send and nothing left, and never more often than the store says. What is
-    not used in time is lost: rather a little below the limit than over it.
+    not used in time is lost: rather a little below the limit than over it. Requests that follow each other
+    quickly would wait for the next draw each time: so who used all draws ahead what it had the last time, and
+    nothing ahead once something was lost. The store gives no more for that than it gives anybody.
     """
 
     def __init__(self, purse: Purse, most: float, burst: float | None, now: float, clock: Clock) -> None:
@@ -27,6 +32,7 @@ class CommonPace(Pace):
         self._clock = clock
         self._drawn: deque[list[float]] = deque()
         self._asks_at = float("-inf")
+        self._ahead = 0
         self._known: Grant | None = None
 
     def take(self, now: float, wanted: int = 1) -> bool:
@@ -84,12 +90,15 @@ class CommonPace(Pace):
 
     def _left(self, now: float) -> int:
         while self._drawn and (now >= self._drawn[0][0] or self._drawn[0][1] < 1):
-            self._drawn.popleft()
+            if self._drawn.popleft()[1]:
+                self._ahead = 0
         return int(sum(n for _, n in self._drawn))
 
     def _draw(self, now: float, wanted: int) -> None:
+        if now - self._asks_at >= AT_ONCE_SECONDS:
+            self._ahead = 0
         try:
-            grant = self._purse.draw(self.most, self._size, wanted)
+            grant = self._purse.draw(self.most, self._size, wanted + self._ahead)
         except LogError:
             self._asks_at = now + AWAY_SECONDS
             return
@@ -99,5 +108,6 @@ class CommonPace(Pace):
             until_us = self._clock.now_us() + int(grant.waits * 1_000_000)
             self.waits_until_us = max(self.waits_until_us, until_us)
         if grant.requests:
+            self._ahead = grant.requests if grant.requests >= wanted + self._ahead else 0
             # Counted from before we asked: by the store's clock it is good for no longer.
             self._drawn.append([now + grant.good_for, grant.requests])

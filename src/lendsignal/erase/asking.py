@@ -77,7 +77,14 @@ def users_of(about: About, found: Collection[tuple[str, str]]) -> tuple[tuple[st
 
 
 def ask(config: Config, about: About, by: str, clock: Clock) -> Job:
-    """Notes durably that they are to be erased, and that there is something to do."""
+    """Notes durably that they are to be erased, and that there is something to do.
+
+    On a cluster they are kept out at every door from then on; raises `LogError` where the store is away.
+    """
+    if config.store is not None:
+        from lendsignal.erase import in_store  # with the store's client
+
+        return in_store.ask(config, about, by, clock)
     folder = DataFolder(config.data)
     with closing(open_erasures(folder.erasures)) as book:
         job = book.ask(about, by, clock.now_us())
@@ -90,6 +97,10 @@ def allow_again(config: Config, about: About, clock: Clock) -> int:
 
     What happened before stays outside: an old file brings nobody back.
     """
+    if config.store is not None:
+        from lendsignal.erase import in_store  # with the store's client
+
+        return in_store.allow_again(config, about, clock)
     folder = DataFolder(config.data)
     if not folder.log.exists():
         raise NotYet("there is no log yet, and nobody was erased")

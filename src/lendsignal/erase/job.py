@@ -14,7 +14,7 @@ Platforms are asked beside that, each in its own time.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from hashlib import blake2b
 from uuid import UUID
@@ -83,7 +83,7 @@ def carried_on(
         return None
     with folder.lock("erase"), closing(open_erasures(folder.erasures)) as book:
         jobs = [
-            _Erasure(config, folder, book, job, clock, told)
+            Erasure(config, folder, book, job, clock, told)
             for job in book.open()
             if receipt in (None, job.receipt)
         ]
@@ -114,7 +114,7 @@ def _next(book: Erasures, passed: Passed, now_us: int) -> int | None:
     return min(due, default=None)
 
 
-class _Erasure:
+class Erasure:
     """One erasure, as far as it can be brought now."""
 
     def __init__(
@@ -192,19 +192,15 @@ class _Erasure:
             trace = log.erasing.trace(users)
             # Between the first look at a person and now another user may have come in.
             log.erasing.keep_out(users, self._about.person, self._receipt, self._clock.now_us())
-        devices = [(app, _bare(device)) for app, device in trace.devices]
-        installations = {
-            (app, value)
-            for app, device in devices
-            for kind in INSTALL_SCOPED
-            if (value := id_of(device, kind)) is not None
-        }
+        devices, installations = traced(trace.devices)
         about = msgspec.structs.replace(
             self._about,
             users=users,
             installations=tuple(sorted({*self._about.installations, *installations})),
         )
-        self._book.know(self._receipt, about, self._askings(list(dict.fromkeys(devices))))
+        known = {one.request for one in self._book.askings(self._receipt)}
+        askings = askings_of(self._config, self._receipt, devices, known, self._clock.now_us())
+        self._book.know(self._receipt, about, askings)
         self._about = about
         return Step(DONE, len(installations))
 
@@ -273,53 +269,67 @@ class _Erasure:
             return waits("other steps go on")
         return places.files(self._folder)
 
-    # whom platforms are to forget
 
-    def _askings(self, devices: Sequence[tuple[str, Device]]) -> list[Asking]:
-        """One for each destination and installation that it may know; one for each that cannot be asked."""
-        known = {one.request for one in self._book.askings(self._receipt)}
-        number = len(known)
-        found: list[Asking] = []
-        seen = {app for app, _ in devices}
-        for name, outlet in sorted(self._config.outlets.items()):
-            if outlet.app.name not in seen and "" not in seen:
+def askings_of(
+    config: Config, receipt: str, devices: Sequence[tuple[str, Device]], known: Collection[str], now_us: int
+) -> list[Asking]:
+    """Whom platforms are to forget: one for each destination and installation (app, ids) it may know, and one
+    for each destination that cannot be asked. `known` are the requests that were noted before."""
+    number = len(known)
+    found: list[Asking] = []
+    seen = {app for app, _ in devices}
+    for name, outlet in sorted(config.outlets.items()):
+        if outlet.app.name not in seen and "" not in seen:
+            continue
+        ids: dict[tuple[str, str], None] = {}
+        erasing = getattr(outlet.module, "ERASING", None)
+        if erasing is not None:
+            for app, device in devices:
+                if app in (outlet.app.name, ""):
+                    value = outlet.module.erasure_id(outlet.app, device)  # type: ignore[attr-defined]
+                    if value is not None:
+                        ids[value] = None
+            why = outlet.module.no_erasure(outlet.own) or (  # type: ignore[attr-defined]
+                "" if ids else "no id that it would know"
+            )
+        else:
+            why = BY_HAND.get(outlet.common.kind, BY_HAND[""])
+        for subject in [None] if why else list(ids):
+            request = _request_id(receipt, name, subject)
+            if request in known:
                 continue
-            ids: dict[tuple[str, str], None] = {}
-            erasing = getattr(outlet.module, "ERASING", None)
-            if erasing is not None:
-                for app, device in devices:
-                    if app in (outlet.app.name, ""):
-                        value = outlet.module.erasure_id(outlet.app, device)  # type: ignore[attr-defined]
-                        if value is not None:
-                            ids[value] = None
-                why = outlet.module.no_erasure(outlet.own) or (  # type: ignore[attr-defined]
-                    "" if ids else "no id that it would know"
+            found.append(
+                Asking(
+                    number=number,
+                    destination=name,
+                    platform=outlet.spec.label,
+                    request=request,
+                    subject=None if subject is None else msgspec.msgpack.encode(subject),
+                    state=NOT_POSSIBLE if subject is None else OPEN,
+                    note=why,
+                    at_us=now_us,
                 )
-            else:
-                why = BY_HAND.get(outlet.common.kind, BY_HAND[""])
-            for subject in [None] if why else list(ids):
-                request = self._request_id(name, subject)
-                if request in known:
-                    continue
-                found.append(
-                    Asking(
-                        number=number,
-                        destination=name,
-                        platform=outlet.spec.label,
-                        request=request,
-                        subject=None if subject is None else msgspec.msgpack.encode(subject),
-                        state=NOT_POSSIBLE if subject is None else OPEN,
-                        note=why,
-                        at_us=self._clock.now_us(),
-                    )
-                )
-                number += 1
-        return found
+            )
+            number += 1
+    return found
 
-    def _request_id(self, destination: str, subject: tuple[str, str] | None) -> str:
-        """A UUID that is the same whenever it is made: asking once more asks nothing new."""
-        said = f"{self._receipt}\x1f{destination}\x1f{subject}".encode()
-        return str(UUID(bytes=blake2b(said, digest_size=16).digest(), version=4))
+
+def _request_id(receipt: str, destination: str, subject: tuple[str, str] | None) -> str:
+    """A UUID that is the same whenever it is made: asking once more asks nothing new."""
+    said = f"{receipt}\x1f{destination}\x1f{subject}".encode()
+    return str(UUID(bytes=blake2b(said, digest_size=16).digest(), version=4))
+
+
+def traced(devices: Sequence[tuple[str, Device]]) -> tuple[list[tuple[str, Device]], set[tuple[str, str]]]:
+    """The installations (app, ids and nothing else of the device), each once, and the ids that MMPs know."""
+    bare = list(dict.fromkeys((app, _bare(device)) for app, device in devices))
+    installations = {
+        (app, value)
+        for app, device in bare
+        for kind in INSTALL_SCOPED
+        if (value := id_of(device, kind)) is not None
+    }
+    return bare, installations
 
 
 def _bare(device: Device) -> Device:

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -17,7 +18,7 @@ from lendsignal.deliver.sender import Network
 from lendsignal.deliver.wire import NoAnswer, wire
 from lendsignal.destination.spec import Erasing, Request, Response, Subject
 from lendsignal.errors import TransportError
-from lendsignal.log.erasures import ASKED, CONFIRMED, NOT_POSSIBLE, OPEN, Asking, Erasures
+from lendsignal.log.erasures import ASKED, CONFIRMED, NOT_POSSIBLE, OPEN, Asking
 from lendsignal.model import Accepted, Outcome, Paused, Pending, Rejected, Retry
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,14 @@ BY_HAND: Mapping[str, str] = {
 _subject = msgspec.msgpack.Decoder(tuple[str, str]).decode
 
 
+class AskingBook(Protocol):
+    """Where it is kept how far the askings are: in a data folder, or in the store of a cluster."""
+
+    def to_ask(self) -> list[tuple[str, Asking]]: ...
+
+    def keep(self, receipt: str, asking: Asking) -> None: ...
+
+
 class Passed(Struct, frozen=True):
     """When a platform is to be asked next, in microseconds since 1970; `None`: none is."""
 
@@ -58,7 +67,7 @@ class Passed(Struct, frozen=True):
 
 
 def pass_on(
-    config: Config, book: Erasures, clock: Clock, network: Callable[[], Network] | None = None
+    config: Config, book: AskingBook, clock: Clock, network: Callable[[], Network] | None = None
 ) -> Passed:
     """Asks whom it is time to ask, no faster than each platform takes it."""
     asked: Counter[str] = Counter()

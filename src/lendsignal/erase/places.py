@@ -219,7 +219,7 @@ def files(folder: DataFolder) -> Step:
     return waits(f"somebody reads {', '.join(left)}") if left else Step(DONE)
 
 
-SCRUBBED_ROLES = ("run", "core", "send", "web", "pull", "import", "archive", "audience", "erase")
+SCRUBBED_ROLES = ("run", "core", "door", "send", "web", "pull", "import", "archive", "audience", "erase")
 
 
 def scrubbed(folder: DataFolder) -> int:

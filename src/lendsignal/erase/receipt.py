@@ -1,15 +1,16 @@
 """The receipt of an erasure: what was done where, what is still under way, and nothing about whom."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 
 from msgspec import Struct
 
-from lendsignal.clock import from_us
+from lendsignal.clock import SystemClock, from_us
 from lendsignal.config import Config
 from lendsignal.errors import InputError, NotYet
 from lendsignal.log import DataFolder
-from lendsignal.log.erasures import Erasures, Job, open_erasures
+from lendsignal.log.erasures import Asking, Erasures, Job, Stepped, open_erasures
 
 MEANING = {
     "kept_out": "kept out: nothing of them comes in any more",
@@ -23,6 +24,13 @@ MEANING = {
     "files": "write-ahead logs cut off",
 }
 
+OF_A_CLUSTER = {
+    "log": "events made husks, with states and timers",
+    "feeds": "rows of what MMPs told",
+    "topic": "events in the topic that is the log",
+}
+"""Where a step means something else on a cluster, or is only there."""
+
 STEPS = tuple(MEANING)
 """The steps of an erasure, in order."""
 
@@ -34,14 +42,23 @@ LATER = (
 )
 
 
+LATER_OF_A_CLUSTER = (
+    "Copies made before, such as backups of PostgreSQL or of a desk, still hold them. What a platform was"
+    " told before stays there until the platform says otherwise. Rows that went stand in the server's pages"
+    " until it vacuums, and in its write-ahead log until that goes. A desk that was away for longer than"
+    " 30 days is not waited for: it takes them out when it is back."
+)
+
+
 class Place(Struct, frozen=True, kw_only=True):
-    """One step: `n` rows went by it."""
+    """One step: `n` rows went by it. `at_desk`: whose files of a cluster's desks; empty: the common ones."""
 
     step: str
     state: str
     n: int
     note: str
     at: datetime | None
+    at_desk: str = ""
 
 
 class Platform(Struct, frozen=True, kw_only=True):
@@ -66,6 +83,12 @@ class Receipt(Struct, frozen=True, kw_only=True):
     places: tuple[Place, ...]
     platforms: tuple[Platform, ...]
     later: str = LATER
+    on_a_cluster: bool = False
+
+    @property
+    def meaning(self) -> dict[str, str]:
+        """What the steps mean, in words."""
+        return MEANING | OF_A_CLUSTER if self.on_a_cluster else MEANING
 
     def told(self) -> str:
         """For people."""
@@ -76,7 +99,8 @@ class Receipt(Struct, frozen=True, kw_only=True):
         ]
         for one in self.places:
             note = f" ({one.note})" if one.note else ""
-            lines.append(f"{one.state:<10} {one.n:>8,}  {MEANING[one.step]}{note}")
+            where = f" at {one.at_desk}" if one.at_desk else ""
+            lines.append(f"{one.state:<10} {one.n:>8,}  {self.meaning[one.step]}{where}{note}")
         for asked in self.platforms:
             note = f": {asked.note}" if asked.note else ""
             lines.append(f"{asked.state:<13} {asked.n:>5,}  {asked.destination} ({asked.platform}){note}")
@@ -86,6 +110,11 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
 def receipt_of(config: Config, receipt: str) -> Receipt:
     """The receipt of an erasure. Raises `InputError` where there is none of that number."""
+    if config.store is not None:
+        found = _of_the_store(config, receipt)
+        if not found:
+            raise InputError("receipt", "there is none of that number")
+        return found[0]
     try:
         book = open_erasures(DataFolder(config.data).erasures, read_only=True)
     except NotYet:
@@ -99,6 +128,8 @@ def receipt_of(config: Config, receipt: str) -> Receipt:
 
 def receipts(config: Config, limit: int = 100) -> list[Receipt]:
     """The youngest receipts first."""
+    if config.store is not None:
+        return _of_the_store(config, None, limit)
     try:
         book = open_erasures(DataFolder(config.data).erasures, read_only=True)
     except NotYet:
@@ -109,10 +140,6 @@ def receipts(config: Config, limit: int = 100) -> list[Receipt]:
 
 def _receipt(book: Erasures, job: Job) -> Receipt:
     steps = book.steps(job.receipt)
-    counts: dict[tuple[str, str, str, str], int] = {}
-    for one in book.askings(job.receipt):
-        key = (one.destination, one.platform, one.state, one.note)
-        counts[key] = counts.get(key, 0) + 1
     return Receipt(
         receipt=job.receipt,
         asked=from_us(job.asked_us),
@@ -120,18 +147,63 @@ def _receipt(book: Erasures, job: Job) -> Receipt:
         ended=None if job.ended_us is None else from_us(job.ended_us),
         salt=job.salt.hex(),
         subjects=job.subjects,
-        places=tuple(
-            Place(
-                step=name,
-                state=steps[name].state if name in steps else "open",
-                n=steps[name].n if name in steps else 0,
-                note=steps[name].note if name in steps else "",
-                at=from_us(steps[name].at_us) if name in steps else None,
-            )
-            for name in STEPS
-        ),
-        platforms=tuple(
-            Platform(destination=destination, platform=platform, state=state, n=n, note=note)
-            for (destination, platform, state, note), n in sorted(counts.items())
-        ),
+        places=_places(STEPS, steps),
+        platforms=_platforms(book.askings(job.receipt)),
     )
+
+
+def _places(names: Sequence[str], steps: Mapping[str, Stepped], at_desk: str = "") -> tuple[Place, ...]:
+    return tuple(
+        Place(
+            step=name,
+            state=steps[name].state if name in steps else "open",
+            n=steps[name].n if name in steps else 0,
+            note=steps[name].note if name in steps else "",
+            at=from_us(steps[name].at_us) if name in steps else None,
+            at_desk=at_desk,
+        )
+        for name in names
+    )
+
+
+def _platforms(askings: Sequence[Asking]) -> tuple[Platform, ...]:
+    counts: dict[tuple[str, str, str, str], int] = {}
+    for one in askings:
+        key = (one.destination, one.platform, one.state, one.note)
+        counts[key] = counts.get(key, 0) + 1
+    return tuple(
+        Platform(destination=destination, platform=platform, state=state, n=n, note=note)
+        for (destination, platform, state, note), n in sorted(counts.items())
+    )
+
+
+def _of_the_store(config: Config, receipt: str | None, limit: int = 100) -> list[Receipt]:
+    """Receipts of a cluster: what was done in the store, and at each of its desks."""
+    from lendsignal.erase.in_store import DESK_STEPS, STORE_STEPS, shared  # with the store's client
+
+    has_topic = config.store is not None and config.store.kafka is not None
+    names = [name for name in STORE_STEPS if name != "topic" or has_topic]
+    found = []
+    with shared(config, SystemClock()) as at:
+        waited_for = at.book.desks()
+        for one in at.book.everywhere(receipt, limit):
+            job = one.job
+            desks = {*one.steps, *(waited_for if job.ended_us is None else ())} - {""}
+            places = _places(names, one.steps.get("", {}))
+            for desk in sorted(desks):
+                places += _places(DESK_STEPS, one.steps.get(desk, {}), desk)
+            found.append(
+                Receipt(
+                    receipt=job.receipt,
+                    asked=from_us(job.asked_us),
+                    by=job.by,
+                    ended=None if job.ended_us is None else from_us(job.ended_us),
+                    salt=job.salt.hex(),
+                    subjects=job.subjects,
+                    places=places,
+                    platforms=_platforms(one.askings),
+                    later=LATER_OF_A_CLUSTER,
+                    on_a_cluster=True,
+                )
+            )
+    return found

@@ -33,7 +33,7 @@ from lendsignal.log.orders import (
     Orders,
     open_orders,
 )
-from lendsignal.log.pulls import Pulls, PullState, open_pulls
+from lendsignal.log.pulls import Marks, Pulls, PullState, open_pulls
 from lendsignal.log.pulse import Pulse, seconds_since_beat
 from lendsignal.log.quarantine import STATES, Kind, Mended, Quarantine, Quarantined, Wanted
 from lendsignal.log.relay import Acknowledged, Offer, Shelf, open_shelf
@@ -74,6 +74,7 @@ __all__ = [
     "Kind",
     "LetGo",
     "Log",
+    "Marks",
     "Mended",
     "Move",
     "Offer",

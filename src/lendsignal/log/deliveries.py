@@ -794,6 +794,49 @@ class Deliveries:
                 n += changed
         return n
 
+    # what is old
+
+    def forget(self, after: int, upto: int, before: int, limit: int) -> tuple[int, int, bool]:
+        """Lets receipts go of deliveries that were all planned before the delivery `before`, pack by pack.
+
+        Of the packs behind the pack `after` up to the pack `upto` so many at most are looked at, in one
+        transaction: (the last that was looked at, how many of them went or became smaller, whether all of
+        them were too young). Receipts of dead deliveries stay as long as those do, for a person may have them
+        sent again; and so does the last pack of all, for the next is numbered by it.
+        """
+        changed = 0
+        with self._lock, transaction(self._db):
+            found = rows(
+                self._db,
+                "select id, low, high, body from receipt"
+                " where id > ? and id <= ? and id < (select max(id) from receipt) order by id limit ?",
+                (after, upto, limit),
+            )
+            old = [one for one in found if one[2] < before]
+            for pack, low, high, body in old:
+                changed += self._forget(pack, low, high, body)
+        return (found[-1][0] if found else after), changed, not old
+
+    def _forget(self, pack: int, low: int, high: int, body: bytes) -> bool:
+        """Lets a pack go, or all of it that is of no dead delivery; whether there was any such thing."""
+        dead = {
+            number
+            for (number,) in rows(self._db, "select id from dead where id between ? and ?", (low, high))
+        }
+        told = unpacked(body) if dead else []
+        kept = [one for one in told if one.id in dead]
+        if not kept:
+            self._db.execute("delete from receipt where id = ?", (pack,))
+            return True
+        if len(kept) == len(told):
+            return False
+        ids = [one.id for one in kept]
+        self._db.execute(
+            "update receipt set low = ?, high = ?, body = ? where id = ?",
+            (min(ids), max(ids), zlib.compress(_receipts_out(kept), 1), pack),
+        )
+        return True
+
     def last_pack(self) -> int:
         """The number of the last pack of receipts."""
         with self._lock:

@@ -320,12 +320,17 @@ class Erasing:
     # striking out
 
     def strike(
-        self, receipt: str, users: Collection[tuple[str, str]], person: str | None, trace: Trace, at: Event
+        self,
+        receipt: str,
+        users: Collection[tuple[str, str]],
+        person: str | None,
+        trace: Trace,
+        at: Event | None,
     ) -> Struck:
         """Makes husks of their events, takes back what follows from them, and forgets their states.
 
         They are kept out already, so that the trace is all there is. `at` is the pattern of the event that
-        takes their deliveries back.
+        takes their deliveries back; `None` in a copy, whose original does that.
         """
         keys = [f"{brand}:{user_id}" for brand, user_id in users]
         with self._lock:
@@ -341,7 +346,7 @@ class Erasing:
                 self._delete("phone", "user", [number_of_user(key) for key in keys])
                 refused = self._delete("quarantine", "id", trace.refused)
                 self._delete("mending", "id", trace.refused)
-                if placed and not self._left(receipt, "order"):
+                if at is not None and placed and not self._left(receipt, "order"):
                     orders = erasures_of(at, receipt, placed)
                     first = self._append(orders)
                     self._note(receipt, "order", range(first, first + len(orders)))

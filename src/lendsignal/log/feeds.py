@@ -5,7 +5,7 @@ says differently later stands beside what it said before, and the later one hold
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from hashlib import blake2b
@@ -362,6 +362,19 @@ class Feeds:
             )
         return FeedCounts(*(found or (0, 0, 0)))
 
+    # what somebody follows
+
+    def place(self, name: str) -> int:
+        """A number that was kept under that name; 0: none was."""
+        with self._lock:
+            found = row(self._db, "select position from cursor where name = ?", (name,))
+        return 0 if found is None else int(found[0])
+
+    def move(self, places: Mapping[str, int]) -> None:
+        """Keeps numbers by name, all or none."""
+        with self._lock, transaction(self._db):
+            self._db.executemany("insert or replace into cursor values (?, ?)", places.items())
+
     # who was erased
 
     def erase(self, installations: Collection[tuple[str, str]], users: Collection[tuple[str, str]]) -> int:
@@ -390,6 +403,29 @@ class Feeds:
                 after = self.counts()
         return before.attributions - after.attributions + before.recorded - after.recorded
 
+    def erase_named(self, salt: bytes, names: Collection[bytes]) -> int:
+        """Deletes what was told of installations and users whose salted hashes these are, as `name_in` makes
+        them; how many rows went. Nothing of them comes in where these feeds are followed from."""
+        wanted = frozenset(names)
+        if not wanted:
+            return 0
+        with self._lock:
+            installations, users = set(), set()
+            for table in ("attribution", "recorded"):
+                for app, id_, user in self._db.execute(f"select distinct app, id, user_id from {table}"):
+                    if name_in(salt, "installation", app, id_) in wanted:
+                        installations.add((app, id_))
+                    if user and name_in(salt, "user", app, user) in wanted:
+                        users.add((app, user))
+            self._db.execute("pragma secure_delete = on")
+            with transaction(self._db):
+                before = self.counts()
+                for table in ("attribution", "recorded"):
+                    self._db.executemany(f"delete from {table} where app = ? and id = ?", installations)
+                    self._db.executemany(f"delete from {table} where app = ? and user_id = ?", users)
+                after = self.counts()
+        return before.attributions - after.attributions + before.recorded - after.recorded
+
     def allow_again(self, users: Collection[tuple[str, str]]) -> None:
         """What is told of these users (app, user id) counts again; their old installations stay outside."""
         with self._lock, transaction(self._db):
@@ -415,7 +451,7 @@ class Feeds:
         return bool(fact.user_id) and self._name("user", fact.app, fact.user_id) in self._kept_out
 
     def _name(self, *parts: str) -> bytes:
-        return blake2b(_json(parts), key=self._salt, digest_size=16).digest()
+        return name_in(self._salt, *parts)
 
     def close(self) -> None:
         with self._lock:
@@ -500,6 +536,11 @@ def open_feeds(path: Path, *, read_only: bool = False) -> Feeds:
 def fact_key(one: Recorded) -> bytes:
     """What makes two reports of a recorded event the same report."""
     return _key(one.feed, one.app, one.id, one.name, one.at_us // SECOND, one.detail, str(one.primary))
+
+
+def name_in(salt: bytes, *parts: str) -> bytes:
+    """What an installation (`installation`, app, id) or a user (`user`, app, id) is kept out by."""
+    return blake2b(_json(parts), key=salt, digest_size=16).digest()
 
 
 def _words(ad: Ad) -> tuple[str, ...]:

@@ -39,6 +39,11 @@ class DataFolder:
         return self.path / "orders.sqlite"
 
     @property
+    def hatch(self) -> Path:
+        """The socket by which a door of its own hands events to the process that decides."""
+        return self.path / "core.hatch"
+
+    @property
     def relay(self) -> Path:
         return self.path / "relay.sqlite"
 
@@ -117,6 +122,16 @@ class DataFolder:
     def moved(self) -> Path:
         """When what is here was taken to a cluster; there only where it was: nobody decides or sends here."""
         return self.path / "moved.json"
+
+    @property
+    def desk_lead(self) -> Path:
+        """The lease of what one desk of a cluster does for all; there only while this folder's has it."""
+        return self.path / "desk.lead"
+
+    @property
+    def desk_standing(self) -> Path:
+        """How old this copy of a cluster's store is; there only in a desk's folder."""
+        return self.path / "desk.json"
 
     @property
     def accepted(self) -> Path:
@@ -218,7 +233,7 @@ class Bell:
     def __init__(self, path: Path) -> None:
         path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(_short(path))
+        self._socket.bind(short(path))
         self._socket.setblocking(False)
 
     def fileno(self) -> int:
@@ -240,7 +255,7 @@ class Ringer:
     """Rings the bell of another process; nobody listening is no error."""
 
     def __init__(self, path: Path) -> None:
-        self._path = _short(path)
+        self._path = short(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
 
@@ -254,7 +269,7 @@ class Ringer:
         self._socket.close()
 
 
-def _short(path: Path) -> str:
+def short(path: Path) -> str:
     """The path as an address: Unix sockets take about a hundred bytes, so the shorter form is used."""
     relative = os.path.relpath(path)
     return min(str(path), relative, key=len)

@@ -6,6 +6,7 @@ beside it keeps a row that is read again from becoming an event again.
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import apsw
 from msgspec import Struct
@@ -69,6 +70,38 @@ class PullState(Struct, frozen=True, kw_only=True):
     events: int = 0
     refused: int = 0
     behind_us: int | None = None
+
+
+class Marks(Protocol):
+    """How far pulls have read, wherever that is kept: see `Pulls`."""
+
+    def began(self, name: str, now_us: int) -> int: ...
+
+    def mark(self, name: str) -> bytes | None: ...
+
+    def contents(self, name: str, keys: Sequence[bytes]) -> dict[bytes, bytes]: ...
+
+    def note(self, name: str, of: str) -> bytes | None: ...
+
+    def commit(
+        self,
+        name: str,
+        mark: bytes | None,
+        now_us: int,
+        *,
+        remembered: Mapping[bytes, bytes],
+        notes: Mapping[str, bytes],
+    ) -> None: ...
+
+    def met_again(self, name: str, keys: Collection[bytes], now_us: int) -> None: ...
+
+    def forget(self, name: str, before_us: int) -> None: ...
+
+    def stand(self, state: PullState) -> None: ...
+
+    def standing(self) -> list[PullState]: ...
+
+    def close(self) -> None: ...
 
 
 class Pulls:

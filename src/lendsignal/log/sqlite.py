@@ -20,6 +20,12 @@ BUSY_MS = 30_000
 CHECKPOINT_PAGES = 4_000
 """Pages in the write-ahead log (16 MB) before it is folded into the database."""
 
+CACHE_KIB = 65_536
+"""Pages that who writes a file has at hand: states and open deliveries come back in any order."""
+
+READ_CACHE_KIB = 8_192
+"""Of who only reads: that goes on from where it was, and seldom looks at a page twice."""
+
 PROGRESS_STEPS = 1_000
 """How often a look through a file looks at the time, in steps of SQLite's machine."""
 
@@ -61,7 +67,7 @@ def connect(path: Path, schema: str, *, read_only: bool = False) -> apsw.Connect
         # What is deleted is overwritten where that costs no further write; see docs/reference/retention.md.
         connection.execute("pragma secure_delete = fast")
         connection.execute("pragma temp_store = memory")
-        connection.execute("pragma cache_size = -65536")
+        connection.execute(f"pragma cache_size = -{READ_CACHE_KIB if read_only else CACHE_KIB}")
     except DAMAGE as error:
         raise Damaged(path.name, str(error)) from error
     except (apsw.CantOpenError, apsw.ReadOnlyError) as error:

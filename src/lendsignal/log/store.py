@@ -1,5 +1,6 @@
 """What a lender sets about the store that the nodes of a cluster share. Nothing here needs its client."""
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from ipaddress import ip_address
 from typing import Annotated, Literal
@@ -139,8 +140,23 @@ def is_in_the_open(url: str) -> bool:
     asked = parse_qs(parts.query)
     if asked.get("sslmode", [""])[-1] == "verify-full":
         return False
-    named = parts.netloc.rpartition("@")[2].split(",") + asked.get("host", []) + asked.get("hostaddr", [])
-    return any(not _is_here(_without_port(one)) for one in named if one)
+    return any(not _is_here(_without_port(one)) for one in _named(parts.netloc, asked))
+
+
+def may_meet_a_standby(url: str) -> bool:
+    """Whether that address names several servers, and does not ask for the one that writes."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgresql", "postgres"):
+        return False
+    asked = parse_qs(parts.query)
+    wanted = asked.get("target_session_attrs", ["any"])[-1]
+    return len(_named(parts.netloc, asked)) > 1 and wanted not in ("read-write", "primary")
+
+
+def _named(place: str, asked: Mapping[str, Sequence[str]]) -> list[str]:
+    """The hosts of an address, each perhaps with its port."""
+    named = [place.rpartition("@")[2], *asked.get("host", []), *asked.get("hostaddr", [])]
+    return [one for word in named for one in word.split(",") if one]
 
 
 def _without_port(host: str) -> str:

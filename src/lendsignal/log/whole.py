@@ -5,6 +5,7 @@ from pathlib import Path
 from secrets import randbits
 
 from lendsignal.errors import Damaged, LogError, OtherForm
+from lendsignal.log.copied import copy_of
 from lendsignal.log.deliveries import open_deliveries
 from lendsignal.log.folder import DataFolder
 from lendsignal.log.forms import form_at
@@ -39,6 +40,11 @@ def refuse_damage(folder: DataFolder, *, sends: bool = True) -> None:
         if wrong is not None:
             raise Damaged(path.name, wrong)
     refuse_other_forms(folder)
+    if copy_of(folder.log) is not None:
+        raise LogError(
+            f"{folder.path} is a desk's copy of a cluster's store, and nothing is decided or sent over it:"
+            " add its [store] to the configuration, or give this install a folder of its own (service.data)"
+        )
     if is_lost(folder.log) and not is_lost(folder.deliveries):
         _refuse_to_begin_again(folder)
     log = open_log(folder.log)

@@ -17,7 +17,8 @@ class Valued(Struct, frozen=True, array_like=True, gc=False):
     """What a model in force says of a user, and what is told of it, in major units of `currency`.
 
     `model` is the promotion's version, `facts` a hash of what was known. `estimate` is the value itself,
-    `place` its bin (-1: nothing is told), `told` that bin's mean, which was multiplied by `scale`.
+    `place` its bin (-1: nothing is told), `told` that bin's mean, which was multiplied by `scale`. `low` is
+    the cautious value beside it, 0 where there is none to tell; `None`: the model has none.
     """
 
     model: str
@@ -27,6 +28,7 @@ class Valued(Struct, frozen=True, array_like=True, gc=False):
     place: int
     told: float
     scale: float
+    low: float | None = None
 
 
 class Origin(Struct, frozen=True, array_like=True, gc=False):

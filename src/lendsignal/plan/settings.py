@@ -8,8 +8,9 @@ from msgspec import Meta, Struct
 Positive = Annotated[float, Meta(gt=0)]
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$")]
 
-ValueBasis = Literal["principal", "fee", "margin", "predicted", "own"]
-"""What a value is made of. `own`: the conversion's own rule; `margin`: see `ValueSettings`."""
+ValueBasis = Literal["principal", "fee", "margin", "predicted", "predicted_low", "own"]
+"""What a value is made of. `own`: the conversion's own rule; `margin`: see `ValueSettings`; `predicted_low`:
+what seven in ten of such users bring at least, as the model in force says."""
 
 
 class ValueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

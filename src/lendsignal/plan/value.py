@@ -74,10 +74,20 @@ def _basis(of: ValueBasis, conversion: Conversion, loss_rate: float, cost: float
         case "predicted":
             # What a model says is of a new user; of another of the person's users it was told before.
             return None if origin.valued and conversion.name == "repeat_loan" else origin.predicted
+        case "predicted_low":
+            return _cautious(conversion)
         case "own":
             return conversion.value
         case "margin":
             return _margin(origin.fee, origin.amount, loss_rate, cost)
+
+
+def _cautious(conversion: Conversion) -> Money | None:
+    """The cautious side of what the model in force says; `None` where it has none, or none speaks."""
+    valued = conversion.origin.valued
+    if valued is None or valued.low is None or conversion.name == "repeat_loan":
+        return None
+    return Money(_exact(valued.low), valued.currency)
 
 
 def _margin(fee: Money | None, principal: Money | None, loss_rate: float, cost: float) -> Money | None:

@@ -14,6 +14,7 @@ from lendsignal import config as configuration
 from lendsignal.clock import ReplayClock
 from lendsignal.config import Config
 from lendsignal.errors import LendsignalError
+from lendsignal.role import door_of
 from lendsignal.run import Supervisor
 from lendsignal.sandbox import SandboxSettings
 
@@ -52,14 +53,15 @@ class Stage:
         self._start_sandbox()
         path = self.folder / "lendsignal.toml"
         config = configuration.load(path, overrides={**self._overrides, "deliver.sandbox": self.sandbox})
-        for name in ("core.address", "web.address"):
+        taken_at = f"{door_of(config)}.address"
+        for name in (taken_at, "web.address"):
             (config.data / name).unlink(missing_ok=True)
         arguments = [f"--set={key}={value}" for key, value in self._overrides.items()]
         self._supervisor = Supervisor(
             config, self._roles, (*arguments, f"--set=deliver.sandbox={self.sandbox}")
         )
         self._supervisor.start()
-        self.service = self._address(config.data / "core.address")
+        self.service = self._address(config.data / taken_at)
         if "web" in self._roles:
             self.pages = self._address(config.data / "web.address")
         return config

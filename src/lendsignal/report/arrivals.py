@@ -40,14 +40,22 @@ PHONE_CHANGES = frozenset((OTHER_PHONE, OTHER_PLATFORM, OTHER_PHONE_AND_APP))
 ARRIVED = """
 create or replace temp table arrived as
 with shown as (
-    select t.user, t.at_us, t.event_id, t.installation, i.app, i.device, i.shown
+    select t.user, t.user_key, t.brand, t.at_us, t.event_id, t.installation, i.app, i.device, i.shown
     from touch t join installation i on i.number = t.installation where not t.test
-), mine as (
-    select *, row_number() over (partition by user, installation order by at_us, event_id) as times,
-        lag(installation) over (partition by user order by at_us, event_id) as before
-    from shown
+), several as (
+    select user_key from shown group by user_key having min(installation) <> max(installation)
+), mine as (  -- most users have one installation: only the logins of the others are sorted
+    select *, row_number() over (partition by user_key, installation order by at_us, event_id) as times,
+        lag(installation) over (partition by user_key order by at_us, event_id) as before
+    from shown semi join several using (user_key)
+    union all by name
+    select any_value(user) as user, user_key, any_value(brand) as brand, min(at_us) as at_us,
+        arg_min(event_id, row(at_us, event_id)) as event_id, any_value(installation) as installation,
+        any_value(app) as app, any_value(device) as device, any_value(shown) as shown, 1 as times,
+        null as before
+    from shown anti join several using (user_key) group by user_key
 )
-select c.user, c.at_us, c.event_id, c.installation, b.number as before, {part} as part,
+select c.user, c.user_key, c.at_us, c.event_id, c.installation, b.number as before, {part} as part,
     case when b.number is null then '{FIRST}'
         -- no phone has both, whatever ids it shows
         when {old_platform} is distinct from {new_platform} then '{OTHER_PLATFORM}'
@@ -144,11 +152,11 @@ def _users(tables: Tables) -> Table:
     came = {
         kind: (users, n)
         for kind, users, n in tables.rows(
-            "select kind, count(distinct user), count(*) from arrived group by kind"
+            "select kind, count(distinct user_key), count(*) from arrived group by kind"
         )
     }
     everybody, back = tables.rows(
-        "select count(distinct user), count(distinct user) filter (before is not null) from arrived"
+        "select count(distinct user_key), count(distinct user_key) filter (before is not null) from arrived"
     )[0]
     rows: list[tuple[Cell, ...]] = []
     for name, who, n in (
@@ -264,7 +272,7 @@ def _reach(tables: Tables) -> Table:
         KEPT.format(
             pair="select arg_min(own, row(at_us, event_id)) as before,"
             " arg_max(installation, row(at_us, event_id)) as installation, '' as change"
-            " from touch where not test and own is not null group by user"
+            " from touch where not test and own is not null group by user_key"
         )
     )
     counted = {kind: (both - kept, both) for kind, _, both, kept in found}

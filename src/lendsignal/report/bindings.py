@@ -15,7 +15,7 @@ from lendsignal.report.credit import (
 from lendsignal.report.funnel import exact, left_out
 from lendsignal.report.layout import MONEY, SHARE, Cell, Report, Table, columns, table
 from lendsignal.report.rates import THIN, Rate
-from lendsignal.report.slices import EVERYTHING, NO_TOUCH, Slice, facts, origin_part
+from lendsignal.report.slices import EVERYTHING, NO_TOUCH, Slice, ad_part, facts
 from lendsignal.report.tables import Tables
 
 LOAN_EVENTS = (
@@ -34,14 +34,19 @@ LOAN_EVENTS = (
 Label = Callable[[str, str], str]
 """Given an event's type and its business key: the name of the row it is counted in."""
 
+FIRST_LOANS = """
+create or replace temp table first_loan_at as
+select distinct c.seq from binding_fact c join conversion v on v.user_key = c.user_key
+    and v.event_id = c.event_id
+where c.type = 'disbursed' and v.name = 'first_loan' and v.certain
+"""
+
 LAID = """
 create or replace temp table laid as
-select c.seq, c.type, c.key, c.at_us, c.amount, c.currency, c.part,
-    v.event_id is not null as is_first, c.last_login, c.first_install, c.held, c.is_late,
+select c.seq, c.type, {key} as key, c.at_us, c.amount, c.currency, c.part, v.seq is not null as is_first,
+    c.last_login, c.first_install, c.held, c.is_late,
     c.is_late and c.as_arrived is distinct from c.last_login as is_misled,
-    {last} as last_source, {first} as first_source, {last_channel} as last_channel,
-    {first_channel} as first_channel,
-    l.device as last_device, f.device as first_device, l.app as last_app, f.app as first_app,
+    l.number as last_number, f.number as first_number, lo.ad_number as last_ad, fo.ad_number as first_ad,
     c.at_us - coalesce(nullif(lo.came_us, 0), ls.at_us) as last_age_us,
     c.at_us - coalesce(nullif(fo.came_us, 0), fs.at_us) as first_age_us,
     c.last_login is not null and c.last_login <> c.first_install
@@ -53,12 +58,25 @@ left join installation l on l.number = coalesce(c.last_login, c.held)
 left join installation f on f.number = coalesce(c.first_install, c.held)
 left join first_seen ls on ls.installation = l.number
 left join first_seen fs on fs.installation = f.number
-left join origin_named lo on lo.installation = l.number and c.at_us >= lo.from_us and c.at_us < lo.until_us
-left join origin_named fo on fo.installation = f.number and c.at_us >= fo.from_us and c.at_us < fo.until_us
-left join (
-    select distinct user_key, event_id from conversion where name = 'first_loan' and certain
-) v on v.user_key = c.user_key and v.event_id = c.event_id
+left join origin lo on lo.installation = l.number and c.at_us >= lo.from_us and c.at_us < lo.until_us
+left join origin fo on fo.installation = f.number and c.at_us >= fo.from_us and c.at_us < fo.until_us
+left join first_loan_at v on v.seq = c.seq
 """
+
+CREDITED = f"""
+create or replace temp table credited as
+with counted as (  -- ads have numbers, which are quicker to count by than what they are called
+    select last_number is null as no_last, last_ad, first_number is null as no_first, first_ad, currency,
+        is_first, count(*) as n, count(amount) as told, sum(amount) as amount
+    from laid where type = 'disbursed' group by all
+)
+select {ad_part("source_label", "no_last", "l")} as last_source,
+    {ad_part("source_label", "no_first", "f")} as first_source, currency, is_first,
+    sum(n)::bigint as n, sum(told)::bigint as told, sum(amount) as amount
+from counted left join named l on l.ad_number = last_ad left join named f on f.ad_number = first_ad
+group by all
+"""
+"""Disbursements by where the last login's and the first installation came from."""
 
 KIND = """
 case when {a}_device is null or {b}_device is null then 'phone not known'
@@ -115,17 +133,14 @@ def bindings(
     kinds = ", ".join(f"'{kind}'" for kind in LOAN_EVENTS)
     only = f"c.type in ({kinds}) and not c.superseded and not c.reversed"
     beside = (
-        "c.user_key, c.event_id, c.type, c.key, c.at_us, c.amount, c.currency, c.last_login, c.first_install,"
+        "c.user_key, c.event_id, c.type, c.at_us, c.amount, c.currency, c.last_login, c.first_install,"
         " c.held, c.is_late, c.as_arrived"
     )
-    facts(tables, one, into="binding_fact", only=only, beside=beside)
-    laid = LAID.format(
-        last=origin_part("source_label", "l", "lo"),
-        first=origin_part("source_label", "f", "fo"),
-        last_channel=origin_part("channel_label", "l", "lo"),
-        first_channel=origin_part("channel_label", "f", "fo"),
-    )
-    tables.db.execute(laid)
+    if label is not None:
+        beside += ", c.key"
+    facts(tables, one, into="binding_fact", only=only, app=False, beside=beside)
+    for query in (FIRST_LOANS, LAID.format(key="null::varchar" if label is None else "c.key"), CREDITED):
+        tables.db.execute(query)
     recorded, warnings = recorded_shares(tables, switched)
     return Bindings(
         title=", ".join(filter(None, ("First install against last login", one.words))),
@@ -200,9 +215,8 @@ def _moved(tables: Tables, one: Slice, label: Label | None) -> Table:
 def _sources(tables: Tables) -> Table:
     found = tables.rows(
         "with one as ("
-        "   select last_source as source, 1 as last, 0 as first, is_first from laid"
-        "     where type = 'disbursed'"
-        "   union all select first_source, 0, 1, is_first from laid where type = 'disbursed')"
+        "   select last_source as source, n as last, 0 as first, is_first from credited"
+        "   union all select first_source, 0, n, is_first from credited)"
         " select source, sum(first)::bigint as by_first, sum(last)::bigint as by_last,"
         "   coalesce(sum(first) filter (is_first), 0)::bigint,"
         "   coalesce(sum(last) filter (is_first), 0)::bigint"
@@ -246,10 +260,8 @@ def _sources(tables: Tables) -> Table:
 def _money(tables: Tables) -> Table:
     found: list[tuple[str, str, Decimal, Decimal]] = tables.rows(
         "with one as ("
-        "   select last_source as source, currency, amount as last, 0 as first from laid"
-        "     where type = 'disbursed' and amount is not null"
-        "   union all select first_source, currency, 0, amount from laid"
-        "     where type = 'disbursed' and amount is not null)"
+        "   select last_source as source, currency, amount as last, 0 as first from credited where told > 0"
+        "   union all select first_source, currency, 0, amount from credited where told > 0)"
         " select source, coalesce(currency, '(none)'), sum(first), sum(last) from one"
         " group by all order by 2, 4 desc, 1"
     )
@@ -281,6 +293,9 @@ def _changes(tables: Tables) -> Table:
             "   row_number() over (partition by t.user_key, t.installation"
             "     order by t.at_us, t.event_id) as times"
             "   from touch t join installation i on i.number = t.installation where not t.test"
+            # Most users have one installation, and nothing changes.
+            "     and t.user_key in (select user_key from touch where not test group by user_key"
+            "       having min(installation) <> max(installation))"
             "   window mine as (partition by t.user_key order by t.at_us, t.event_id))"
             f" select case when times > 1 then 'back to an earlier one' else"
             f" {KIND.format(a='new', b='old')} end as kind, count(distinct user_key), count(*)"
@@ -290,8 +305,11 @@ def _changes(tables: Tables) -> Table:
     }
     moved = dict(
         tables.rows(
-            f"select {KIND.format(a='last', b='first')} as kind, count(*) from laid"
-            " where type = 'disbursed' and moved group by kind"
+            "with one as (select l.device as last_device, l.app as last_app, f.device as first_device,"
+            "   f.app as first_app from laid m left join installation l on l.number = m.last_number"
+            "   left join installation f on f.number = m.first_number"
+            "   where m.type = 'disbursed' and m.moved)"
+            f" select {KIND.format(a='last', b='first')} as kind, count(*) from one group by kind"
         )
     )
     rows = [

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from datetime import date
 from math import sqrt
 
-from lendsignal.report.days import local_day
+from lendsignal.report.days import DAY_US, local_day
 from lendsignal.report.funnel import exact
 from lendsignal.report.layout import MONEY, SHARE, Cell, Table, columns, table
 from lendsignal.report.rates import THIN, Rate
+from lendsignal.report.slices import ad_part
 from lendsignal.report.tables import Tables
 
 FOLLOWS_WITHIN = (7, 14)
@@ -25,8 +26,6 @@ WINDOWS = (1, 7, 30)
 ALARMING = 3.0
 """Standard errors by which organic must fall before it is called a fall: by chance once in 740 times."""
 
-DAY_US = 86_400_000_000
-
 RETURNED = "('re_engagement', 're_attribution')"
 """SQL of the kinds that an ad for people who had the app before brought about."""
 
@@ -34,9 +33,9 @@ RETURNED = "('re_engagement', 're_attribution')"
 def matrix(tables: Tables) -> Table:
     """Disbursements by media source of the first installation and of the last login's."""
     found = tables.rows(
-        "select first_source, last_source, currency, count(*), count(*) filter (is_first), sum(amount)"
-        " from laid where type = 'disbursed' group by all"
-        " order by first_source, count(*) desc, last_source, currency"
+        "select first_source, last_source, currency, sum(n)::bigint as n,"
+        " coalesce(sum(n) filter (is_first), 0)::bigint, sum(amount) from credited"
+        " group by first_source, last_source, currency order by first_source, n desc, last_source, currency"
     )
     whole: dict[str, int] = {}
     for source, _, _, n, *_ in found:
@@ -59,18 +58,7 @@ def matrix(tables: Tables) -> Table:
 
 def orphans(tables: Tables) -> Table:
     """Installs that MMPs told of and that no event of the back end was bound to, under both rules."""
-    tables.db.execute(
-        "create or replace temp table followed as"
-        " with event_at as ("
-        "   select last_login, first_install, at_us from placed"
-        "   where not test and not superseded and type not in ('logged_in', 'app_opened'))"
-        " select a.mmp, a.channel, a.kind, a.at_us, l.at_us as last_us, f.at_us as first_us"
-        " from attribution a left join first_seen s on s.installation = a.installation"
-        " asof left join event_at l on l.last_login = a.installation and a.at_us <= l.at_us"
-        " asof left join event_at f on f.first_install = a.installation and a.at_us <= f.at_us"
-        " where a.at_us > 0 and a.kind in ('install', 'reinstall', 're_attribution')"
-        "   and not coalesce(s.test, false)"
-    )
+    _follow(tables)
     rows: list[tuple[Cell, ...]] = []
     for mmp, channel, kind, days, n, by_first, by_last in tables.rows(
         "select mmp, channel, kind, days, count(*),"
@@ -117,17 +105,66 @@ def orphans(tables: Tables) -> Table:
     )
 
 
+COME = """
+create or replace temp table come as
+select row_number() over () as n, a.mmp, a.channel, a.kind, a.at_us, a.installation
+from attribution a left join first_seen s on s.installation = a.installation
+where a.at_us > 0 and a.kind in ('install', 'reinstall', 're_attribution') and not coalesce(s.test, false)
+"""
+
+FOLLOWING = """
+create or replace temp table following_{rule} as
+with event_at as (
+    select {rule} as installation, at_us from placed where {rule} is not null
+        and not test and not superseded and type not in ('logged_in', 'app_opened')
+), near as (
+    select c.n, c.installation, c.at_us, f.at_us as first_us from come c
+    join (select installation, min(at_us) as at_us from event_at group by installation) f using (installation)
+), late as (  -- something came before already: only of these it is looked what came next
+    select * from near where first_us < at_us
+)
+select n, first_us as us from near where first_us >= at_us
+union all
+select l.n, e.at_us from late l
+asof join (select * from event_at where installation in (select installation from late)) e
+on e.installation = l.installation and l.at_us <= e.at_us
+"""
+
+FOLLOWED = """
+create or replace temp table followed as
+select c.mmp, c.channel, c.kind, c.at_us, l.us as last_us, f.us as first_us from come c
+left join following_last_login l using (n) left join following_first_install f using (n)
+"""
+
+
+def _follow(tables: Tables) -> None:
+    """Fills `followed`: what MMPs told of, and the first event after it that is bound there by each rule."""
+    tables.db.execute(COME)
+    for rule in ("last_login", "first_install"):
+        tables.db.execute(FOLLOWING.format(rule=rule))
+    tables.db.execute(FOLLOWED)
+
+
 def expired(tables: Tables) -> Table:
     """Loan events too old for the window of the first install, and young enough for the last login's."""
     rows: list[tuple[Cell, ...]] = []
-    for channel, event, days, n, saved in tables.rows(
-        "select last_channel, type, days, count(*),"
-        " count(*) filter (first_age_us > days * $day and last_age_us <= days * $day)"
-        " from laid cross join (select unnest($windows) as days)"
-        " where last_age_us is not null and first_age_us is not null"
-        "   and type in ('applied', 'credit_granted', 'disbursed', 'repaid')"
-        " group by all order by all",
-        {"day": DAY_US, "windows": list(WINDOWS)},
+    saved_by = {
+        days: f"count(*) filter (first_age_us > {days * DAY_US} and last_age_us <= {days * DAY_US})"
+        for days in WINDOWS
+    }
+    counts = ", ".join(f"{count} as saved_{days}" for days, count in saved_by.items())
+    found = tables.rows(
+        f"with one as (select last_number is null as nobody, last_ad, type, count(*) as n, {counts} from laid"
+        "   where last_age_us is not null and first_age_us is not null"
+        "     and type in ('applied', 'credit_granted', 'disbursed', 'repaid') group by all)"
+        f" select {ad_part('channel_label', 'nobody', 'o')} as channel, type, sum(n)::bigint,"
+        f" {', '.join(f'sum(saved_{days})::bigint' for days in saved_by)}"
+        " from one left join named o on o.ad_number = last_ad group by 1, 2 order by 1, 2"
+    )
+    for channel, event, days, n, saved in (
+        (channel, event, days, n, saved)
+        for channel, event, n, *each in found
+        for days, saved in zip(saved_by, each, strict=True)
     ):
         rate = Rate(saved, n)
         rows.append((channel, event, days, n, saved, rate.value, rate.low, rate.high, rate.remark))
@@ -159,9 +196,18 @@ def shares(tables: Tables) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for mmp, rule, events, n, organic, returned in tables.rows(
         "with mmp as (select distinct mmp from attribution),"
+        " again as (select mmp, installation from coming_of group by all having count(*) > 1),"
+        f" laid_by as (select m.mmp, d.* from ({both}) d cross join mmp m),"
         " placed as ("
-        f"   select m.mmp, d.*, c.kind, c.channel from ({both}) d cross join mmp m"
-        "   asof left join coming_of c on c.mmp = m.mmp and c.installation = d.installation"
+        # Most installations came once: only those that came again are sorted.
+        "   select d.*, c.kind, c.channel"
+        "   from (select * from laid_by anti join again using (mmp, installation)) d"
+        "   left join coming_of c on c.mmp = d.mmp and c.installation = d.installation"
+        "     and d.at_us >= c.at_us"
+        "   union all"
+        "   select d.*, c.kind, c.channel"
+        "   from (select * from laid_by semi join again using (mmp, installation)) d"
+        "   asof left join coming_of c on c.mmp = d.mmp and c.installation = d.installation"
         "     and d.at_us >= c.at_us)"
         " select mmp, rule, unnest(['disbursed', 'first_loan']) as event,"
         "   unnest([count(*), count(*) filter (is_first)]),"
@@ -210,14 +256,23 @@ def shares(tables: Tables) -> Table:
 
 def moved_ids(tables: Tables) -> Table:
     """Of disbursements that moved, which ids are other ones on the two installations."""
+    tables.db.execute(
+        "create or replace temp table moved_pair as"
+        " select last_login, first_install from laid where type = 'disbursed' and moved"
+    )
+    tables.db.execute(
+        "create or replace temp table moved_look as select * from touch_look where shown in ("
+        "   select shown from look_number where installation in ("
+        "     select last_login from moved_pair union select first_install from moved_pair))"
+    )
     rows: list[tuple[Cell, ...]] = []
     for kind, both, same in tables.rows(
-        "with pair as (select last_login, first_install from laid where type = 'disbursed' and moved),"
-        " one as ("
-        "   select kind, installation, list(value) as ids from known_id where installation in"
-        "     (select last_login from pair union select first_install from pair) group by all)"
+        "with one as ("
+        "   select kind, installation, list(value) as ids from"
+        f"     (select distinct installation, kind, value from ({tables.known_in('moved_look')}))"
+        "   group by all)"
         " select a.kind, count(*), count(*) filter (list_has_any(a.ids, b.ids))"
-        " from pair l join one a on a.installation = l.last_login"
+        " from moved_pair l join one a on a.installation = l.last_login"
         " join one b on b.installation = l.first_install and b.kind = a.kind group by all order by all"
     ):
         rate = Rate(both - same, both)

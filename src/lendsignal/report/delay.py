@@ -6,10 +6,10 @@ with which the platform accepted it. Neither says anything about the other.
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from lendsignal.clock import MICROSECOND, from_us
-from lendsignal.report.days import local_day
+from lendsignal.report.days import DAY_US, local_day, quoted
 from lendsignal.report.layout import SECONDS, SHARE, Cell, Report, Table, columns, table
 from lendsignal.report.rates import THIN, Rate
 from lendsignal.report.slices import EVERYTHING, Slice, sent_facts
@@ -24,104 +24,26 @@ CLICK_WINDOWS = (1, 7, 30)
 LATE = ("window_closed", "too_old")
 """Reasons of deliveries that were not taken because their window had closed."""
 
-DECIDED = """
-create or replace temp table decided as
-with granted as (
-    select user_key, grant_id, any_value(application_id) as application_id from counted
-    where type = 'credit_granted' and application_id is not null and not superseded group by all
-), asked as (
-    select user_key, application_id, at_us from counted
-    where type = 'applied' and not test and not superseded and not by_day
-), answered as (
-    select c.seq, c.user_key, c.event_id, c.type, c.at_us, c.app,
-        coalesce(c.application_id, g.application_id) as application_id
-    from counted c left join granted g on g.user_key = c.user_key and g.grant_id = c.grant_id
-    where c.type in ('credit_granted', 'disbursed') and not c.test and not c.superseded and not c.by_day
-), named as (
-    select a.*, k.at_us as applied_us from answered a
-    join asked k on k.user_key = a.user_key and k.application_id = a.application_id
-), latest as (  -- the event names no application: the user's latest one by then
-    select a.* exclude (application_id), k.application_id, k.at_us as applied_us
-    from (select * from answered where application_id is null) a
-    asof join asked k on k.user_key = a.user_key and a.at_us >= k.at_us
+OF_DECISION = (
+    "c.decided, c.name as conversion, coalesce(nullif(c.app, ''), c.event_app) as of_app, c.applied_us,"
+    " c.decided_us as at_us, c.installation, c.waiting, c.review, c.phone_check, c.other,"
+    " c.decided_us - c.applied_us as whole"
 )
-select * from (select * from named union all by name select * from latest)
-where applied_us <= at_us
--- what a credit line pays out later was not asked for again
-qualify row_number() over (partition by user_key, application_id, type order by at_us, seq) = 1
-"""
+"""What of a decision is counted: each is told under every conversion that its event made."""
 
-SPANS = """
-create or replace temp table decision as
-with between as (  -- most applications are decided without anybody looking at them
-    select d.seq, c.seq as place, c.at_us, c.type
-    from decided d join counted c on c.user_key = d.user_key and c.application_id = d.application_id
-        and c.at_us between d.applied_us and d.at_us
-    where c.type in ('review_started', 'review_ended', 'phone_check_started', 'phone_check_ended')
-        and not c.superseded
-), point as (
-    select seq, -1 as place, applied_us as at_us, 'applied' as type from decided semi join between using (seq)
-    union all
-    select * from between
-    union all
-    select seq, 9223372036854775807, at_us, 'answered' from decided semi join between using (seq)
-), told as (
-    select *, case type when 'review_started' then true when 'review_ended' then false end as reviewing,
-        case type when 'phone_check_started' then true when 'phone_check_ended' then false end as calling
-    from point
-), stretch as (  -- an end without a beginning: it has gone on since the application
-    select seq, lead(at_us) over sweep - at_us as us,
-        coalesce(last_value(reviewing ignore nulls) over before,
-            not first_value(reviewing ignore nulls) over every, false) as reviewing,
-        coalesce(last_value(calling ignore nulls) over before,
-            not first_value(calling ignore nulls) over every, false) as calling,
-        -- of an application that a person looks at, the time until somebody does
-        count(coalesce(reviewing, calling)) over before = 0
-            and count(coalesce(reviewing, calling)) over every > 0 as waiting
-    from told
-    window sweep as (partition by seq order by at_us, place),
-        before as (partition by seq order by at_us, place rows unbounded preceding),
-        every as (partition by seq order by at_us, place
-            rows between unbounded preceding and unbounded following)
-), added as (
-    select seq, coalesce(sum(us) filter (calling), 0) as phone_check,
-        coalesce(sum(us) filter (reviewing and not calling), 0) as review,
-        coalesce(sum(us) filter (waiting and not reviewing and not calling), 0) as waiting,
-        coalesce(sum(us) filter (not waiting and not reviewing and not calling), 0) as other
-    from stretch group by seq
+OF_POSTING = (
+    "c.destination, c.conversion, c.app as of_app, c.at_us, c.answered_us, c.applied_us, c.arrival, c.pen,"
+    " c.settle, c.queue, c.platform, c.arrival + c.pen + c.settle + c.queue + c.platform as whole"
 )
-select v.record, v.name as conversion, coalesce(nullif(v.app, ''), d.app) as app, d.applied_us, d.at_us,
-    v.installation, coalesce(a.waiting, 0) as waiting, coalesce(a.review, 0) as review,
-    coalesce(a.phone_check, 0) as phone_check, coalesce(a.other, d.at_us - d.applied_us) as other,
-    d.at_us - d.applied_us as whole, f.part
-from decided d left join added a using (seq)
-join conversion v on v.user_key = d.user_key and v.event_id = d.event_id and not v.test
-join sent_fact f on f.record = v.record
-"""
-
-POSTED = """
-create or replace temp table posted as
-select d.destination, d.conversion, d.record, v.app, d.at_us, d.answered_us,
-    d.received_us - d.at_us as arrival,
-    greatest(d.planned_us - d.received_us, 0) as pen,
-    least(d.planned_us + d.settle_us, coalesce(d.sent_us, d.answered_us)) - d.planned_us as settle,
-    coalesce(d.sent_us, d.answered_us) - d.planned_us - settle as queue,
-    d.answered_us - coalesce(d.sent_us, d.answered_us) as platform,
-    arrival + pen + settle + queue + platform as whole, f.part
-from delivery d join conversion v on v.record = d.record join sent_fact f on f.record = d.record
-where d.what = 'accepted'
-"""
+"""What of an accepted delivery is counted."""
 
 COMING = """
 with coming as (
     select installation, at_us, channel from attribution where installation is not null and at_us > 0
 )
-select d.part, c.channel, d.conversion, n.days, count(*),
-    count(*) filter (d.at_us - c.at_us <= n.days * 86400000000),
-    count(*) filter (greatest(d.applied_us, c.at_us) - c.at_us <= n.days * 86400000000)
-from (select * from decision where installation is not null) d
+select d.part, c.channel, d.conversion, count(*), {counts}
+from (select * from decision_fact where installation is not null) d
 asof join coming c on c.installation = d.installation and d.at_us >= c.at_us
-cross join (select unnest($days) as days) n
 group by all order by all
 """
 
@@ -157,16 +79,17 @@ def delay(tables: Tables, windows: Mapping[str, Window] | None = None, one: Slic
     of the decision delay and counted in the notes. Raises `InputError` where the slice names what there is
     not.
     """
-    sent_facts(tables, one.beside("the report", "conversion"))
-    for query in (DECIDED, SPANS, POSTED):
-        tables.db.execute(query)
+    one.beside("the report", "conversion")
+    told = "c.record is not null and not c.test"
+    sent_facts(tables, one, into="decision_fact", of="decision", only=told, beside=OF_DECISION)
+    sent_facts(tables, one, into="posted", of="posting", only="c.what = 'accepted'", beside=OF_POSTING)
     names = " ".join(one.names)
     return Delay(
         title=", ".join(filter(None, ("Delay", one.words))),
         as_of=tables.as_of,
         decision=_decision(tables, names),
         posting=_posting(tables, names),
-        days=_days(tables, windows or {}, names),
+        days=_days(tables, windows or {}, names, _late(tables, one)),
         proxy=_proxy(tables, names),
         windows=_windows(tables, names),
         notes=_notes(tables),
@@ -182,7 +105,8 @@ def _decision(tables: Tables, names: str) -> Table:
         for gone in ["true" if stage == "whole" else f"{stage} > 0"]
     )
     for part, conversion, n, *found in tables.rows(
-        f"select part, conversion, count(*), {parts} from decision group by all order by part, conversion"
+        f"select part, conversion, count(*), {parts} from decision_fact"
+        " group by all order by part, conversion"
     ):
         whole = found[-3]
         for place, stage in enumerate(DECISION_STAGES):
@@ -254,23 +178,31 @@ def _posting(tables: Tables, names: str) -> Table:
     )
 
 
-def _days(tables: Tables, windows: Mapping[str, Window], names: str) -> Table:
-    inside = _inside(tables, windows)
-    late = {
+_Key: TypeAlias = tuple[tuple[str, ...], str, str]
+"""A part of the slice, a destination and a conversion."""
+
+
+def _late(tables: Tables, one: Slice) -> dict[_Key, int]:
+    """Deliveries that were not taken because their window had closed."""
+    held = f"c.what in ('dead', 'skipped') and c.reason in ({', '.join(map(quoted, LATE))})"
+    sent_facts(tables, one, into="late_fact", of="posting", only=held, beside="c.destination, c.conversion")
+    return {
         (tuple(part), destination, conversion): n
         for part, destination, conversion, n in tables.rows(
-            "select f.part, d.destination, d.conversion, count(*) from delivery d"
-            " join sent_fact f on f.record = d.record"
-            " where what in ('dead', 'skipped') and reason in (select unnest($late)) group by all",
-            {"late": LATE},
+            "select part, destination, conversion, count(*) from late_fact group by all"
         )
     }
-    event_day, answer_day = local_day(tables, "p.at_us", "p.app"), local_day(tables, "p.answered_us", "p.app")
+
+
+def _days(tables: Tables, windows: Mapping[str, Window], names: str, late: Mapping[_Key, int]) -> Table:
+    inside = _inside(tables, windows)
+    event_day, answer_day, applied_day = (
+        local_day(tables, f"p.{moment}", "p.of_app") for moment in ("at_us", "answered_us", "applied_us")
+    )
     rows: list[tuple[Cell, ...]] = []
     for part, destination, conversion, n, same, asked, same_as_asked in tables.rows(
         f"select p.part, p.destination, p.conversion, count(*), count(*) filter ({event_day} = {answer_day}),"
-        f" count(d.record), count(*) filter ({local_day(tables, 'd.applied_us', 'p.app')} = {answer_day})"
-        " from posted p left join (select distinct on (record) * from decision) d on d.record = p.record"
+        f" count(p.applied_us), count(*) filter ({applied_day} = {answer_day}) from posted p"
         " group by all order by 1, 2, 3"
     ):
         key = tuple(part), destination, conversion
@@ -312,9 +244,9 @@ def _days(tables: Tables, windows: Mapping[str, Window], names: str) -> Table:
     )
 
 
-def _inside(tables: Tables, windows: Mapping[str, Window]) -> dict[tuple[tuple[str, ...], str, str], int]:
+def _inside(tables: Tables, windows: Mapping[str, Window]) -> dict[_Key, int]:
     """How many accepted deliveries came before their platform's window closed."""
-    found: dict[tuple[tuple[str, ...], str, str], int] = {}
+    found: dict[_Key, int] = {}
     for destination, window in windows.items():
         if window.window_closes is None:
             for part, conversion, n in tables.rows(
@@ -335,10 +267,10 @@ def _inside(tables: Tables, windows: Mapping[str, Window]) -> dict[tuple[tuple[s
 
 
 def _proxy(tables: Tables, names: str) -> Table:
-    later = f"{local_day(tables, 'applied_us', 'app')} < {local_day(tables, 'at_us', 'app')}"
+    later = f"{local_day(tables, 'applied_us', 'of_app')} < {local_day(tables, 'at_us', 'of_app')}"
     rows: list[tuple[Cell, ...]] = []
     for part, conversion, n, late, quantiles, by_people, whole in tables.rows(
-        f"with one as (select *, {later} as later from decision)"
+        f"with one as (select *, {later} as later from decision_fact)"
         " select part, conversion, count(*), count(*) filter (later),"
         " quantile_cont(whole / 1e6, [0.5, 0.9]) filter (later),"
         " sum(waiting + review + phone_check) filter (later), sum(whole) filter (later)"
@@ -382,7 +314,16 @@ def _windows(tables: Tables, names: str) -> Table:
     """By the channel of the coming before the event; where the slice is by channel too, that has its own."""
     names = names.replace("channel", "by_channel")
     rows: list[tuple[Cell, ...]] = []
-    for part, channel, conversion, days, n, inside, asked in tables.rows(COMING, {"days": CLICK_WINDOWS}):
+    counts = ", ".join(
+        f"count(*) filter (d.at_us - c.at_us <= {days * DAY_US}),"
+        f" count(*) filter (greatest(d.applied_us, c.at_us) - c.at_us <= {days * DAY_US})"
+        for days in CLICK_WINDOWS
+    )
+    for part, channel, conversion, days, n, inside, asked in (
+        (part, channel, conversion, days, n, inside, asked)
+        for part, channel, conversion, n, *found in tables.rows(COMING.format(counts=counts))
+        for days, inside, asked in zip(CLICK_WINDOWS, found[::2], found[1::2], strict=True)
+    ):
         rate = Rate(inside, n)
         rows.append(
             (
@@ -423,7 +364,7 @@ def _notes(tables: Tables) -> tuple[str, ...]:
         " and by_day and not test and not superseded"
     )
     unasked = tables.number(
-        "select count(*) - (select count(distinct seq) from decided) from counted"
+        "select count(*) - (select count(distinct decided) from decision) from counted"
         " where type in ('credit_granted', 'disbursed') and not by_day and not test and not superseded"
     )
     told = (

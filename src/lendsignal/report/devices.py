@@ -38,17 +38,21 @@ from showed group by all;
 
 PAID_OUT = """
 create or replace temp table paid_out as
-select split_part(c.user, ':', 1) as brand, p.phone, c.amount, c.currency, l.loan_id is not null as lost, (
-        select sum(r.amount) from counted r
-        where r.user = c.user and r.loan_id = c.loan_id and coalesce(r.currency, c.currency) = c.currency
-            and r.type in ('repaid', 'recovered') and not r.superseded and not r.reversed
-    ) as came_back
+select split_part(c.user, ':', 1) as brand, p.phone, c.amount, c.currency, l.loan_id is not null as lost,
+    b.came_back
 from counted c join device_fact using (seq) left join bound w using (seq)
     left join phone_of p on p.installation = coalesce(w.last_login, w.held)
     left join (
         select distinct user, loan_id from counted where not superseded and not reversed
             and (type = 'defaulted' or (type = 'overdue' and dpd >= $default_dpd))
     ) l on l.user = c.user and l.loan_id = c.loan_id
+    left join (
+        select c.seq, sum(r.amount) as came_back
+        from counted c join counted r on r.user = c.user and r.loan_id = c.loan_id
+        where c.type = 'disbursed' and r.type in ('repaid', 'recovered')
+            and not r.superseded and not r.reversed and coalesce(r.currency, c.currency) = c.currency
+        group by c.seq
+    ) b on b.seq = c.seq
 where c.type = 'disbursed' and not c.superseded and not c.reversed and not c.test
 """
 
@@ -234,12 +238,13 @@ def _rings(tables: Tables, top: int) -> Table:
     tables.fill_rows("ring", ("brand", "phone", "ring"), [(*key, ring) for key, ring in ring_of.items()])
     found = tables.rows(
         f"with of_loans as ({LOANS}), whole as (select brand, count(*) as n from paid_out group by brand),"
-        " member as (select distinct r.ring, s.user from ring r join showed s using (brand, phone))"
+        " member as (select r.ring, count(distinct s.user) as users"
+        "   from ring r join showed s using (brand, phone) group by r.ring)"
         " select r.brand, min(p.device), count(*) as phones,"
-        "   (select count(*) from member m where m.ring = r.ring) as users, max(p.users),"
+        "   coalesce(any_value(m.users), 0) as users, max(p.users),"
         "   coalesce(sum(l.loans), 0)::bigint, any_value(w.n), coalesce(sum(l.lost), 0)::bigint"
         " from ring r join phone p using (brand, phone) left join of_loans l using (brand, phone)"
-        "   left join whole w using (brand)"
+        "   left join whole w using (brand) left join member m on m.ring = r.ring"
         " group by r.brand, r.ring having count(*) > 1 order by users desc, 1, 2 limit $top",
         {"top": top},
     )

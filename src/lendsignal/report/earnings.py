@@ -46,64 +46,23 @@ HORIZONS = (0, 7, 14, 30, 60, 90)
 
 Part: TypeAlias = tuple[str, ...]
 
-BOOKED = """
-create or replace temp table booked as
-with loan as (
-    select loan, any_value(user_key) as user, max(amount) as amount, coalesce(max(fee), 0) as fee,
-        coalesce(max(currency), '(none)') as currency
-    from counted where type = 'disbursed' and loan is not null and amount is not null
-        and not test and not superseded and not reversed
-    group by loan
-), paid as (
-    select l.loan, l.user, l.currency, c.at_us, case
-            when c.type = 'extended' or c.fee is not null then coalesce(c.fee, 0)
-            when c.type = 'repaid' and l.amount + l.fee > 0
-                then round(c.amount::double * l.fee::double / (l.amount + l.fee)::double, 2)::decimal(38, 8)
-            else 0 end as earned,
-        case when c.type = 'extended' then 0 else c.amount - earned end as principal
-    from counted c join loan l on l.loan = c.loan
-    where c.type in ('repaid', 'recovered', 'extended') and not c.superseded and not c.reversed
-        and (c.amount is not null or c.type = 'extended')
-        and coalesce(c.currency, l.currency) = l.currency
-), lost as (
-    select loan, min(at_us) as at_us from counted
-    where type in ('defaulted', 'overdue') and loan is not null and not superseded and not reversed
-        and (type = 'defaulted' or dpd >= $default_dpd)
-    group by loan
-), paid_before as (
-    select p.loan, sum(p.principal) as principal from paid p join lost o on o.loan = p.loan
-    where p.at_us <= o.at_us group by p.loan
-)
-select p.loan, p.user, p.currency, p.at_us, p.earned,
-    case when p.at_us > o.at_us then -p.principal else 0 end as lost
-from paid p left join lost o on o.loan = p.loan
-union all
-select l.loan, l.user, l.currency, o.at_us, 0, l.amount - coalesce(b.principal, 0)
-from loan l join lost o on o.loan = l.loan left join paid_before b on b.loan = l.loan
-"""
-
 CASH = """
 create or replace temp table {into} as
-select {part} as part, b.user, {currency} as currency, {cohort_day} as cohort_day, {today} as today,
-    date_diff('day', {cohort_day}, {day}) as age, b.earned{times_rate} as earned, b.lost{times_rate} as lost,
-    {missing} as without_rate
-from booked b
-join counted c on c.loan = b.loan and c.type = 'disbursed' and not c.superseded and not c.reversed
-join {facts} f on f.seq = c.seq
+select {part} as part, b.user_key, {currency} as currency, b.earned{times_rate} as earned,
+    b.lost{times_rate} as lost, {missing} as without_rate{beside}
+from booked b join {facts} f on f.loan = b.loan
 {rates}
 where {held}
 """
 
+AGED = ", {cohort_day} as cohort_day, {today} as today, date_diff('day', {cohort_day}, {day}) as age"
+"""How old a cohort was when the money moved, and is now."""
+
 SUMS = """
 with mine as (
-    select h.horizon, part, currency, user, sum(earned) as earned, sum(lost) as lost
-    from {cash} cross join (select unnest($horizons) as horizon) h
-    where {held} and not without_rate
-    group by all
+    select part, currency, {mine} from {cash} where not without_rate group by part, currency, user_key
 )
-select part, currency, horizon, sum(earned), sum(lost), sum(earned::double * earned::double),
-    count(*) filter (earned > 0)
-from mine group by all
+select part, currency, {sums} from mine group by part, currency
 """
 
 EARLY, LATE = (7, 30, 90), 180
@@ -115,7 +74,7 @@ with first as (
     where type = 'disbursed' and not test and not superseded and not reversed group by user_key
 ), value as (
     select f.part, a.user_key, {values}
-    from first a join early_fact f using (seq)
+    from first a join {lent} f using (seq)
     join counted c on c.user_key = a.user_key and c.type = 'disbursed' and not c.superseded and not c.reversed
     where a.at_us + $late * 86400000000 <= $now
     group by all
@@ -167,7 +126,6 @@ def earnings(tables: Tables, one: Slice, purse: Purse, cohort: Cohort | None = N
     `worth` has money by the day on which it moved, or with a `cohort` by that of the cohort. `horizons` are
     always by cohort: of installs, where an MMP tells of any, else of registrations.
     """
-    book(tables)
     _rates(tables, purse)
     aged: Cohort = cohort or (
         "install" if tables.number("select count(*) from attribution") else "registration"
@@ -189,11 +147,6 @@ def earnings(tables: Tables, one: Slice, purse: Purse, cohort: Cohort | None = N
         horizons=_horizons(tables, one, aged, told),
         notes=tuple(notes),
     )
-
-
-def book(tables: Tables) -> None:
-    """Fills the temporary table `booked(loan, user, currency, at_us, earned, lost)`: payments and losses."""
-    tables.db.execute(BOOKED, {"default_dpd": tables.default_dpd})
 
 
 def spend_of(tables: Tables) -> dict[tuple[Part, str], Decimal]:
@@ -251,10 +204,8 @@ def _days(first: date | None, last: date | None) -> Sequence[date]:
 
 def _cash(tables: Tables, one: Slice, purse: Purse, cohort: Cohort | None, into: str) -> None:
     """Fills `into`: every payment and loss, where its loan belongs."""
-    fact = f"{into}_fact"
-    lent = "c.type = 'disbursed' and not c.superseded and not c.reversed"
     timeless = msgspec.structs.replace(one, every=None, since=None, until=None)
-    facts(tables, one if cohort else timeless, into=fact, only=lent, cohort=cohort)
+    fact = _lent(tables, one if cohort else timeless, cohort)
     part, held = "f.part", "true"
     if cohort is None:
         held = within(tables, one, "b.at_us", "f.app")
@@ -262,21 +213,29 @@ def _cash(tables: Tables, one: Slice, purse: Purse, cohort: Cohort | None, into:
             part = f"list_prepend({period_of(tables, one.every, 'b.at_us', 'f.app')}, f.part)"
     day = local_day(tables, "b.at_us", "f.app")
     target = None if purse.currency is None else f"'{purse.currency}'"
+    cohort_day = local_day(tables, "f.moment_us", "f.app")
+    aged = AGED.format(cohort_day=cohort_day, today=today(tables, "f.app"), day=day)
     tables.db.execute(
         CASH.format(
             into=into,
             part=part,
             currency=target or "b.currency",
-            cohort_day=local_day(tables, "f.moment_us", "f.app"),
-            today=today(tables, "f.app"),
-            day=day,
             times_rate="" if target is None else "::decimal(18, 4) * x.rate",
             missing="false" if target is None else "x.rate is null",
+            beside=aged if into == "cash_aged" else "",
             facts=fact,
             rates="" if target is None else f"left join fx x on x.currency = b.currency and x.day = {day}",
             held=held,
         )
     )
+
+
+def _lent(tables: Tables, one: Slice, cohort: Cohort | None = None) -> str:
+    """The table of the disbursements in a slice."""
+    into = f"lent_by_{cohort}" if cohort else "lent_at_all"
+    lent = "c.type = 'disbursed' and not c.superseded and not c.reversed"
+    facts(tables, one, into=into, only=lent, cohort=cohort, beside="c.loan")
+    return into
 
 
 def _spent(tables: Tables, purse: Purse) -> None:
@@ -292,19 +251,27 @@ def _spent(tables: Tables, purse: Purse) -> None:
     tables.db.execute(f"create or replace temp table spent as {query}")
 
 
-def _sums(
-    tables: Tables, cash: str, held: str, horizons: Sequence[int]
-) -> dict[tuple[Part, str, int], Money]:
+def _sums(tables: Tables, cash: str, horizons: Mapping[int, str]) -> dict[tuple[Part, str, int], Money]:
+    """Of every part and currency what was earned and lost by each horizon; `horizons` has SQL of what is."""
+    mine = ", ".join(
+        f"sum(earned) filter ({held}) as earned_{place}, sum(lost) filter ({held}) as lost_{place}"
+        for place, held in enumerate(horizons.values())
+    )
+    sums = ", ".join(
+        f"sum(earned_{place}), sum(lost_{place}), sum(earned_{place}::double * earned_{place}::double),"
+        f" count(*) filter (earned_{place} > 0)"
+        for place in range(len(horizons))
+    )
     return {
-        (tuple(part), currency, horizon): Money(earned, lost, squares, payers)
-        for part, currency, horizon, earned, lost, squares, payers in tables.rows(
-            SUMS.format(cash=cash, held=held), {"horizons": list(horizons)}
-        )
+        (tuple(part), currency, horizon): Money(*told)
+        for part, currency, *found in tables.rows(SUMS.format(cash=cash, mine=mine, sums=sums))
+        for horizon, told in zip(horizons, zip(*[iter(found)] * 4, strict=True), strict=True)
+        if told[0] is not None
     }
 
 
 def _worth(tables: Tables, one: Slice, told: bool) -> Table:
-    found = _sums(tables, "cash", "true", (EVER,))
+    found = _sums(tables, "cash", {EVER: "true"})
     spent = spend_of(tables)
     keys = {(part, currency) for part, currency, _ in found} | spent.keys()
     rows: list[tuple[Cell, ...]] = []
@@ -326,9 +293,8 @@ def _worth(tables: Tables, one: Slice, told: bool) -> Table:
 def _horizons(tables: Tables, one: Slice, aged: Cohort, told: bool) -> Table:
     came = _came(tables, one, aged)
     ((now,),) = tables.rows(f"select {today(tables, 'null::varchar')}")
-    found = _sums(
-        tables, "cash_aged", "age <= h.horizon and date_diff('day', cohort_day, today) > h.horizon", HORIZONS
-    )
+    ripe_by = {n: f"age <= {n} and date_diff('day', cohort_day, today) > {n}" for n in HORIZONS}
+    found = _sums(tables, "cash_aged", ripe_by)
     spent = spend_of(tables)
     ripe = {
         (tuple(part), currency, horizon): amount
@@ -411,12 +377,12 @@ def early_value(tables: Tables, one: Slice) -> Table:
     Spearman's rank correlation; its interval by Fisher's transform with the standard error 1.03 / √(n - 3)
     (E. C. Fieller, H. O. Hartley and E. S. Pearson, Biometrika 44 (1957) 470-481).
     """
-    lent = "c.type = 'disbursed' and not c.superseded and not c.reversed"
-    facts(tables, one, into="early_fact", only=lent)
+    lent = _lent(tables, one)
     days = (*EARLY, LATE)
     now_us = 0 if tables.as_of is None else to_us(tables.as_of)
     found = tables.rows(
         EARLY_VALUE.format(
+            lent=lent,
             values=", ".join(
                 f"coalesce(sum(c.fee) filter (c.at_us <= a.at_us + {n} * 86400000000), 0) as v{n}"
                 for n in days
@@ -454,11 +420,13 @@ def _rank_interval(correlation: float, n: int) -> tuple[float, float]:
 
 def _came(tables: Tables, one: Slice, aged: Cohort) -> dict[tuple[Part, int], tuple[int, int]]:
     """For each part and horizon how many came, and how many of them are older than that."""
+    unit = "unit"
     if aged == "registration":
         only = "c.type = 'registered' and not c.superseded"
         facts(tables, one, into="unit", only=only, cohort="registration")
     elif one.keys.issubset(CAME_KEYS):
-        came_facts(tables, one, into="unit", kinds=coming_kinds(one))
+        came_facts(tables, one, kinds=coming_kinds(one), beside=OF_COMING)
+        unit = "came_fact"
     else:  # installs know no loan: the cohort is those with one
         only = "c.type = 'disbursed' and not c.superseded and not c.reversed"
         facts(tables, one, into="unit", only=only, cohort="install")
@@ -466,12 +434,17 @@ def _came(tables: Tables, one: Slice, aged: Cohort) -> dict[tuple[Part, int], tu
     return {
         (tuple(part), horizon): (units, mature)
         for part, horizon, units, mature in tables.rows(
-            f"select part, h.horizon, count(*), count(*) filter (date_diff('day', {day},"
-            f" {today(tables, 'app')}) > h.horizon)"
-            " from unit cross join (select unnest($horizons) as horizon) h group by all",
+            "select part, h.horizon, sum(n)::bigint,"
+            " coalesce(sum(n) filter (date_diff('day', day, today) > h.horizon), 0)::bigint"
+            f" from (select part, {day} as day, {today(tables, 'app')} as today, count(*) as n from {unit}"
+            " group by all) cross join (select unnest($horizons) as horizon) h group by all",
             {"horizons": list(HORIZONS)},
         )
     }
+
+
+OF_COMING = "c.kind, c.installation"
+"""What of each coming is looked at."""
 
 
 def coming_kinds(one: Slice) -> tuple[str, ...]:

@@ -121,39 +121,41 @@ def explain(folder: DataFolder, what: str, outlets: Mapping[str, Render] | None 
             lives = tuple(told[person_key(fact.event)].life(fact) for fact, _ in found)
             facts = next(iter(told.values())).facts() if len(told) == 1 else None
             return Explanation(asked=what, kind="event", lives=lives, user=facts)
-        people = sorted(_people(log, what))
+        by_user = _people(log, what)
+        people = sorted(by_user)
         if not people:
             notes = ("No event has this id and no user is called so; what was refused is in quarantine.",)
             return Explanation(asked=what, kind="nothing", notes=(*notes, *gone(folder, log, what)))
         if len(people) > 1:
             names = ", ".join(f"{brand}:{user}" for brand, user in people)
             return Explanation(asked=what, kind="nothing", notes=(f"Several users are called so: {names}.",))
-        story = _Story(logged, log, store, outlets or {}, *people[0])
+        story = _Story(logged, log, store, outlets or {}, *people[0], by_user[people[0]])
         told_else = gone(folder, log, ":".join(people[0]))
         return Explanation(
             asked=what, kind="user", user=story.facts(), timeline=story.timeline(), notes=told_else
         )
 
 
-def _people(log: Log, what: str) -> set[tuple[str, str]]:
-    """The users, as (brand, user_id), that a person may mean by this text."""
+def _people(log: Log, what: str) -> dict[tuple[str, str], list[Fact]]:
+    """The users, as (brand, user_id), that a person may mean by this text, each with every event of theirs.
+
+    The log is read through once: who is called `brand:user` is found among whose bytes hold `user`.
+    """
     brand, _, rest = what.partition(":")
-    found = {
-        (fact.event.brand, fact.event.user_id)
-        for fact in log.scan(what.encode())
-        if fact.event.user_id == what and not fact.event.type.startswith("lendsignal.")
-    }
-    if rest:
-        found |= {
-            (brand, rest)
-            for fact in log.scan(rest.encode())
-            if fact.event.user_id == rest and fact.event.brand == brand
-        }
+    facts: dict[tuple[str, str], list[Fact]] = {}
+    found: set[tuple[str, str]] = set()
+    for fact in log.scan((rest or what).encode()):
+        event = fact.event
+        is_named = event.user_id == what
+        if is_named or (rest and (event.brand, event.user_id) == (brand, rest)):
+            facts.setdefault((event.brand, event.user_id), []).append(fact)
+            if not (is_named and event.type.startswith("lendsignal.")):
+                found.add((event.brand, event.user_id))
     if not found and log.cutting.first() > 1:  # somebody is remembered longer than events are
         found = {(one, what) for one in _brands(log) if log.state(f"{one}:{what}") is not None}
         if rest and log.state(what) is not None:
             found.add((brand, rest))
-    return found
+    return {user: facts.get(user, []) for user in found}
 
 
 def _brands(log: Log) -> Iterable[str]:
@@ -185,17 +187,20 @@ class _Story:
         outlets: Mapping[str, Render],
         brand: str,
         user_id: str,
+        facts: list[Fact] | None = None,
     ) -> None:
         self._store = store
         self._outlets = outlets
         self._read_by_sender = 0 if store is None else store.position()
         self._paused = {} if store is None else store.paused()
         position = log.position()
-        self._facts = [
-            fact
-            for fact in log.scan(user_id.encode())
-            if fact.event.user_id == user_id and fact.event.brand == brand
-        ]
+        if facts is None:
+            facts = [
+                fact
+                for fact in log.scan(user_id.encode())
+                if fact.event.user_id == user_id and fact.event.brand == brand
+            ]
+        self._facts = facts
         self._verdicts = {fact.seq: _verdict(db, fact.seq, position) for fact in self._facts}
         self._records: dict[int, Record] = {
             number: record

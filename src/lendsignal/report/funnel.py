@@ -6,8 +6,10 @@ First and repeat loans stand apart. Cost, revenue and what remains of it are of 
 from collections.abc import Sequence
 from decimal import Decimal
 
+from lendsignal.report.days import quoted
 from lendsignal.report.earnings import (
     AS_TOLD,
+    OF_COMING,
     Part,
     Purse,
     coming_kinds,
@@ -41,41 +43,62 @@ COSTED = ("installed", "registered", "applied", "granted", "disbursed")
 
 COUNTED_STEPS = "'registered', 'applied', 'credit_granted', 'disbursed', 'repaid', 'defaulted', 'overdue'"
 
-STEPS = """
-create or replace temp table step_taken as
-with lost as (
-    select seq from counted
-    where (type = 'defaulted' or (type = 'overdue' and dpd >= $default_dpd))
-        and not test and not superseded and not reversed
-    -- a loan is lost once
-    qualify row_number() over (partition by coalesce(loan, hash(user_key, event_id)) order by at_us, seq) = 1
-)
-select user_key as user, loan, if(type = 'credit_granted', 'granted', type) as step, at_us, by_day, amount,
-    currency, fee, part, loans, hash(part) as place
-from fact where type in ('registered', 'applied', 'credit_granted', 'disbursed', 'repaid')
-union all
-select user_key, loan, 'lost', at_us, by_day, amount, currency, fee, part, loans, hash(part)
-from fact where type in ('defaulted', 'overdue') and seq in (select seq from lost)
+LOST = """
+create or replace temp table lost_at as
+select seq from counted
+where (type = 'defaulted' or (type = 'overdue' and dpd >= $default_dpd))
+    and not test and not superseded and not reversed
+-- a loan is lost once
+qualify row_number() over (partition by coalesce(loan, hash(user_key, event_id)) order by at_us, seq) = 1
 """
 
-OF_STEPS = "c.user_key, c.loan, c.type, c.at_us, c.by_day, c.amount, c.currency, c.fee"
-"""What of each event the steps are made of."""
+STEP_OF = {
+    "registered": "registered",
+    "applied": "applied",
+    "credit_granted": "granted",
+    "disbursed": "disbursed",
+    "repaid": "repaid",
+    "defaulted": "lost",
+    "overdue": "lost",
+}
+"""The step that each type of event takes."""
+
+NUMBER = {step: number for number, step in enumerate(BEFORE)}
+"""Steps have numbers, which are quicker to count by than words."""
+
+OF_STEPS = (
+    f"(case c.type {' '.join(f'when {quoted(kind)} then {NUMBER[step]}' for kind, step in STEP_OF.items())}"
+    " end)::utinyint as step, c.loan, if(c.by_day or c.at_us <= 0, null, c.at_us) as known_us, c.amount,"
+    " c.currency, c.fee, hash(part) as place"
+)
+"""What of each event the steps are made of; `known_us` is when it was, where more than its day is known."""
 
 INSTALLED = """
-insert into step_taken
+create or replace temp table installed as
 with owner as (
-    select own as installation, arg_min(user_key, (at_us, event_id)) as user from touch
+    select own as installation, arg_min(user_key, (at_us, event_id)) as user_key from touch
     where own is not null group by own
 )
-select coalesce(o.user, (hash('installation', f.app, f.id) >> 1)::bigint), null, 'installed', f.moment_us,
-    false, null, null, null, f.part, if(f.kind = 'install', 'first', 'repeat'), hash(f.part)
+select coalesce(o.user_key, (hash('installation', f.app, f.id) >> 1)::bigint) as user_key,
+    if(f.kind = 'install', 'first', 'repeat') as loans, {number}::utinyint as step,
+    if(f.moment_us > 0, f.moment_us, null) as known_us, hash(f.part) as place, f.part
 from came_fact f left join owner o on o.installation = f.installation
+"""
+
+NOT_INSTALLED = """
+create or replace temp table installed as
+select user_key, loans, step, known_us, place, part from step_taken limit 0
 """
 
 TAKEN = """
 create or replace temp table taken as
-with mine as (select place, loans as kind, user, {steps} from step_taken group by place, loans, user)
-select * from mine union all select place, 'all', user, {all_steps} from mine group by place, user
+with mine as (
+    select place, loans as kind, user_key, {steps} from (
+        select place, loans, user_key, step, known_us from step_taken
+        union all select place, loans, user_key, step, known_us from installed
+    ) group by place, loans, user_key
+)
+select * from mine union all select place, 'all', user_key, {all_steps} from mine group by place, user_key
 """
 """A row for each user, so that whatever is asked next looks at few rows; `place` is a part's number. Each
 step has its events (`n_…`) and the first of them (`us_…`)."""
@@ -92,7 +115,9 @@ from (
 
 PLACES = """
 create or replace temp table place_of as
-select place, any_value(part) as part from step_taken group by place
+select place, any_value(part) as part from (
+    select place, part from step_taken union all select place, part from installed
+) group by place
 """
 
 
@@ -124,14 +149,26 @@ def funnel(
     `InputError` where the slice names what there is not.
     """
     one.beside("the funnel", "loans")
-    only = f"c.type in ({COUNTED_STEPS}) and not c.superseded and not c.reversed"
-    facts(tables, one, only=only, cohort=cohort, loans=True, beside=OF_STEPS)
-    tables.db.execute(STEPS, {"default_dpd": tables.default_dpd})
+    tables.db.execute(LOST, {"default_dpd": tables.default_dpd})
+    only = (
+        f"c.type in ({COUNTED_STEPS}) and not c.superseded and not c.reversed"
+        " and (c.type not in ('defaulted', 'overdue') or c.seq in (select seq from lost_at))"
+    )
+    facts(
+        tables,
+        one,
+        into="step_taken",
+        only=only,
+        cohort=cohort,
+        loans=True,
+        app=False,
+        first="c.user_key",
+        beside=OF_STEPS,
+    )
     has_installs = _install(tables, one, cohort)
     steps = (
-        f"count(*) filter (step = '{step}') as n_{step},"
-        f" min(at_us) filter (step = '{step}' and not by_day and at_us > 0) as us_{step}"
-        for step in BEFORE
+        f"count(*) filter (step = {number}) as n_{step}, min(known_us) filter (step = {number}) as us_{step}"
+        for step, number in NUMBER.items()
     )
     all_steps = (f"sum(n_{step})::bigint, min(us_{step})" for step in BEFORE)
     tables.db.execute(TAKEN.format(steps=", ".join(steps), all_steps=", ".join(all_steps)))
@@ -154,13 +191,13 @@ def funnel(
 
 
 def _install(tables: Tables, one: Slice, cohort: Cohort | None) -> bool:
-    """Adds the installs to the steps, where an MMP tells of them and the slice does not ask for a loan."""
-    if cohort == "registration" or not one.keys.issubset(CAME_KEYS):
+    """Lays the installs beside, where an MMP tells of them and the slice does not ask for a loan."""
+    told = cohort != "registration" and one.keys.issubset(CAME_KEYS)
+    if not told or not tables.number("select count(*) from attribution"):
+        tables.db.execute(NOT_INSTALLED)
         return False
-    if not tables.number("select count(*) from attribution"):
-        return False
-    came_facts(tables, one, kinds=coming_kinds(one))
-    tables.db.execute(INSTALLED)
+    came_facts(tables, one, kinds=coming_kinds(one), beside=OF_COMING)
+    tables.db.execute(INSTALLED.format(number=NUMBER["installed"]))
     return True
 
 
@@ -197,7 +234,7 @@ def left_out(tables: Tables) -> tuple[str, ...]:
 
 def _steps(tables: Tables, one: Slice, has_installs: bool) -> Table:
     loans_of = {
-        (tuple(part), kind, step): loans
+        (tuple(part), kind, list(BEFORE)[step]): loans
         for part, step, *counts in tables.rows(LOANS_OF_STEPS)
         for kind, loans in zip(LOANS, counts, strict=True)
     }
@@ -298,10 +335,11 @@ def _times(tables: Tables, one: Slice) -> Table:
 
 def _money(tables: Tables, one: Slice) -> Table:
     found = tables.rows(
-        "select any_value(p.part) as part, loans, step, coalesce(currency, '(none)'), count(amount),"
-        " sum(amount), sum(fee) from step_taken join place_of p using (place)"
-        " where step in ('disbursed', 'repaid') and amount is not null group by place, loans, step, 4"
-        " order by part, loans, step, 4"
+        "select any_value(p.part) as part, loans,"
+        f" if(step = {NUMBER['disbursed']}, 'disbursed', 'repaid') as step, coalesce(currency, '(none)'),"
+        " count(amount), sum(amount), sum(fee) from step_taken join place_of p using (place)"
+        f" where step in ({NUMBER['disbursed']}, {NUMBER['repaid']}) and amount is not null"
+        " group by place, loans, step, 4 order by part, loans, step, 4"
     )
     rows: Sequence[tuple[Cell, ...]] = [
         (*part, kind, step, currency, n, exact(amount), exact(fee))
@@ -368,8 +406,9 @@ def _costs(tables: Tables, one: Slice) -> Table:
 def _parts(tables: Tables, one: Slice) -> list[Part]:
     by_time = "any_value(p.part)[1], " if one.every is not None else ""
     found = tables.rows(
-        "select any_value(p.part) as part from step_taken join place_of p using (place) group by place"
-        f" order by {by_time}count(*) filter (step = 'disbursed') desc, count(*) desc, part"
+        "select any_value(p.part) as part from taken join place_of p using (place) where kind = 'all'"
+        f" group by place order by {by_time}sum(n_disbursed) desc,"
+        f" sum({' + '.join(f'n_{step}' for step in BEFORE)}) desc, part"
     )
     return [tuple(part) for (part,) in found] or ([()] if not one.names else [])
 

@@ -259,6 +259,7 @@ def _conversion(one: ConversionLife) -> Iterator[str]:
     if one.valued is not None:
         told = one.valued
         worth = f"{told.told:,.2f} {told.currency}, bin {told.place + 1}" if told.place >= 0 else "no value"
+        worth += f", cautiously {told.low:,.2f}" if told.low else ""
         said = f"worth {told.estimate:,.2f} {told.currency} by model {told.model}, facts {told.facts}"
         yield _line("", f"{said}; told as {worth}, scale {told.scale:.3f}")
     if one.bound is None:

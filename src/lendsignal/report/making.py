@@ -280,6 +280,124 @@ select c.seq, case when c.type = 'registered' then 'first'
 from counted c left join own o on o.user_key = c.user_key left join numbered n on n.loan = c.loan
 where not c.test and c.type not in ('logged_in', 'app_opened')
 """,
+    "booked": """
+create table booked as  -- payments and losses of loans: see `earnings`
+with loan as (
+    select loan, any_value(user_key) as user_key, max(amount) as amount, coalesce(max(fee), 0) as fee,
+        coalesce(max(currency), '(none)') as currency
+    from counted where type = 'disbursed' and loan is not null and amount is not null
+        and not test and not superseded and not reversed
+    group by loan
+), paid as (
+    select l.loan, l.user_key, l.currency, c.at_us, case
+            when c.type = 'extended' or c.fee is not null then coalesce(c.fee, 0)
+            when c.type = 'repaid' and l.amount + l.fee > 0
+                then round(c.amount::double * l.fee::double / (l.amount + l.fee)::double, 2)::decimal(38, 8)
+            else 0 end as earned,
+        case when c.type = 'extended' then 0 else c.amount - earned end as principal
+    from counted c join loan l on l.loan = c.loan
+    where c.type in ('repaid', 'recovered', 'extended') and not c.superseded and not c.reversed
+        and (c.amount is not null or c.type = 'extended')
+        and coalesce(c.currency, l.currency) = l.currency
+), lost as (
+    select loan, min(at_us) as at_us from counted
+    where type in ('defaulted', 'overdue') and loan is not null and not superseded and not reversed
+        and (type = 'defaulted' or dpd >= $default_dpd)
+    group by loan
+), paid_before as (
+    select p.loan, sum(p.principal) as principal from paid p join lost o on o.loan = p.loan
+    where p.at_us <= o.at_us group by p.loan
+)
+select p.loan, p.user_key, p.currency, p.at_us, p.earned,
+    case when p.at_us > o.at_us then -p.principal else 0 end as lost
+from paid p left join lost o on o.loan = p.loan
+union all
+select l.loan, l.user_key, l.currency, o.at_us, 0, l.amount - coalesce(b.principal, 0)
+from loan l join lost o on o.loan = l.loan left join paid_before b on b.loan = l.loan
+""",
+    "decision": """
+create table decision as  -- conversions of what answers an application, by what the time went: see `delay`
+with granted as (
+    select user_key, grant_id, any_value(application_id) as application_id from counted
+    where type = 'credit_granted' and application_id is not null and not superseded group by all
+), asked as (
+    select user_key, application_id, at_us from counted
+    where type = 'applied' and not test and not superseded and not by_day
+), answered as (
+    select c.seq, c.user_key, c.event_id, c.type, c.at_us, c.app,
+        coalesce(c.application_id, g.application_id) as application_id
+    from counted c left join granted g on g.user_key = c.user_key and g.grant_id = c.grant_id
+    where c.type in ('credit_granted', 'disbursed') and not c.test and not c.superseded and not c.by_day
+), named as (
+    select a.* exclude (application_id), k.application_id, k.at_us as applied_us from answered a
+    join asked k on k.user_key = a.user_key and k.application_id = a.application_id
+), latest as (  -- the event names no application: the user's latest one by then
+    select a.* exclude (application_id), k.application_id, k.at_us as applied_us
+    from (select * from answered where application_id is null) a
+    asof join asked k on k.user_key = a.user_key and a.at_us >= k.at_us
+), decided as (
+    select * from (select * from named union all select * from latest)
+    where applied_us <= at_us
+    -- what a credit line pays out later was not asked for again
+    qualify row_number() over (partition by user_key, application_id, type order by at_us, seq) = 1
+), stepped as (  -- most applications are decided without anybody looking at them
+    select d.seq, c.seq as place, c.at_us, c.type
+    from decided d join counted c on c.user_key = d.user_key and c.application_id = d.application_id
+        and c.at_us between d.applied_us and d.at_us
+    where c.type in ('review_started', 'review_ended', 'phone_check_started', 'phone_check_ended')
+        and not c.superseded
+), point as (
+    select seq, -1 as place, applied_us as at_us, 'applied' as type from decided semi join stepped using (seq)
+    union all
+    select * from stepped
+    union all
+    select seq, 9223372036854775807, at_us, 'answered' from decided semi join stepped using (seq)
+), said as (
+    select *, case type when 'review_started' then true when 'review_ended' then false end as reviewing,
+        case type when 'phone_check_started' then true when 'phone_check_ended' then false end as calling
+    from point
+), stretch as (  -- an end without a beginning: it has gone on since the application
+    select seq, lead(at_us) over sweep - at_us as us,
+        coalesce(last_value(reviewing ignore nulls) over before,
+            not first_value(reviewing ignore nulls) over every, false) as reviewing,
+        coalesce(last_value(calling ignore nulls) over before,
+            not first_value(calling ignore nulls) over every, false) as calling,
+        -- of an application that a person looks at, the time until somebody does
+        count(coalesce(reviewing, calling)) over before = 0
+            and count(coalesce(reviewing, calling)) over every > 0 as waiting
+    from said
+    window sweep as (partition by seq order by at_us, place),
+        before as (partition by seq order by at_us, place rows unbounded preceding),
+        every as (partition by seq order by at_us, place
+            rows between unbounded preceding and unbounded following)
+), added as (
+    select seq, coalesce(sum(us) filter (calling), 0)::bigint as phone_check,
+        coalesce(sum(us) filter (reviewing and not calling), 0)::bigint as review,
+        coalesce(sum(us) filter (waiting and not reviewing and not calling), 0)::bigint as waiting,
+        coalesce(sum(us) filter (not waiting and not reviewing and not calling), 0)::bigint as other
+    from stretch group by seq
+)
+select d.seq as decided, d.user_key, d.event_id, v.record, v.name, v.test, v.app, d.app as event_app,
+    d.applied_us, d.at_us as decided_us, v.at_us, v.installation, v.first_installation,
+    coalesce(a.waiting, 0) as waiting, coalesce(a.review, 0) as review,
+    coalesce(a.phone_check, 0) as phone_check, coalesce(a.other, d.at_us - d.applied_us) as other
+from decided d left join added a using (seq)
+left join conversion v on v.user_key = d.user_key and v.event_id = d.event_id
+""",
+    "posting": """
+create table posting as  -- how long each delivery took, with what is bound to its conversion: see `delay`
+select d.id, d.destination, d.conversion, d.what, d.reason, d.record, v.name, v.user_key, v.event_id, v.app,
+    v.installation, v.first_installation, v.at_us, d.answered_us, k.applied_us,
+    d.received_us - d.at_us as arrival,
+    greatest(d.planned_us - d.received_us, 0) as pen,
+    least(d.planned_us + d.settle_us, coalesce(d.sent_us, d.answered_us)) - d.planned_us as settle,
+    coalesce(d.sent_us, d.answered_us) - d.planned_us - settle as queue,
+    d.answered_us - coalesce(d.sent_us, d.answered_us) as platform
+from delivery d join conversion v on v.record = d.record left join (
+    select record, min(applied_us) as applied_us from decision where record is not null and not test
+    group by record
+) k on k.record = d.record
+""",
     "delivery": """
 create table delivery as
 with again as (
@@ -289,9 +407,10 @@ with again as (
         if(sent_us > 0, 1, 0) as attempts, if(what = 'retry', 1, 0) as retries, nullif(sent_us, 0) as sent_us
     from receipt where id not in (select id from again)
     union all
-    select id, last is not null, last.what, last.reason, last.answered_us, attempts, retries, sent_us from (
+    select id, over, last.what, last.reason, last.answered_us, attempts, retries, sent_us from (
         select id, count(*) filter (sent_us > 0) as attempts, count(*) filter (what = 'retry') as retries,
             min(sent_us) filter (sent_us > 0) as sent_us,
+            bool_or(what in ('accepted', 'dead', 'skipped', 'cancelled')) as over,
             arg_max({{'what': what, 'reason': reason, 'answered_us': answered_us}}, place)
                 filter (what in ('accepted', 'dead', 'skipped', 'cancelled')) as last
         from receipt where id in (select id from again) group by id
@@ -470,13 +589,13 @@ def named(kinds: Sequence[str], looks: str = "touch_look", numbers: str = "look_
     )
 
 
-def known(kinds: Sequence[str]) -> str:
+def known(kinds: Sequence[str], looks: str = "touch_look") -> str:
     """A query of every id that an installation was seen with: installation, kind, value."""
     if not kinds:
         return "select null::integer as installation, '' as kind, '' as value where false"
     return " union all ".join(
         f"select n.installation, {word(kind)} as kind, l.{kind} as value"
-        f" from touch_look l join look_number n using (shown) where l.{kind} is not null"
+        f" from {looks} l join look_number n using (shown) where l.{kind} is not null"
         for kind in kinds
     )
 

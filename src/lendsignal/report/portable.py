@@ -1,19 +1,32 @@
 """Reports that any column store can answer over the archive's files: the part of SQL that two engines share.
 
-`lendsignal report` speaks DuckDB's own SQL and knows more (bindings, slices, what was undone). These five
-statements are for whoever keeps the archive in ClickHouse: the same text runs on both engines and gives the
-same rows. Days are those of UTC, moments as in the archive.
+`lendsignal report` speaks DuckDB's own SQL and knows more (bindings, slices, what was undone); `dialect`
+translates that. These five statements are for whoever asks a ClickHouse server himself: the same text runs on
+both engines and gives the same rows. Days are those of UTC, moments as in the archive.
 """
 
 import re
 from collections.abc import Collection, Mapping
-from enum import StrEnum
 from typing import assert_never
 
 from msgspec import Struct
 
 from lendsignal.archive import TABLES
 from lendsignal.archive.layout import Kind
+from lendsignal.report.engine import Engine
+
+__all__ = [
+    "ATTRIBUTION",
+    "DELAY",
+    "FUNNEL",
+    "PORTABLE",
+    "SETTINGS",
+    "SPEND",
+    "WATERFALL",
+    "Engine",
+    "Portable",
+    "statement",
+]
 
 SETTINGS = "join_use_nulls = 1, cast_keep_nullable = 1"
 """What ClickHouse is to be told so that what is missing is null there, as it is in standard SQL."""
@@ -22,13 +35,6 @@ _EMPTY: Mapping[Kind, str] = {Kind.MOMENT: "timestamp"}
 """Types that the two engines do not call the same."""
 
 _TABLE = re.compile(r"\{(\w+)\}")
-
-
-class Engine(StrEnum):
-    """Who answers."""
-
-    DUCKDB = "duckdb"
-    CLICKHOUSE = "clickhouse"
 
 
 class Portable(Struct, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ from lendsignal.report.sources import Sources
 if TYPE_CHECKING:
     from lendsignal.report.tables import Base, Tables
 
-FORM = 1
+FORM = 2
 """Of the file: another one is not read."""
 
 OF_LOANS = "loans, number_of_loan"
@@ -44,7 +44,7 @@ FROM_PLACED: Mapping[str, str] = {
 }
 """Tables whose columns stand in `placed_loan`."""
 
-BY_USER = ("tester", "event_struck", "touch", "conversion", "placed_loan")
+BY_USER = ("tester", "event_struck", "touch", "conversion", "placed_loan", "booked", "decision")
 """Tables of which a user's rows follow from what came in of that user alone."""
 
 NEEDS: Mapping[str, Sequence[str]] = {
@@ -59,6 +59,8 @@ NEEDS: Mapping[str, Sequence[str]] = {
     "placed": ("counted", "bound"),
     "placed_loan": ("placed", "loans_of"),
     "conversion": ("raw_conversions",),
+    "booked": ("counted",),
+    "decision": ("counted", "conversion"),
 }
 """What each table is made of, as far as it is of single users."""
 
@@ -94,6 +96,9 @@ KEPT: Mapping[str, str] = {
     " order by id",
     "open_delivery": "select delivery as id from planned_delivery"
     " anti join prepared.delivery d on d.id = delivery",
+    "booked": "select * from booked order by user_key, at_us",
+    "decision": "select * from decision order by user_key, decided",
+    "posting": "select * from posting order by id",
     # By what looks that come later are told to be of an installation or a phone that is known.
     "install_id": "select distinct hash(kind, value, app) as id, kind, installation from look_id"
     " join look_number using (shown) where kind in ({install_kinds})",
@@ -105,6 +110,10 @@ KEPT: Mapping[str, str] = {
     " where kind in ({phone_kinds})",
 }
 """What the file holds."""
+
+
+YOUNGEST = "select coalesce(epoch_us(max(received_at)), 0) from raw_events where type not like 'lendsignal.%'"
+"""When the youngest event arrived, which no tick of our own is; 0 without any."""
 
 
 class Unusable(Exception):
@@ -121,6 +130,7 @@ class About(Struct, frozen=True):
     outcomes: int
     events: int
     devices: int
+    youngest_us: int
     seconds: float
     made_us: int
 
@@ -146,11 +156,17 @@ class Prepared:
         self._told_anew = self._has_told_anew(sources)
         self._fresh: Base | None = None
         self._again: Base | None = None
+        self._posted: Base | None = None
         self._made: set[str] = set()
+
+    def youngest_us(self) -> int:
+        """When the youngest event arrived; 0 without any."""
+        since = self._tables.number(f"{YOUNGEST} and seq > {self._about.log}")
+        return max(self._about.youngest_us, since)
 
     def close(self) -> None:
         """Lets go of what was made beside."""
-        for one in (self._fresh, self._again):
+        for one in (self._fresh, self._again, self._posted):
             if one is not None:
                 one.db.close()
 
@@ -162,6 +178,8 @@ class Prepared:
             self._by_user(name)
         elif name == "delivery":
             self._delivery()
+        elif name == "posting":
+            self._posting()
         elif name == "first_seen":
             self._first_seen()
         elif name in ("attribution", "origin") and not self._told_anew:
@@ -289,6 +307,29 @@ class Prepared:
         self._db.execute(
             "create view delivery as select * from prepared.delivery p"
             " anti join open_delivery o on o.id = p.id union all by name select * from again.delivery"
+        )
+
+    def _posting(self) -> None:
+        """Those of deliveries that are looked at anew, and of users of whom something came in since."""
+        self._db.execute("select 1 from delivery limit 0")  # made, with those that are open
+        fresh = " union select id from prepared.posting semi join fresh_user using (user_key)"
+        self._db.execute(
+            f"create table stale as select id from open_delivery{fresh if self._has_fresh else ''}"
+        )
+        if not self._tables.number("select count(*) from stale"):
+            self._db.execute("create view posting as select * from prepared.posting")
+            return
+        posted = self._posted = self._db.beside(self._tables.make, "posted")
+        self._db.execute("create table posted.delivery as select * from delivery semi join stale using (id)")
+        for name in ("conversion", "decision"):
+            self._db.execute(
+                f"create table posted.{name} as select * from {name}"
+                " where record in (select record from posted.delivery)"
+            )
+        self._tables.make_in(posted, "posting")
+        self._db.execute(
+            "create view posting as select * from prepared.posting anti join stale using (id)"
+            " union all by name select * from posted.posting"
         )
 
     # numbers of installations and phones

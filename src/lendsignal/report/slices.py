@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from lendsignal.clock import to_us
 from lendsignal.errors import InputError
 from lendsignal.report.campaigns import Campaign, Campaigns, campaigns
-from lendsignal.report.days import local_day, local_time, quoted
+from lendsignal.report.days import local_day, quoted
 from lendsignal.report.tables import Tables
 
 Key: TypeAlias = Literal[
@@ -51,6 +51,12 @@ RULES: tuple[str, ...] = get_args(Rule)
 AD_LABELS = ("channel", "media_source", "campaign", "ad_set")
 """Keys of where an installation came from."""
 
+APP_KEYS = ("brand", "country", "os")
+"""Keys that the lender's own apps tell of."""
+
+INSTALLATION_KEYS = (*AD_LABELS, *APP_KEYS, "app")
+"""Keys of the installation that something is bound to."""
+
 LOAN_KEYS = ("loans", "loan_number")
 """Keys that a loan has, whichever of its events is counted."""
 
@@ -70,6 +76,11 @@ def origin_part(label: str, i: str = "i", o: str = "o") -> str:
     return (
         f"case when {i}.number is null then '{NO_TOUCH}' else coalesce({o}.{label}, '{NOT_ATTRIBUTED}') end"
     )
+
+
+def ad_part(label: str, none: str, ad: str) -> str:
+    """The same by a column of `named`, `ad`; `none` is SQL of whether there is no installation at all."""
+    return f"case when {none} then '{NO_TOUCH}' else coalesce({ad}.{label}, '{NOT_ATTRIBUTED}') end"
 
 
 PARTS: Mapping[str, str] = {
@@ -252,16 +263,19 @@ def facts(
     only: str = "true",
     cohort: Cohort | None = None,
     loans: bool = False,
+    app: bool = True,
+    first: str = "c.seq",
     beside: str = "",
 ) -> None:
     """Fills the temporary table `into(seq, part, app, moment_us, loans, …)`: the events in the slice.
 
     `only` is SQL of which events of `counted`, as `c`; `beside` is SQL of further columns of theirs. Of users
-    marked as test there are none. `moment_us` is
-    what days are told of: the event, or with a `cohort` the coming or the registration it goes back to; with
-    the registration, where the user came from is also as it was then. `loans` is filled where it is asked
-    for. An event that made several conversions stands under each of them where the slice is by conversion.
-    Raises `InputError` for a value of `where` that nothing has, with the nearest that something has.
+    marked as test there are none. `moment_us` is what days are told of: the event, or with a `cohort` the
+    coming or the registration it goes back to; with the registration, where the user came from is also as it
+    was then. `loans` and `app` are filled where they are asked for; `first` is SQL of what stands in place
+    of `seq`. An event that made several conversions stands under each of them where the slice is by
+    conversion. Raises `InputError` for a value of `where` that nothing has, with the nearest that something
+    has.
     """
     prepared(tables, one)
     keys = one.keys
@@ -270,11 +284,15 @@ def facts(
     moment = {"install": "coalesce(nullif(o.came_us, 0), s.at_us)", "registration": "r.at_us"}.get(
         cohort or "", "c.at_us"
     )
+    of_installation = cohort == "install" or bool(keys.intersection(INSTALLATION_KEYS))
+    of_app = app or one.every is not None or one.since is not None or one.until is not None
     joins = [
         "join registered r on r.user_key = c.user_key left join bound b on b.seq = r.seq"
         if by_registration
         else "",
-        f"left join installation i on i.number = coalesce({bound}.{one.binding}, {bound}.held)",
+        f"left join installation i on i.number = coalesce({bound}.{one.binding}, {bound}.held)"
+        if of_app or of_installation
+        else "",
         # Joins over all events cost more than the rest of most reports: only where somebody asks.
         f"left join origin_named o on o.installation = i.number and {anchor}.at_us >= o.from_us"
         f" and {anchor}.at_us < o.until_us"
@@ -292,9 +310,10 @@ def facts(
         tables,
         one,
         into,
-        first="c.seq",
+        first=first,
         source=f"{'placed_loan' if asks_loans else 'placed'} c",
         joins=joins,
+        app=_APP if of_app or of_installation else "null::varchar",
         only=f"not c.test and ({only})",
         moment=moment,
         own={"loans": "c.loans", "loan_number": f"coalesce(c.number_of_loan::varchar, '{NOT_TOLD}')"},
@@ -302,13 +321,25 @@ def facts(
     )
 
 
-def sent_facts(tables: Tables, one: Slice, *, into: str = "sent_fact") -> None:
-    """Fills `into(record, part, app, moment_us)`: conversions, by the installation they were bound to."""
+def sent_facts(
+    tables: Tables,
+    one: Slice,
+    *,
+    into: str = "sent_fact",
+    of: str = "conversion",
+    only: str = "true",
+    beside: str = "",
+) -> None:
+    """Fills `into(record, part, app, moment_us, …)`: conversions, by the installation they were bound to.
+
+    `of` is a table of what belongs to conversions (`conversion`, `decision` or `posting`): its rows, `only`
+    those for which that SQL holds, as `c`, with `beside`, SQL of further columns.
+    """
     prepared(tables, one)
-    source = "conversion c"
+    source = f"{of} c"
     if one.keys.intersection(("product", *LOAN_KEYS)):  # the conversion does not say
         source = (
-            "(select n.*, e.seq, e.product, e.loan, e.application_id from conversion n left join ("
+            f"(select n.*, e.seq, e.product, e.loan, e.application_id from {of} n left join ("
             "   select user_key, event_id, max(seq) as seq, max(product) as product, max(loan) as loan,"
             "   max(application_id) as application_id from counted"
             "   where not superseded and type not in ('logged_in', 'app_opened') group by all) e"
@@ -318,11 +349,31 @@ def sent_facts(tables: Tables, one: Slice, *, into: str = "sent_fact") -> None:
     joins = [
         f"left join installation i on i.number = c.{bound}",
         "left join origin_named o on o.installation = i.number and c.at_us >= o.from_us"
-        " and c.at_us < o.until_us",
+        " and c.at_us < o.until_us"
+        if one.keys.intersection(AD_LABELS)
+        else "",
         "left join loans_of l on l.seq = c.seq" if one.keys.intersection(LOAN_KEYS) else "",
     ]
     own = {"conversion": "c.name", "brand": f"coalesce(a.brand, '{NOT_TOLD}')"}
-    _fill(tables, one, into, first="c.record", source=source, joins=joins, moment="c.at_us", own=own)
+    _fill(
+        tables,
+        one,
+        into,
+        first="c.record",
+        source=source,
+        joins=joins,
+        only=only,
+        moment="c.at_us",
+        own=own,
+        beside=beside,
+    )
+
+
+OF_AD = (
+    "c.kind, c.installation, c.mmp, c.day, c.channel, c.media_source, c.campaign, c.campaign_id, c.ad_set,"
+    " c.ad_set_id, c.ad, c.ad_id"
+)
+"""Columns of `attribution` that name the ad."""
 
 
 def came_facts(
@@ -332,18 +383,19 @@ def came_facts(
     into: str = "came_fact",
     kinds: Sequence[str] = ("install",),
     testers: bool = False,
+    beside: str = OF_AD,
 ) -> None:
     """Fills `into(id, part, app, moment_us, kind, installation, mmp, day, …)`: what MMPs attributed.
 
-    It is of these kinds, with the columns of `attribution` that name the ad; `id` is the MMP's own. Of keys
-    there are `CAME_KEYS`. What has no moment stands under `(not told)`. Installs that a test user was seen
-    on are left out, unless `testers` asks for all that the MMPs tell.
+    It is of these kinds, with the columns of `attribution` that name the ad, or those of `beside`, SQL of
+    `c`; `id` is the MMP's own. Of keys there are `CAME_KEYS`. What has no moment stands under `(not told)`.
+    Installs that a test user was seen on are left out, unless `testers` asks for all that the MMPs tell.
     """
     prepared(tables, one)
     joins = [
-        "left join named o on o.ad_number = c.ad_number",
-        "left join installation j on j.number = c.installation",
-        "left join first_seen s on s.installation = c.installation",
+        "left join named o on o.ad_number = c.ad_number" if one.keys.intersection(AD_LABELS) else "",
+        "left join installation j on j.number = c.installation" if "os" in one.keys else "",
+        "" if testers else "left join first_seen s on s.installation = c.installation",
         # The install is one whether or not a login has shown it.
         "left join (select 0 as number, '' as app, null as os) i on true",
     ]
@@ -364,8 +416,7 @@ def came_facts(
         only=only,
         moment="nullif(c.at_us, 0)",
         own=own,
-        beside="c.kind, c.installation, c.mmp, c.day, c.channel, c.media_source, c.campaign, c.campaign_id,"
-        " c.ad_set, c.ad_set_id, c.ad, c.ad_id",
+        beside=beside,
     )
 
 
@@ -494,7 +545,8 @@ def cells_of(tables: Tables, one: Slice, moment: str, app: str) -> tuple[str, st
 
 def period_of(tables: Tables, every: Every, moment: str, app: str) -> str:
     """SQL of the span that a moment lies in, by its first day, as text: "2026-03-09"."""
-    return f"date_trunc('{every}', {local_time(tables, moment, app)})::date::varchar"
+    day = local_day(tables, moment, app)
+    return f"{day}::varchar" if every == "day" else f"date_trunc('{every}', {day})::date::varchar"
 
 
 def within(tables: Tables, one: Slice, moment: str, app: str) -> str:
@@ -527,10 +579,13 @@ def _fill(
     moment: str,
     only: str = "true",
     own: Mapping[str, str] | None = None,
+    app: str = _APP,
     beside: str = "",
 ) -> None:
     parts = {**PARTS, **(own or {})}
-    joined = [*joins, f"left join app a on a.app = {_APP}"]
+    joined = [*joins]
+    if one.keys.intersection(APP_KEYS):
+        joined.append(f"left join app a on a.app = {_APP}")
     if "product" in one.keys:
         joined.append(
             "left join product_of p on p.user_key = c.user_key"
@@ -545,11 +600,14 @@ def _fill(
         parts["conversion"] = MADE
     held = _held(one, parts)
     conditions = " and ".join((only, *held, within(tables, one, moment, _APP)))
-    tables.db.execute(
-        f"create or replace temp table {into} as select {first}, {_list(cells)} as part, {_APP} as app,"
+    query = (
+        f"select {first}, {_list(cells)} as part, {app} as app,"
         f" {moment} as moment_us{',' if beside else ''} {beside}"
         f" from {source} {' '.join(filter(None, joined))} where {conditions}"
     )
+    if tables.filled.get(into) != query:  # what holds at one moment is laid out once
+        tables.db.execute(f"create or replace temp table {into} as {query}")
+        tables.filled[into] = query
 
 
 def _held(one: Slice, parts: Mapping[str, str]) -> list[str]:
@@ -596,7 +654,7 @@ def prepared(tables: Tables, one: Slice) -> None:
 def _made(tables: Tables) -> set[str]:
     """Which of the helping tables stand in this database already."""
     names = {"named": "named", "product": "product_of"}
-    there = {name for (name,) in tables.rows("select table_name from duckdb_tables() where temporary")}
+    there = tables.db.temporary()
     return {key for key, name in names.items() if name in there}
 
 
@@ -639,8 +697,9 @@ def _name(tables: Tables) -> None:
         "with told as ("
         " select any_value(channel), any_value(media_source), any_value(campaign), any_value(campaign_id),"
         "   any_value(ad_set), any_value(ad_set_id), max(attributed)::int as attributed, ad_number"
-        " from (select *, true as attributed from attribution union all by name"
-        "   select channel, media_source, campaign, campaign_id, ad_set, ad_set_id, ad_number,"
+        " from (select channel, media_source, campaign, campaign_id, ad_set, ad_set_id, ad_number,"
+        "     true as attributed from attribution"
+        "   union all select channel, media_source, campaign, campaign_id, ad_set, ad_set_id, ad_number,"
         "     false as attributed from spend) group by ad_number"
         ") select * from told order by 7 desc, 1, 2, 3, 4, 5, 6"
     )

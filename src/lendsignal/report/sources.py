@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import apsw
+from msgspec import Struct
 
 from lendsignal.archive import FEEDS, TABLES, VERSION, Book, Part, Table, place_at
 from lendsignal.archive.layout import ATTRIBUTIONS, EVENTS, OUTCOMES
@@ -41,6 +42,16 @@ KNOWN_BY: Mapping[str, str] = {
     "spend": "(spent_on + 1)::timestamptz",
 }
 """Since when a row was known: of spend, whose feed does not say, since the day was over."""
+
+
+class Lying(Struct, frozen=True, kw_only=True):
+    """A table's rows: the archive's files that have them, those that are not archived yet, and, in SQL, which
+    of all of them were known; empty: all."""
+
+    table: Table
+    files: tuple[str, ...]
+    rows: Sequence[tuple[object, ...]]
+    known: str
 
 
 class Sources:
@@ -98,23 +109,30 @@ class Sources:
         """Makes a table of the archive known to DuckDB, as a view over its files and what came after them."""
         from lendsignal.archive.parquet import arriving
 
-        table = TABLE_OF[name]
+        lying = self.lying(name)
+        columns = ", ".join(f'"{column}"' for column in lying.table.names)
+        parts = []
+        if lying.files:
+            self._make_readable(db)
+            paths = ", ".join(map(word, lying.files))
+            parts.append(f"select {columns} from read_parquet([{paths}], hive_partitioning = false)")
+        if lying.rows or not lying.files:
+            with arriving(db, lying.table, lying.rows) as query:
+                db.execute(f"create table new_{lying.table.name} as {query}")
+            parts.append(f"select {columns} from new_{lying.table.name}")
+        known = f" where {lying.known}" if lying.known else ""
+        db.execute(f"create view {name} as select * from ({' union all '.join(parts)}){known}")
+
+    def lying(self, name: str) -> "Lying":
+        """Where the rows of a table lie, for whoever reads them."""
+        table, known = TABLE_OF[name], ""
         rows, stale = self._new(table)
         files = [part for part in self._parts if part.table == table.name and part.day not in stale]
-        columns = ", ".join(f'"{column}"' for column in table.names)
-        parts = []
-        if files:
-            paths = ", ".join(word(path) for path in self._paths(db, files))
-            parts.append(f"select {columns} from read_parquet([{paths}], hive_partitioning = false)")
-        if rows or not files:
-            with arriving(db, table, rows) as query:
-                db.execute(f"create table new_{table.name} as {query}")
-            parts.append(f"select {columns} from new_{table.name}")
-        known = ""
         if self._as_of is not None:
             moment = word(self._as_of.astimezone(UTC).isoformat())
-            known = f" where coalesce({KNOWN_BY[table.name]} <= {moment}::timestamptz, true)"
-        db.execute(f"create view {name} as select * from ({' union all '.join(parts)}){known}")
+            known = f"coalesce({KNOWN_BY[table.name]} <= {moment}::timestamptz, true)"
+        addresses = tuple(self._place.address(part.name) for part in files)
+        return Lying(table=table, files=addresses, rows=rows, known=known)
 
     def close(self) -> None:
         """Lets the files go."""
@@ -141,14 +159,12 @@ class Sources:
         finally:
             book.close()
 
-    def _paths(self, db: "duckdb.DuckDBPyConnection", files: Sequence[Part]) -> Iterator[str]:
+    def _make_readable(self, db: "duckdb.DuckDBPyConnection") -> None:
         import duckdb
 
         if isinstance(self._place, Bucket):
             with suppress(duckdb.InvalidInputException):  # it is known already
                 db.register_filesystem(self._place.files)
-        for part in files:
-            yield self._place.address(part.name)
 
     def _new(self, table: Table) -> tuple[list[tuple[object, ...]], Collection[int]]:
         """The rows that are not archived, and the days on which they take the place of archived ones."""

@@ -7,34 +7,35 @@ column by column, are in docs/reference/reports.md.
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, assert_never
 from zoneinfo import ZoneInfo
 
 from lendsignal.archive.prepared import prepared_beside
 from lendsignal.clock import MICROSECOND, from_us
 from lendsignal.derive import DerivePolicy
-from lendsignal.errors import DataError
+from lendsignal.errors import DataError, LendsignalError
 from lendsignal.log import DataFolder, Deliveries, Stage
 from lendsignal.log.sqlite import rows
 from lendsignal.model import DEVICE_SCOPED, IdKind
 from lendsignal.plan import PolicySource
 from lendsignal.report import making
+from lendsignal.report.engine import Engine
 from lendsignal.report.installations import KINDS, NAMED_BY, in_order, parted, together, torn
-from lendsignal.report.prepared import Prepared, Unusable
+from lendsignal.report.prepared import YOUNGEST, Prepared, Unusable
 from lendsignal.report.sources import TABLE_OF, Sources, reading
 from lendsignal.report.spill import Spill
 from lendsignal.resolve import ResolveSettings
 
-if TYPE_CHECKING:  # both are loaded with the first tables: whoever only tells of reports lives without them
-    import duckdb
+if TYPE_CHECKING:  # loaded with the first tables: whoever only tells of reports lives without it
     import numpy as np
 
-__all__ = ["MEMORY", "Base", "Tables", "load", "reading"]
+__all__ = ["MEMORY", "Answer", "Base", "Tables", "answered_by", "load", "reading"]
 
 MEMORY = "3GB"
 """What DuckDB keeps in memory at most; what is more it puts on disk meanwhile."""
@@ -43,6 +44,18 @@ EVERYTHING = 2**62
 """A position behind every record."""
 
 _MISSING = re.compile(r"Table with name (\w+) does not exist")
+
+
+class Answer(Protocol):
+    """What a statement gives, row by row or column by column."""
+
+    def fetchall(self) -> list[Any]: ...
+
+    def fetchone(self) -> tuple[Any, ...] | None: ...
+
+    def fetchmany(self, size: int) -> list[Any]: ...
+
+    def fetchnumpy(self) -> dict[str, Any]: ...
 
 
 class Base:
@@ -79,7 +92,7 @@ class Base:
         other._make, other._asked = make, set()
         return other
 
-    def execute(self, query: str, parameters: object = None) -> "duckdb.DuckDBPyConnection":
+    def execute(self, query: str, parameters: Any = None) -> "Answer":
         """A statement; tables that it names and that are not there yet are made first."""
         while True:
             try:
@@ -90,6 +103,20 @@ class Base:
                     raise
             self._asked.add(name[1])
             self._make(name[1])
+
+    def temporary(self) -> set[str]:
+        """The helping tables that reports made here."""
+        found = self.execute("select table_name from duckdb_tables() where temporary").fetchall()
+        return {name for (name,) in found}
+
+    def read(self, sources: Sources, name: str) -> None:
+        """Makes a table of the archive known. Raises `DataError` where its files cannot be read."""
+        import duckdb
+
+        try:
+            sources.put(self.db, name)
+        except duckdb.IOException as error:
+            raise DataError(f"the archive cannot be read: {error}") from error
 
     def register(self, name: str, found: object) -> None:
         """Lets statements name an object of Python's."""
@@ -115,10 +142,12 @@ class Tables:
         *,
         threads: int | None = None,
         memory: str = MEMORY,
+        engine: Engine = Engine.DUCKDB,
     ) -> None:
-        self.db = Base(self.make, threads=threads, memory=memory)
         self._sources = sources
         self._prepared: Prepared | None = None
+        self.filled: dict[str, str] = {}
+        """Which query each temporary table of facts was last filled by: see `slices`."""
         self._at = as_of
         self._youngest: datetime | None = None
         self._seen_kinds: set[IdKind] | None = None
@@ -146,15 +175,25 @@ class Tables:
             app.name: ZoneInfo(app.timezone) for app in derive.apps.values()
         }
         """The time zone of each app, in which its days are counted; of one that is not known, UTC."""
+        match engine:
+            case Engine.DUCKDB:
+                self.db = Base(self.make, threads=threads, memory=memory)
+            case Engine.CLICKHOUSE:
+                try:
+                    from lendsignal.report.clickhouse import ClickHouse
+                except ImportError:
+                    needed = "ClickHouse needs the extra `clickhouse` (pip install 'lendsignal[clickhouse]')"
+                    raise LendsignalError(needed) from None
+                self.db = ClickHouse(self.make, sorted({zone.key for zone in self.zones.values()}))
+            case _:
+                assert_never(engine)
 
     @property
     def as_of(self) -> datetime | None:
         """The moment that was asked for, else when the youngest event arrived; `None` without any event."""
         if self._youngest is None:
-            ((found,),) = self.rows(
-                "select epoch_us(max(received_at)) from raw_events where type not like 'lendsignal.%'"
-            )
-            if found is None:
+            found = self.number(YOUNGEST) if self._prepared is None else self._prepared.youngest_us()
+            if not found:
                 return None
             self._youngest = self._at or from_us(found)
         return self._youngest
@@ -241,7 +280,7 @@ class Tables:
         """Makes a table of what `db` has: of everything, or of a part of it."""
         own = getattr(self, f"_make_{name}", None)
         if name in TABLE_OF:
-            self._read(name)
+            self.db.read(self._sources, name)
         elif name == "touch":
             self._make_touch(db)
         elif own is not None:
@@ -259,14 +298,6 @@ class Tables:
             query = making.TABLES[name]
             given = {key: value for key, value in asked.items() if f"${key}" in query}
             db.execute(query.format_map(_Words(self)), given)
-
-    def _read(self, name: str) -> None:
-        import duckdb
-
-        try:
-            self._sources.put(self.db.db, name)
-        except duckdb.IOException as error:
-            raise DataError(f"the archive cannot be read: {error}") from error
 
     def _position(self) -> int:
         """The last record that the sender has read."""
@@ -457,6 +488,10 @@ class Tables:
             case _:
                 raise KeyError(name)
 
+    def known_in(self, looks: str) -> str:
+        """A query of the ids that a table of snapshots shows: installation, kind, value."""
+        return making.known(self._shown(KINDS), looks)
+
     def _shown(self, kinds: Sequence[IdKind]) -> list[str]:
         """Those of these ids that any snapshot shows: most lenders have three of twelve."""
         if self._seen_kinds is None:
@@ -480,6 +515,19 @@ class _Words(dict[str, str]):
         return self._tables.word(name)
 
 
+_ENGINE: ContextVar[Engine] = ContextVar("engine", default=Engine.DUCKDB)
+
+
+@contextmanager
+def answered_by(engine: Engine) -> Iterator[None]:
+    """Whatever is loaded within is asked of that engine."""
+    before = _ENGINE.set(engine)
+    try:
+        yield
+    finally:
+        _ENGINE.reset(before)
+
+
 def load(folder: DataFolder, *, as_of: datetime | None = None, prepared: bool = True) -> Tables:
     """The tables of a data folder as it stands; empty ones where it keeps nothing yet.
 
@@ -491,8 +539,9 @@ def load(folder: DataFolder, *, as_of: datetime | None = None, prepared: bool = 
     """
     sources = Sources(folder, as_of)
     try:
-        tables = Tables(sources, None if as_of is None else as_of.astimezone(UTC))
-        if prepared and as_of is None:
+        engine = _ENGINE.get()
+        tables = Tables(sources, None if as_of is None else as_of.astimezone(UTC), engine=engine)
+        if prepared and as_of is None and engine is Engine.DUCKDB:
             tables.prepare_from(prepared_beside(folder.archive))
         return tables
     except BaseException:

@@ -11,7 +11,7 @@ from lendsignal.clock import from_us
 from lendsignal.derive import CutTable
 from lendsignal.derive.recut import Watched, scope_of
 from lendsignal.errors import InputError
-from lendsignal.report.earnings import book, ranked_parts
+from lendsignal.report.earnings import ranked_parts
 from lendsignal.report.layout import MONEY, SHARE, Cell, Report, Table, columns, table
 from lendsignal.report.rates import THIN, Rate
 from lendsignal.report.slices import EVERYTHING, Slice, sent_facts
@@ -34,8 +34,8 @@ where (v.name = $base or v.name like 'credit_top%' or v.name like 'value_top%')
 WHAT_IF = """
 insert into graded
 with scored as (  -- the best first, among grants of one country, product and version of the score
-    select g.*, s.score, row_number() over scope as place, count(*) over (partition by a.country, s.product,
-        s.score_version) as n
+    select g.part, g.user, g.event_id, g.loan, g.grant_id, g.application_id, row_number() over scope as place,
+        count(*) over (partition by a.country, s.product, s.score_version) as n
     from graded g join raw_events s on s.user_key = g.user and s.event_id = g.event_id and s.verdict = 'taken'
     left join app a on a.app = s.app
     where g.basis = 'all' and s.score is not null
@@ -99,7 +99,6 @@ def tiers(
     if wrong:
         raise InputError("what_if", f"{wrong[0]}: a share is from 1 to 99 per cent")
     sent_facts(tables, one.beside("the report", "conversion"))
-    book(tables)
     since = min((made.made_us for made in history), default=-(2**62))
     base = "credit" if per_grant else "first_credit"
     tables.db.execute(GRADED, {"base": base, "since": since})

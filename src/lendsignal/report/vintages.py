@@ -40,10 +40,9 @@ MATURE = 0.95
 LENT = """
 create or replace temp table lent as
 with paid_out as (
-    select c.seq, c.loan, c.at_us, f.app, c.amount, c.amount + coalesce(c.fee, 0) as owed,
-        coalesce(c.currency, '(none)') as currency, c.term_days, c.due_day, f.part
-    from counted c join lent_fact f using (seq)
-    where c.loan is not null and c.amount is not null
+    select seq, loan, at_us, app, amount, amount + coalesce(fee, 0) as owed,
+        coalesce(currency, '(none)') as currency, term_days, due_day, part
+    from lent_fact where loan is not null and amount is not null
 ), due as (
     select seq, max(due_day) as last_due, sum(amount) as owed from instalment group by seq
 ), put_off as (
@@ -189,7 +188,8 @@ def vintages(tables: Tables, one: Slice = BY_CAMPAIGN) -> Vintages:
 
 def _lend(tables: Tables, one: Slice, every: Every) -> None:
     lent = "c.type = 'disbursed' and not c.superseded and not c.reversed"
-    facts(tables, replace(one, every=None), into="lent_fact", only=lent)
+    beside = "c.loan, c.at_us, c.amount, c.fee, c.currency, c.term_days, c.due_day"
+    facts(tables, replace(one, every=None), into="lent_fact", only=lent, beside=beside)
     default = f"days >= {tables.default_dpd}"
     reached = {measure: f"days >= {measure.removesuffix('dpd')}" for measure in MEASURES[:-1]}
     reached["default"] = default

@@ -1,6 +1,7 @@
 """The roles: what each process of a running service does, one file each, so that it loads what it needs.
 
 core     door and decide: the only process that decides
+door     the door alone, for a core that only decides then; only where the configuration has it apart
 send     the sending loop
 web      pages and reports, so that none of them ever delays a delivery
 pull     reads what we fetch ourselves; only where the configuration has a [pull.NAME]
@@ -14,6 +15,8 @@ ingest   the door: what it answers is durable in the store
 work     decides what comes in the slots that it leases, and does what one node does for all
 send     the sending loop, over the slots that it leases
 web      pages and calls about the whole cluster, and how this node stands
+desk     brings the store into this node's data folder, for reports, archive and lists; where it is asked for
+watch    beside a desk: health and alarms, the tiers' cuts, what MMPs told, who was erased
 """
 
 import os
@@ -22,14 +25,20 @@ from collections.abc import Collection
 from lendsignal.config import Config
 from lendsignal.errors import ConfigError, Problem
 
-ROLES = ("core", "send", "web", "pull", "archive", "audience", "erase")
+ROLES = ("core", "door", "send", "web", "pull", "archive", "audience", "erase")
 
-NODE_ROLES = ("ingest", "work", "send", "web")
+NODE_ROLES = ("ingest", "work", "send", "web", "desk")
 """The roles of a node of a cluster."""
 
-EVERY_ROLE = (*ROLES, *(role for role in NODE_ROLES if role not in ROLES))
+DESK = "desk"
+"""The role of a node that keeps a reading copy of the store; a node has it only where it is said."""
 
-SILENT = ("send", "pull", "archive", "audience", "erase", "work")
+DESK_JOBS = ("watch", "pull", "archive", "audience", "erase")
+"""What a node has beside its desk: they read its copy, and write to the store where they write for all."""
+
+EVERY_ROLE = tuple(dict.fromkeys((*ROLES, *NODE_ROLES, *DESK_JOBS)))
+
+SILENT = ("send", "pull", "archive", "audience", "erase", "watch", "work", "desk")
 """Roles that listen nowhere."""
 
 JOBS = ("archive", "audience", "erase")
@@ -60,16 +69,33 @@ def pause_of(role: str, config: Config) -> float:
 
 def roles_of(config: Config) -> tuple[str, ...]:
     """The roles that the configuration gives something to do."""
-    if config.store is not None:
-        return NODE_ROLES
-    idle = set()
+    idle = set() if config.door.apart else {"door"}
     if not any(plan.common.enabled for plan in config.pulls.values()):
         idle.add("pull")
     if not config.archive.keep:
         idle.add("archive")
     if not config.lists and not config.audience_accounts:  # without lists there may be some to be emptied
         idle.add("audience")
-    return tuple(role for role in ROLES if role not in idle)
+    known = ROLES if config.store is None else (*NODE_ROLES, *DESK_JOBS)
+    return tuple(role for role in known if role not in idle)
+
+
+def with_jobs(config: Config, roles: Collection[str]) -> tuple[str, ...]:
+    """The roles that are to run where these are asked for: a desk has its jobs beside it."""
+    jobs = DESK_JOBS if config.store is not None and DESK in roles else ()
+    return tuple(dict.fromkeys((*roles, *jobs)))
+
+
+def door_of(config: Config) -> str:
+    """The role that takes events."""
+    if config.store is not None:
+        return "ingest"
+    return "door" if config.door.apart else "core"
+
+
+def listens(role: str, config: Config) -> bool:
+    """Whether a role has an address."""
+    return role not in SILENT and not (role == "core" and door_of(config) != "core")
 
 
 def own_roles(alone: str = "web") -> tuple[str, ...]:

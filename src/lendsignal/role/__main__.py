@@ -20,7 +20,7 @@ from lendsignal.config import Config
 from lendsignal.errors import ConfigError, Damaged, DataError, LendsignalError, LogError
 from lendsignal.lifeline import end_with_parent
 from lendsignal.log import DataFolder
-from lendsignal.role import DAMAGED_CODE, EVERY_ROLE, refuse_other_roles
+from lendsignal.role import DAMAGED_CODE, DESK_JOBS, EVERY_ROLE, refuse_other_roles
 
 NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -41,7 +41,7 @@ def main() -> int:
         text = None if given.accepted is None else given.accepted.read_text()
         overrides = configuration.overrides(given.set)
         config = configuration.load(given.config, overrides=overrides, text=text)
-        refuse_other_roles(config, [given.name])
+        refuse_other_roles(config, [given.name] if given.name not in DESK_JOBS else [])
         done(given.name, config)
     except ConfigError as error:
         for problem in error.problems:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from lendsignal.clock import Clock, clock_at
 from lendsignal.config import Config
 from lendsignal.deliver.audiences import Synced, sync
-from lendsignal.errors import FolderInUse, NotYet
+from lendsignal.errors import FolderInUse, LendsignalError, NotYet
 from lendsignal.lifeline import stop_on_signal
 from lendsignal.log import DataFolder, open_audiences
+from lendsignal.role.ledger import refuse_another_ledger
 
 if TYPE_CHECKING:  # the reports' library is for who asks the ledger
     from lendsignal.audience.membership import Membership, Planned
@@ -37,6 +38,10 @@ def audience(config: Config) -> None:
             brought_in_step(config, clock, stopping)
     except (FolderInUse, NotYet):
         return  # somebody does it by hand, or nothing has come in yet
+    except LendsignalError as error:
+        if config.store is None:
+            raise
+        logger.warning("%s", error)
 
 
 def built(config: Config, clock: Clock) -> None:
@@ -57,12 +62,19 @@ def built(config: Config, clock: Clock) -> None:
 
 
 def brought_in_step(
-    config: Config, clock: Clock, stopping: threading.Event, only: Sequence[str] = (), *, anew: bool = False
+    config: Config,
+    clock: Clock,
+    stopping: threading.Event,
+    only: Sequence[str] = (),
+    *,
+    anew: bool = False,
+    take_over: bool = False,
 ) -> list[Synced]:
     """Tells the platforms what changed, by default in every list; what came of each.
 
     A list that was last told as a whole longer than `audiences.anew` ago is so told again, or at once where
-    `anew` is asked. What the configuration no longer sends is emptied once its time has come.
+    `anew` is asked. What the configuration no longer sends is emptied once its time has come. On a cluster
+    platforms are told from one desk alone: raises `LendsignalError` as `ledger.refuse_another_ledger`.
     """
     from lendsignal.audience.membership import Membership
 
@@ -71,6 +83,7 @@ def brought_in_step(
     found: list[Synced] = []
     if not wanted:
         return found
+    refuse_another_ledger(config, take_over=take_over)
     with closing(Membership(folder, wanted, clock)) as membership:
         _ask_anew(config, membership, clock, at_once=anew)
         for _ in range(MOST_ROUNDS):

@@ -4,7 +4,7 @@ import secrets
 import socket
 import threading
 
-from lendsignal.clock import SystemClock
+from lendsignal.clock import clock_at
 from lendsignal.config import Config
 from lendsignal.deliver import DeliverMeters
 from lendsignal.deliver.slots import AWAY_SECONDS, SlotSender, send_slots
@@ -48,7 +48,7 @@ def dispatch(config: Config) -> None:
                     config.outlets,
                     config.apps,
                     config.deliver,
-                    SystemClock(),
+                    clock_at(config.replay_clock),
                     terms=Terms(lease_seconds=lease_seconds, beat_seconds=lease_seconds / BEATS_PER_LEASE),
                     meters=meters,
                 )

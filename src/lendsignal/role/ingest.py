@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.applications import Starlette
@@ -19,7 +19,7 @@ from lendsignal.log.postgres import Database, database_of
 from lendsignal.log.postgres.erasing import KeptOutWatch
 from lendsignal.log.spool import Spool
 from lendsignal.metrics import FolderMeters, RoleMetrics, Ticking
-from lendsignal.model import Event
+from lendsignal.model import Event, reveal
 from lendsignal.role.cluster import LateDoor, cluster_status, store_of
 from lendsignal.role.serving import may_be_told, metrics_route, serve, turned_away
 from lendsignal.role.spooling import SpoolMeters, spool_over
@@ -36,6 +36,9 @@ from lendsignal.source import (
 )
 from lendsignal.source.openapi import openapi
 
+if TYPE_CHECKING:
+    from lendsignal.source.feeds.door import FeedDoor
+
 
 def ingest(config: Config) -> None:
     """Takes events until told to stop. While the store is away they wait in a spool until it is back."""
@@ -49,7 +52,6 @@ def ingest(config: Config) -> None:
         spool = spool_over(store, folder.path, log, drained, looked_at, clock)
         came_in = SourceMeters("ingest")
         spooled = SpoolMeters(spool, clock)
-        metrics = RoleMetrics("ingest", folder.path, [came_in, spooled, FolderMeters(folder.path)])
         kept_out = KeptOutWatch(database_of(store))
         reader = reader_of(
             config.apps,
@@ -71,9 +73,13 @@ def ingest(config: Config) -> None:
         held = Held(config.door.max_held_bytes)
         door = Door(config.door, reader, intake, spool, clock, keys, came_in, held)
         segment = SegmentDoor(config.door, config.sources, reader, intake, clock, keys, came_in, held)
+        feeds = _feed_door(config, intake, clock)
+        told = [] if feeds is None else [feeds.meters]
+        meters = [came_in, spooled, FolderMeters(folder.path), *told]
+        metrics = RoleMetrics("ingest", folder.path, meters)
         spool.start()
         intake.start()
-        routes = _routes(config, clock, intake, asked, spool)
+        routes = [*_routes(config, clock, intake, asked, spool), *_erasing_routes(config, keys)]
         rest = Starlette(routes=[*routes, metrics_route(metrics, config)])
 
         async def app(
@@ -85,6 +91,8 @@ def ingest(config: Config) -> None:
                 await door(scope, receive, send)
             elif scope["type"] == "http" and scope["path"] in SEGMENT_PATHS:
                 await segment(scope, receive, send)
+            elif feeds is not None and scope["type"] == "http" and scope["path"].startswith(feeds.path):
+                await feeds(scope, receive, send)
             else:
                 await rest(scope, receive, send)
 
@@ -98,6 +106,8 @@ def ingest(config: Config) -> None:
                     config.door.max_connections,
                 )
         finally:
+            if feeds is not None:
+                feeds.close()
             intake.stop()
             spool.close()
             for one in (log, drained, looked_at, asked):
@@ -107,6 +117,31 @@ def ingest(config: Config) -> None:
 def _decided_elsewhere(first: int, events: Sequence[Event]) -> bool:
     """Whoever has the slot looks for itself."""
     return False
+
+
+def _erasing_routes(config: Config, keys: Keyring) -> list[Route]:
+    """The calls that have users erased, where any source may have a key for them: it brings more code."""
+    if not any("admin" in source.scopes for source in config.sources.values()):
+        return []
+    from lendsignal.role.erasing import erasing_routes
+
+    return erasing_routes(config, keys, SystemClock())
+
+
+def _feed_door(config: Config, intake: Intake, clock: Clock) -> "FeedDoor | None":
+    """The calls of MMPs, if any feed has a secret: it brings more code. While the store is away they are told
+    to come again."""
+    found = {name: reveal(secret) for name, secret in config.feed_secrets.items()}
+    secrets = {name: secret for name, secret in found.items() if secret is not None}
+    if not secrets:
+        return None
+    from lendsignal.log.postgres.told import ToldRows
+    from lendsignal.source.feeds import FeedWriter
+    from lendsignal.source.feeds.door import FeedDoor
+
+    writer = FeedWriter(ToldRows(database_of(store_of(config)), clock.now_us))
+    writer.start()
+    return FeedDoor(config.feeds, secrets, writer, intake, clock)
 
 
 def _routes(config: Config, clock: Clock, intake: Intake, store: Database, spool: Spool) -> list[Route]:

@@ -19,7 +19,7 @@ from lendsignal.errors import DataError, LogError, NotYet
 from lendsignal.log import DataFolder, Log, open_audiences, open_deliveries, open_orders
 from lendsignal.log.keeping import Cut, Holder, cut_of, cutting, span_of
 from lendsignal.metrics import Meters
-from lendsignal.plan import event_of, record_of
+from lendsignal.plan import delivery_id, event_of, record_id, record_of
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,12 @@ RESTS = 10
 
 SWEEP_SECONDS = 6 * 3_600.0
 """How often installations and contacts that nobody speaks of are looked for, after events went."""
+
+PACKS_AT_ONCE = 20
+"""Packs of receipts that are looked at in one transaction of the sender's file."""
+
+LAST = 2**62
+"""Behind every pack."""
 
 FAR = 200
 """Pieces that are looked at to tell a person how the log stands."""
@@ -81,13 +87,13 @@ def _sending(folder: DataFolder, log: Log) -> Iterator[Holder]:
                     yield Holder("orders", log.cutting.first() - 1)
 
 
-def _archived(folder: DataFolder) -> int:
+def _archived(folder: DataFolder, stream: str = "log") -> int:
     try:
         book = Book(folder.archive, read_only=True)
     except NotYet:
         return 0
     with closing(book):
-        return book.reach("log")
+        return book.reach(stream)
 
 
 def _told(folder: DataFolder) -> int:
@@ -126,6 +132,8 @@ class LogKeeper:
         self._may_go = self._announced = 0
         self._has_gone = False
         self._work: Iterator[None] | None = None
+        self._begins = self._pack = 0
+        self._packs_at = 0.0
 
     def turn(self) -> bool:
         """Does a piece, where one is due; whether it did. What goes wrong is said, and tried again later."""
@@ -155,6 +163,7 @@ class LogKeeper:
         """From one look to the next, a piece after the other."""
         yield from self._looked()
         yield from self._taken()
+        yield from self._forgotten()
         if self._has_gone and self._steady() >= self._sweep_at:
             yield from self._swept()
 
@@ -190,6 +199,28 @@ class LogKeeper:
             if self._meters is not None:
                 self._meters.took(taken)
             yield
+
+    def _forgotten(self) -> Iterator[None]:
+        """Lets go what came of deliveries whose events have gone, once the archive has it."""
+        first = self._log.cutting.first()
+        anew = self._steady() >= self._packs_at
+        if first <= 1 or (first == self._begins and not anew) or not self._folder.deliveries.exists():
+            return
+        if anew:  # of what was dead somebody may have let go
+            self._pack, self._packs_at = 0, self._steady() + self._sweep_seconds
+        upto = _archived(self._folder, "outcomes") if self._config.archive.keep else LAST
+        before = delivery_id(record_id(first, 0), 0)
+        with closing(open_deliveries(self._folder.deliveries)) as store:
+            young = False
+            while not young:
+                with cutting(self._folder.log) as free:
+                    if not free:
+                        return
+                    after, _, young = store.forget(self._pack, upto, before, PACKS_AT_ONCE)
+                if not young:
+                    self._pack = after
+                yield
+        self._begins = first
 
     def _cut(self, before: int) -> Cut:
         needed = list(holders(self._config, self._folder, self._log))

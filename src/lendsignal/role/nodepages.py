@@ -1,10 +1,9 @@
 """Pages and calls of a cluster's node: how the whole cluster stands, and how this node does.
 
-The same on every node. What the pages of a data folder show besides is not on a cluster yet, and says so.
+The same on every node. The console is at a desk (`role.web`), and of everything it has these say where.
 """
 
 import asyncio
-import html
 import time
 from collections.abc import Collection, Iterator
 
@@ -12,7 +11,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from lendsignal.clock import Clock, SystemClock, clock_at
@@ -20,32 +19,25 @@ from lendsignal.config import Config
 from lendsignal.errors import LogError
 from lendsignal.log import DataFolder, keys_of, seconds_since_beat
 from lendsignal.log.postgres import Database, database_of, slots_of
+from lendsignal.log.postgres.desks import Desk, Desks
 from lendsignal.metrics import FolderMeters, RoleMetrics, Ticking
 from lendsignal.role import own_roles
 from lendsignal.role.cluster import ClusterStatus, LateDoor, cluster_status, store_of
+from lendsignal.role.nodeshown import (
+    ENGLISH,
+    NOT_HERE,
+    how_it_stands,
+    named,
+    shown,
+    spoken_to,
+    what_is_here,
+    where_desks_are,
+    wrong,
+)
 from lendsignal.role.serving import may_be_told, metrics_route, serve, turned_away
 from lendsignal.role.standing import STILL_SECONDS
 from lendsignal.source import Access, Keyring
 from lendsignal.source.answers import Problem, Refusal
-
-NOT_HERE = (
-    "This is not there on a cluster yet: the archive, the reports and what they feed are read out of a data"
-    " folder. What is here: how the cluster stands, /v1/status, /v1/events/{id}, /metrics; and the command"
-    " line's verbs for the store."
-)
-
-STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "table{border-collapse:collapse}td,th{text-align:left;padding:.2rem 1rem .2rem 0;vertical-align:top}"
-    ".wrong{color:#a00;font-weight:600}@media(prefers-color-scheme:dark){body{background:#111;color:#eee}"
-    ".wrong{color:#f88}a{color:#9cf}}"
-)
-
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-}
 
 
 def node_pages(config: Config) -> None:
@@ -88,8 +80,11 @@ class Pages:
 
     def routes(self) -> list[Route]:
         """Every address there is."""
+        return [Route("/", self.overview), *self.calls()]
+
+    def calls(self) -> list[Route]:
+        """What programs ask, which a desk answers too."""
         return [
-            Route("/", self.overview),
             Route("/healthz", self.alive),
             Route("/readyz", self.ready),
             Route("/v1/status", self.status),
@@ -149,20 +144,29 @@ class Pages:
         access = self._admitted(request)
         if isinstance(access, Response):
             return access
+        spoken = spoken_to(request.headers.get("accept-language", ""))
         try:
             found = await asyncio.to_thread(self._standing)
+            desks = await asyncio.to_thread(self._desks)
         except LogError as error:
-            return _page("The store does not answer", f'<p class="wrong">{html.escape(str(error))}</p>', 503)
-        return _page(f"The cluster of {self._config.portfolio}", "".join(told(found)))
+            return shown(spoken, spoken("The store does not answer"), [wrong(str(error))], 503)
+        title = spoken("The cluster of {lender}", lender=self._config.portfolio)
+        return shown(spoken, title, [*how_it_stands(spoken, found), *where_desks_are(spoken, desks)])
 
     async def not_here(self, request: Request, error: Exception) -> Response:
         """What a node of a cluster does not have; in words."""
         if isinstance(error, HTTPException) and error.status_code == 405:
             return _problem(405, "method not allowed", "a node's pages are only read")
+        try:
+            desks = await asyncio.to_thread(self._desks)
+        except LogError:
+            desks = []
         if request.url.path.startswith("/v1/"):
-            return _problem(501, "not on a cluster yet", NOT_HERE)
-        body = f'<p>{NOT_HERE}</p><p><a href="/">How the cluster stands</a></p>'
-        return _page("Not on a cluster yet", body, 501)
+            told = (*map(ENGLISH, NOT_HERE), named(ENGLISH, desks))
+            return _problem(501, "not on this node", " ".join(told))
+        spoken = spoken_to(request.headers.get("accept-language", ""))
+        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return shown(spoken, spoken("Not on this node"), what_is_here(spoken, desks, path), 501)
 
     def _admitted(self, request: Request) -> Access | Response | None:
         """What who asks may see; `None` at an open node, which asks nobody; else the answer that refuses.
@@ -182,6 +186,9 @@ class Pages:
     def _standing(self) -> ClusterStatus:
         return cluster_status(self._store, self._config, self._clock)
 
+    def _desks(self) -> list[Desk]:
+        return Desks(self._store).alive()
+
     def _missing(self) -> str:
         wrong = list(silent_roles(self._folder, own_roles()))
         try:
@@ -196,46 +203,10 @@ def silent_roles(folder: DataFolder, roles: Collection[str]) -> Iterator[str]:
     for role in roles:
         if not folder.is_running(role):
             yield f"{role} does not run"
-        elif role in ("work", "send"):
+        elif role in ("work", "send", "desk"):
             beat = seconds_since_beat(folder.pulse(role))
             if beat is None or beat > STILL_SECONDS:
                 yield f"{role} does not turn"
-
-
-def told(now: ClusterStatus) -> Iterator[str]:
-    """How a cluster stands, as HTML."""
-    waits = now.events - now.decided
-    nodes = ", ".join(f"{n} {kind}" for kind, n in sorted(now.nodes.items())) or "none"
-    yield f"<p>{'Nothing is left to do.' if now.idle else 'It works.'}</p>"
-    yield "<table><caption>Log</caption>"
-    yield _row("events decided", f"{now.decided:,}")
-    yield _row("events that wait", f"{waits:,}")
-    yield _row("read by the senders", "all" if now.read_by_sender else "not all yet")
-    yield _row("nodes alive", nodes)
-    for kind, n in now.unheld.items():
-        if n:
-            doing = "decides" if kind == "work" else "sends"
-            yield _row("slots without a holder", f"nobody {doing} {n} of {now.slots}", wrong=True)
-    yield "</table><table><caption>Destinations</caption>"
-    for name in sorted({*now.waiting, *now.paused}):
-        counts = ", ".join(f"{n:,} {stage}" for stage, n in now.waiting.get(name, {}).items()) or "nothing"
-        paused = f"; PAUSED: {now.paused[name]}" if name in now.paused else ""
-        yield _row(name, counts + paused, wrong=name in now.paused)
-    yield "</table>"
-
-
-def _row(name: str, value: str, *, wrong: bool = False) -> str:
-    mark = ' class="wrong"' if wrong else ""
-    return f"<tr><th scope=row>{html.escape(name)}</th><td{mark}>{html.escape(value)}</td></tr>"
-
-
-def _page(title: str, body: str, status: int = 200) -> Response:
-    head = (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)} · lendsignal</title>"
-    )
-    view = '<meta name=viewport content="width=device-width">'
-    text = f"{head}{view}<style>{STYLE}</style><h1>{html.escape(title)}</h1>{body}</html>"
-    return HTMLResponse(text, status, headers=HEADERS)
 
 
 def _json(body: object, status: int = 200) -> Response:

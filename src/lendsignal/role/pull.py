@@ -10,6 +10,7 @@ from lendsignal.log import (
     open_pulls,
 )
 from lendsignal.metrics import RoleMetrics, Ticking
+from lendsignal.role import door_of
 from lendsignal.source import (
     Kit,
     OverTheDoor,
@@ -21,13 +22,18 @@ from lendsignal.source import (
 
 def pull(config: Config) -> None:
     """Reads what we fetch ourselves until told to stop; what the door has not taken is read again."""
+    if config.store is not None:
+        from lendsignal.role.fetching import fetch  # with the store's client
+
+        fetch(config)
+        return
     folder = DataFolder(config.data)
     with folder.lock("pull"):
         stopping = stop_on_signal()
         pulls = open_pulls(folder.pulls)
         clock = clock_at(config.replay_clock)
         meters = PullMeters()
-        doors = {name: OverTheDoor(folder.path / "core.address") for name in config.pulls}
+        doors = {name: OverTheDoor(folder.path / f"{door_of(config)}.address") for name in config.pulls}
         pullers = [
             Puller(
                 name,

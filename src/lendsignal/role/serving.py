@@ -18,7 +18,7 @@ from lendsignal.config import Config, is_this_host
 from lendsignal.errors import LogError
 from lendsignal.metrics import CONTENT_TYPE, RoleMetrics
 from lendsignal.model import reveal
-from lendsignal.role import JOBS, own_roles, roles_of
+from lendsignal.role import JOBS, own_roles, roles_of, with_jobs
 from lendsignal.role.connections import PAGES_CONNECTIONS, allow_files, limited
 
 LISTENS_ON = "LENDSIGNAL_LISTENS_ON"
@@ -103,8 +103,9 @@ def turned_away(config: Config) -> Response:
 
 def metrics_route(metrics: RoleMetrics, config: Config) -> Route:
     """What every role measures, for Prometheus; jobs come and go, and tell nothing."""
-    needed = roles_of(config) if config.store is None else own_roles(metrics.role)
-    roles = [role for role in needed if role not in JOBS]
+    own = roles_of(config) if config.store is None else with_jobs(config, own_roles(metrics.role))
+    needed = roles_of(config)
+    roles = [role for role in own if role in needed and role not in JOBS]
 
     async def measured(request: Request) -> Response:
         if not may_be_told(request, config):

@@ -17,9 +17,7 @@ from lendsignal.log import (
     open_log,
     seconds_since_beat,
 )
-from lendsignal.source import (
-    Intake,
-)
+from lendsignal.source import Inlet
 
 STILL_SECONDS = 30.0
 """What has not moved for so long is stuck."""
@@ -91,7 +89,7 @@ class Readiness:
         self,
         config: Config,
         clock: Clock,
-        intake: Intake,
+        intake: Inlet,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
@@ -113,6 +111,8 @@ class Readiness:
         """A refusal of long ago says nothing: where nobody sends, nothing could disprove it."""
         if self._intake.damage is not None:
             return self._intake.damage
+        if self._config.door.apart and not DataFolder(self._config.data).is_running("core"):
+            return "the process that decides does not run"
         refused = self._intake.seconds_since_refusal()
         return None if refused is None or refused > STILL_SECONDS else "the log does not take events"
 

@@ -23,6 +23,7 @@ from lendsignal.errors import LogError, NotYet
 from lendsignal.log import DataFolder, Log, Receipt, open_deliveries, open_log
 from lendsignal.model.moment import to_us
 from lendsignal.plan.records import Placed, record_id, record_of
+from lendsignal.role.leading import leads
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -81,8 +82,16 @@ def is_chosen(trace: int, share: float) -> bool:
 class Follower:
     """Tells what is new since the last turn to an exporter, each thing at least once."""
 
-    def __init__(self, folder: DataFolder, exporter: Exporter, share: float = 1.0) -> None:
+    def __init__(
+        self,
+        folder: DataFolder,
+        exporter: Exporter,
+        share: float = 1.0,
+        is_ours: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`is_ours`: whether spans are told here; where not, another tells them and they are passed over."""
         self._folder = folder
+        self._is_ours = is_ours
         self._exporter = exporter
         self._share = share
         self._mark = folder.path / "traces.json"
@@ -114,7 +123,7 @@ class Follower:
                     if number > packs:
                         break
                     spans += self._of_receipts(log, receipts)
-        if spans:
+        if spans and self._is_ours():
             self._export(spans)
         self._note(Reach(max(events, before.events), max(packs, before.packs)))
         return len(spans)
@@ -224,14 +233,19 @@ def otlp() -> Exporter:
 
 
 class Tracing:
-    """Tells spans from time to time, in a thread of its own, while the block runs; off, it does nothing."""
+    """Tells spans from time to time, in a thread of its own, while the block runs; off, it does nothing.
+
+    Of a cluster's desks the leading one tells them.
+    """
 
     def __init__(self, config: Config, exporter: Callable[[], Exporter] = otlp) -> None:
         self._follower: Follower | None = None
         self._exporter: Exporter | None = None
         if config.traces.export:
             self._exporter = exporter()
-            self._follower = Follower(DataFolder(config.data), self._exporter, config.traces.share)
+            self._follower = Follower(
+                DataFolder(config.data), self._exporter, config.traces.share, lambda: leads(config)
+            )
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
 

@@ -31,7 +31,6 @@ from lendsignal.log import (
     open_deliveries,
     open_feeds,
     open_log,
-    open_pulls,
 )
 from lendsignal.plan import Planned, Rebound, record_of
 from lendsignal.report.band import MOST_DAYS, Band
@@ -54,6 +53,7 @@ from lendsignal.report.health import (
     learnt,
     volume,
 )
+from lendsignal.role.leading import leads, marks_of
 from lendsignal.role.standing import sending
 from lendsignal.source import quarantine_standing
 
@@ -150,7 +150,8 @@ class Watcher:
             found = alarms(facts, self._config.health.delay)
             calm_us = self._config.health.calm // timedelta(microseconds=1)
             store.stand(kept(found, store.raised(), now_us, calm_us, steady=caught_up))
-            self._tell(store, now_us)
+            if leads(self._config):  # of several desks one tells
+                self._tell(store, now_us)
         return found
 
     def _tell(self, store: Alerts, now_us: int) -> None:
@@ -337,10 +338,19 @@ def facts_of(
         quarantine_alarming=found.is_alarming,
         pulls=_silent_pulls(config, folder, now_us),
         feeds=_silent_feeds(config, folder, now_us),
-        sender=sending(folder),
+        sender=_unsent(config, folder),
         disk_free=shutil.disk_usage(folder.path).free,
         reconciled=store.noted("reconcile"),
     )
+
+
+def _unsent(config: Config, folder: DataFolder) -> str | None:
+    """Why nothing is sent, whatever destinations do; `None`: it is."""
+    if config.store is None:
+        return sending(folder)
+    from lendsignal.role.watch import unsent  # with the store's client
+
+    return unsent(config)
 
 
 def _series(config: Config, store: Alerts, now_us: int, days: int) -> dict[tuple[str, str, str], Series]:
@@ -395,9 +405,9 @@ def _lately_ended(config: Config, store: Alerts, now_us: int) -> list[Ended]:
 
 def _silent_pulls(config: Config, folder: DataFolder, now_us: int) -> list[Fetched]:
     wanted = {name for name, plan in config.pulls.items() if plan.common.enabled}
-    if not wanted or not folder.pulls.exists():
+    if not wanted or (config.store is None and not folder.pulls.exists()):
         return []
-    with closing(open_pulls(folder.pulls, read_only=True)) as store:
+    with closing(marks_of(config, read_only=True)) as store:
         standing = store.standing()
     return [
         Fetched(name=one.name, since_us=one.read_us or one.since_us, trouble=one.reason)

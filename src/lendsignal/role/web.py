@@ -9,18 +9,22 @@ from threading import Event
 
 from lendsignal.clock import SystemClock, clock_at
 from lendsignal.config import Config
-from lendsignal.log import DataFolder, open_keys, open_log
+from lendsignal.log import DataFolder, keys_of, open_log
 from lendsignal.log.people import People, open_people
 from lendsignal.metrics import RoleMetrics, Ticking
 from lendsignal.model.member import MemberRole
+from lendsignal.role import DESK, own_roles
 from lendsignal.role.serving import metrics_route, serve
 
 logger = logging.getLogger(__name__)
 
 
 def web(config: Config) -> None:
-    """Serves the pages until told to stop."""
-    if config.store is not None:
+    """Serves the pages until told to stop: the console, where there is a data folder to read.
+
+    On a cluster that is at a desk, whose folder is a copy of the store; another node has a page of its own.
+    """
+    if config.store is not None and DESK not in own_roles():
         from lendsignal.role.nodepages import node_pages
 
         node_pages(config)
@@ -54,14 +58,22 @@ def web(config: Config) -> None:
             SystemClock(),
             time.monotonic,
             sources=config.sources,
-            store=open_keys(folder.keys),
+            store=keys_of(folder, config.store),
+            patient=config.store is not None,
         )
         open_things.enter_context(keys)
         app.router.routes[:0] = [metrics_route(metrics, config), *report_routes(config, keys)]
         open_things.enter_context(Ticking(metrics))
-        open_things.enter_context(Cutter(lambda: open_log(folder.log), config.policy, config.tiers, clock))
-        open_things.enter_context(Watcher(config, clock))
-        open_things.enter_context(Tracing(config))
+        if config.store is not None:
+            from lendsignal.role.deskcalls import desk_calls
+
+            app.router.routes[:0] = open_things.enter_context(desk_calls(config, keys, clock))
+        else:
+            open_things.enter_context(
+                Cutter(lambda: open_log(folder.log), config.policy, config.tiers, clock)
+            )
+            open_things.enter_context(Watcher(config, clock))
+            open_things.enter_context(Tracing(config))
         serve(app, config.web.host, config.web.port, folder.path / "web.address")
 
 

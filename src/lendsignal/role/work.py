@@ -18,6 +18,7 @@ from lendsignal.log import DataFolder, Pulse
 from lendsignal.log.cluster import slots_of_worker, waiting_in_topic
 from lendsignal.log.keeping import span_of
 from lendsignal.log.postgres import Database, Leases, RuleRows, Terms, database_of, tend_days
+from lendsignal.log.postgres.erasures import ErasureRows
 from lendsignal.log.postgres.quarantine import forget_refused
 from lendsignal.log.postgres.slots import SlotRows
 from lendsignal.log.postgres.standing import ClusterCounts
@@ -31,6 +32,8 @@ from lendsignal.role.keeping import windows_of
 logger = logging.getLogger(__name__)
 
 HOURLY = timedelta(hours=1)
+MINUTELY = timedelta(minutes=1)
+NOW = timedelta(0)
 
 
 class Turning(SlotDecider):
@@ -88,7 +91,33 @@ def chores_of(config: Config, clock: Clock) -> Sequence[Chore]:
                 single, clock.now_us(), timedelta(days=config.door.quarantine_days)
             ),
         ),
+        Chore("mending", MINUTELY, lambda single: mend_what_was_left(single.database, config, clock)),
+        Chore("erasures", NOW, lambda single: erase_who_is_asked_for(single.database, config, clock)),
     ]
+
+
+def erase_who_is_asked_for(database: Database, config: Config, clock: Clock) -> None:
+    """Strikes from the store whoever is to be erased; the leading desk asks the platforms."""
+    if ErasureRows(database).open():
+        from lendsignal.erase.in_store import carried_on  # few workers ever need it
+
+        carried_on(config, clock, asks=False)
+
+
+def mend_what_was_left(database: Database, config: Config, clock: Clock) -> int:
+    """Sends through again what a person asked for on a node that ended before it was done; how many events.
+
+    Who asks does it: here is only what was left. More than one may do it at a time.
+    """
+    if database.row("select 1 from quarantine where state = 'asked' limit 1") is None:
+        return 0
+    # Loaded when there is something to do: a worker reads no event from outside otherwise.
+    from lendsignal.log.postgres.refused import stored_refusals
+    from lendsignal.source import Mender, reader_of
+
+    reader = reader_of(config.apps, config.policy.resolve.clock_ahead, sets_received_at=clock.replay)
+    with stored_refusals(store_of(config)) as log:
+        return Mender(log, reader, clock, config.door.quarantine_days).finish()
 
 
 def days_kept(config: Config, clock: Clock) -> int:

@@ -6,7 +6,7 @@ What serves HTTP is loaded when it is asked for: a role without a door has no us
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lendsignal.source.intake import Full, Intake
+from lendsignal.source.intake import Full, Inlet, Intake
 from lendsignal.source.keys import Access, Keyring, access_of
 from lendsignal.source.kinds import Kit, PullPlan, feed_kinds
 from lendsignal.source.mending import Mender, Patch, kept_of, patched, shown_of, through_again
@@ -25,7 +25,9 @@ from lendsignal.source.watch import QuarantineMeters, QuarantineStanding, quaran
 if TYPE_CHECKING:
     from lendsignal.source.body import Held
     from lendsignal.source.door import Door
+    from lendsignal.source.hatch import Hatch
     from lendsignal.source.openapi import event_schema
+    from lendsignal.source.passing import Passing
     from lendsignal.source.pulled import INNER_KEY, INNER_PATH, InnerDoor, IntoTheLog, OverTheDoor
     from lendsignal.source.relay import Relay, RelayDoor
     from lendsignal.source.segment_door import SEGMENT_PATHS, SegmentDoor
@@ -39,7 +41,9 @@ __all__ = [
     "Door",
     "DoorSettings",
     "Full",
+    "Hatch",
     "Held",
+    "Inlet",
     "InnerDoor",
     "Intake",
     "IntoTheLog",
@@ -48,6 +52,7 @@ __all__ = [
     "Kit",
     "Mender",
     "OverTheDoor",
+    "Passing",
     "Patch",
     "PullMeters",
     "PullPlan",
@@ -85,10 +90,12 @@ LATER = {
     "INNER_PATH": "pulled",
     "SEGMENT_PATHS": "segment_door",
     "Door": "door",
+    "Hatch": "hatch",
     "Held": "body",
     "InnerDoor": "pulled",
     "IntoTheLog": "pulled",
     "OverTheDoor": "pulled",
+    "Passing": "passing",
     "Relay": "relay",
     "RelayDoor": "relay",
     "SegmentDoor": "segment_door",

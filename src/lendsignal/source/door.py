@@ -19,7 +19,7 @@ from lendsignal.model import Event
 from lendsignal.source.answers import Problem, Receive, Refusal, Scope, Send, answer, problem
 from lendsignal.source.body import Body, Held
 from lendsignal.source.ids import Warned
-from lendsignal.source.intake import Full, Intake
+from lendsignal.source.intake import Full, Inlet
 from lendsignal.source.keys import Access, BeyondKey, Keyring, within
 from lendsignal.source.mending import kept_of
 from lendsignal.source.meters import SourceMeters
@@ -52,7 +52,7 @@ class Door:
         self,
         settings: DoorSettings,
         reader: Reader,
-        intake: Intake,
+        intake: Inlet,
         log: Taking,
         clock: Clock,
         keys: Keyring,
@@ -236,7 +236,7 @@ def _apart(body: bytes) -> Sequence[bytes]:
         raise Refusal(400, "malformed JSON", "the array is not whole JSON", body, keep=True) from error
 
 
-async def durable(intake: Intake, events: Sequence[Event], refused: Sequence[Quarantined]) -> None:
+async def durable(intake: Inlet, events: Sequence[Event], refused: Sequence[Quarantined]) -> None:
     """Returns when all of it is on disk. Raises `Refusal`: the sender is to come again with all of it."""
     loop = asyncio.get_running_loop()
     written: asyncio.Future[None] = loop.create_future()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from threading import Condition, Thread
 from time import monotonic
+from typing import Protocol
 
 from lendsignal.errors import Damaged, DataError, LendsignalError, LogError
 from lendsignal.log import Quarantined, Taking
@@ -22,6 +23,24 @@ AT_ONCE = 4_000
 
 class Full(LendsignalError):
     """More events wait to be written than allowed: come again in a moment."""
+
+
+class Inlet(Protocol):
+    """What a door hands its events to. `damage`: what is wrong with the log, once that is known."""
+
+    damage: str | None
+
+    @property
+    def is_full(self) -> bool: ...
+
+    def submit(
+        self,
+        events: Sequence[Event],
+        refused: Sequence[Quarantined],
+        done: Callable[[Exception | None], None],
+    ) -> None: ...
+
+    def seconds_since_refusal(self) -> float | None: ...
 
 
 class Intake:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from lendsignal.clock import Clock
 from lendsignal.errors import Problem
-from lendsignal.log import Pulls
+from lendsignal.log import Marks
 from lendsignal.source.pull import Feed, PullSettings
 
 
@@ -17,7 +17,7 @@ class Kit(Struct, frozen=True, kw_only=True):
 
     name: str
     folder: Path
-    pulls: Pulls
+    pulls: Marks
     clock: Clock
 
 

@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from lendsignal.clock import Clock, from_us
 from lendsignal.errors import InputError
-from lendsignal.log import Log, Mended, Quarantined
+from lendsignal.log import Mended, Quarantined
+from lendsignal.log.refusals import Refusing
 from lendsignal.model import Contact, Event, contact_of
 from lendsignal.source.reading import (
     FIELDS,
@@ -242,7 +243,7 @@ class Mender:
 
     def __init__(
         self,
-        log: Log,
+        log: Refusing,
         reader: Reader,
         clock: Clock,
         days: int,
@@ -268,6 +269,13 @@ class Mender:
             self._expire_at = now + EXPIRE_SECONDS
             self._expire()
         return self.carry_out(asked)
+
+    def finish(self) -> int:
+        """Carries out all that is asked for now. How many events were taken."""
+        taken = 0
+        while asked := self._log.quarantine.asked(AT_ONCE):
+            taken += self.carry_out(asked)
+        return taken
 
     def carry_out(self, asked: Sequence[Quarantined]) -> int:
         """Takes what passes now; the rest is refused again and waits. How many passed."""

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from lendsignal.clock import Clock, from_us
 from lendsignal.errors import InputError, PullError
-from lendsignal.log import Pulls, PullState
+from lendsignal.log import Marks, PullState
 from lendsignal.metrics import Meters
 from lendsignal.source.reading import occurred_at_of
 
@@ -89,7 +89,7 @@ class Batch(Struct, frozen=True, kw_only=True):
     """What one reading found. `mark` is where the feed stands once all of it is kept.
 
     `None`: the mark need not move, as where a broker keeps it. `more`: read again at once. `notes` are kept
-    with the mark, for `Pulls.note`. `behind` says how far the feed is behind its source; `None`: not known.
+    with the mark, for `Marks.note`. `behind` says how far the feed is behind its source; `None`: not known.
     """
 
     events: Sequence[Pulled] = ()
@@ -217,7 +217,7 @@ class Puller:
         settings: PullSettings,
         open_feed: Callable[[], Feed],
         hand: Hand,
-        pulls: Pulls,
+        pulls: Marks,
         clock: Clock,
         *,
         meters: PullMeters | None = None,
@@ -236,8 +236,8 @@ class Puller:
         self._met: set[bytes] = set()
         self._tidied = monotonic()
         began_us = pulls.began(name, clock.now_us())
-        found = next(one for one in pulls.standing() if one.name == name)
-        self.state: PullState = found
+        found = next((one for one in pulls.standing() if one.name == name), None)
+        self.state = found or PullState(name=name, began_us=began_us)
         since = settings.send_since
         self._send_since = from_us(began_us) if since is None else since
 

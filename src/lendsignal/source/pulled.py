@@ -16,12 +16,12 @@ import msgspec
 from msgspec import Struct
 
 from lendsignal.clock import Clock, from_us
-from lendsignal.errors import InputError
-from lendsignal.log import Log, Quarantined
+from lendsignal.errors import InputError, LogError
+from lendsignal.log import Quarantined, Taking
 from lendsignal.model import Event
 from lendsignal.source.answers import Refusal
 from lendsignal.source.door import durable
-from lendsignal.source.intake import Intake
+from lendsignal.source.intake import Inlet
 from lendsignal.source.mending import kept_of
 from lendsignal.source.pull import Batch, Handed, NotTaken, Unread
 from lendsignal.source.reading import ErasedUser, Reader, masked, read_event, read_json
@@ -109,7 +109,7 @@ def _quarantined(pull: str, field: str, rule: str, where: str, raw: bytes, now_u
 class InnerDoor:
     """ASGI, for the inner path only: 200 when every event of a parcel is in the log or in quarantine."""
 
-    def __init__(self, key: str, reader: Reader, intake: Intake, clock: Clock) -> None:
+    def __init__(self, key: str, reader: Reader, intake: Inlet, clock: Clock) -> None:
         self._key = f"Bearer {key}".encode()
         self._reader = reader
         self._intake = intake
@@ -178,7 +178,7 @@ class OverTheDoor:
 class IntoTheLog:
     """Hands batches straight into the log: for one pull at a time, where no service runs."""
 
-    def __init__(self, log: Log, reader: Reader, clock: Clock) -> None:
+    def __init__(self, log: Taking, reader: Reader, clock: Clock) -> None:
         self._log = log
         self._reader = reader
         self._clock = clock
@@ -191,3 +191,14 @@ class IntoTheLog:
         if events:
             self._log.append(events)
         return Handed(len(events), len(refused))
+
+
+class IntoTheStore(IntoTheLog):
+    """Hands batches straight into the store that a cluster's nodes share; safe to share between threads."""
+
+    def __call__(self, pull: str, batch: Batch) -> Handed:
+        """Makes a batch durable. Raises `NotTaken` where the store does not take it now."""
+        try:
+            return super().__call__(pull, batch)
+        except LogError as error:
+            raise NotTaken(f"the store does not take events ({error})", 1.0) from error

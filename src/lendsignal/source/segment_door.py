@@ -21,7 +21,7 @@ from lendsignal.model import Event
 from lendsignal.source.answers import Receive, Refusal, Scope, Send, headers_of, respond
 from lendsignal.source.body import Body, Held
 from lendsignal.source.door import durable
-from lendsignal.source.intake import Intake
+from lendsignal.source.intake import Inlet
 from lendsignal.source.keys import Access, BeyondKey, Keyring, within
 from lendsignal.source.mending import kept_of
 from lendsignal.source.meters import SourceMeters
@@ -71,7 +71,7 @@ class SegmentDoor:
         settings: DoorSettings,
         sources: Mapping[str, SourceSettings],
         reader: Reader,
-        intake: Intake,
+        intake: Inlet,
         clock: Clock,
         keys: Keyring,
         meters: SourceMeters,

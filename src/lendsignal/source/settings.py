@@ -121,6 +121,13 @@ class DoorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; 0 picks a free one")] = 8321
+    apart: Annotated[
+        bool,
+        Meta(
+            description="whether the door is a process of its own: more events a second where there are"
+            " processors for it, and some 30 MiB more"
+        ),
+    ] = False
     max_events: Annotated[int, Meta(ge=1, le=10_000, description="events in one request")] = 1_000
     max_bytes: Annotated[int, Meta(ge=1_024, description="bytes in one request, unpacked")] = 5_000_000
     max_held_bytes: Annotated[

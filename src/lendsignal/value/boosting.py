@@ -13,8 +13,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lendsignal.errors import LendsignalError
+from lendsignal.value.low import LOW
 from lendsignal.value.users import Floats, Part, Truths, Users
-from lendsignal.value.worth import LEAVES, Tree, Trees
+from lendsignal.value.worth import CAMPAIGN, LEAVES, Tree, Trees
 
 ROUNDS, PATIENCE = 400, 25
 """Trees of a span at most, and after how many that help nobody it ends."""
@@ -28,8 +29,9 @@ RARE = 50
 LEAST_TO_CALIBRATE, SLOPES = 1_000, (0.5, 1.25)
 """Users kept apart below which no slope is fitted, and how far one may go."""
 
-NOT_LEARNED = frozenset(("campaign",))
-"""What trees do not go by: a platform would be fed its own choices. The look-up draws it to the rest."""
+NOT_LEARNED = frozenset((CAMPAIGN,))
+"""What trees do not go by: a platform would be fed its own choices. The look-up draws it to the rest, and
+`campaigns` adds what is left of it to the trees."""
 
 FINEST = 63
 """Intervals of a number that trees tell apart."""
@@ -89,10 +91,11 @@ def _common(users: Users, name: str) -> tuple[str, ...]:
 
 
 class Boosted(Struct, frozen=True):
-    """Trees, and what is added to their sum."""
+    """Trees, and what is added to their sum; `said` is that of each part's users, part by part."""
 
     trees: Trees
     shift: float
+    said: Sequence[Floats]
 
 
 def boosted(columns: Columns, parts: Sequence[Part], apart: Truths) -> Boosted:
@@ -103,6 +106,7 @@ def boosted(columns: Columns, parts: Sequence[Part], apart: Truths) -> Boosted:
     Parts may have different users. Raises `LibraryMissing` where LightGBM cannot be loaded.
     """
     trees: list[Tree] = []
+    told: list[Floats] = []
     shift = 0.0
     for part in parts:
         rows = np.flatnonzero(part.users)
@@ -112,8 +116,9 @@ def boosted(columns: Columns, parts: Sequence[Part], apart: Truths) -> Boosted:
         )
         slope = _slope(said[apart[rows]], part.value[apart[rows]])
         trees += [replace(tree, leaves=tuple(slope * leaf for leaf in tree.leaves)) for tree in grown_]
+        told.append(slope * said + float(part.value.mean() - slope * said.mean()))
         shift += float(part.value.mean() - slope * said.mean())
-    return Boosted(Trees(numbers=columns.numbers, words=columns.words, trees=tuple(trees)), shift)
+    return Boosted(Trees(numbers=columns.numbers, words=columns.words, trees=tuple(trees)), shift, told)
 
 
 def _slope(said: Floats, came: Floats) -> float:
@@ -129,12 +134,13 @@ def grown(
     rows: Any,
     target: Floats,
     apart: Truths,
-    objective: Literal["regression", "binary"],
+    objective: Literal["regression", "binary", "quantile"],
 ) -> list[Tree]:
-    """The trees of one target over these rows of the matrix; their sum is the value (binary: the logit)."""
+    """The trees of one target over these rows of the matrix; their sum is the value (binary: the logit;
+    quantile: what `LOW` of such users bring less than)."""
     lightgbm = library()
     names = [f"f{n}" for n in range(columns.matrix.shape[1])]
-    settings = {**PARAMETERS, "objective": objective}
+    settings = {**PARAMETERS, "objective": objective, "alpha": LOW}
     # A leaf is a twentieth of the users at least: small histories get small trees.
     settings["min_data_in_leaf"] = min(PARAMETERS["min_data_in_leaf"], max(20, len(rows) // 20))
     categorical = list(range(len(columns.numbers), len(names)))

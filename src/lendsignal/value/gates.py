@@ -19,6 +19,7 @@ from lendsignal.value.judging import (
     psi,
     psi_limit,
 )
+from lendsignal.value.low import Held, held, lows_of
 from lendsignal.value.training import Candidates, Kind, Learning, TooFewUsers, learned, values_of
 from lendsignal.value.users import DAY_US, Floats, Truths, Users
 from lendsignal.value.worth import SCORE, ScopeModel
@@ -68,7 +69,8 @@ class Trial(Struct, frozen=True, kw_only=True):
     """A kind of model on the users of two later weeks, beside the look-up and the lender's score.
 
     `learned_us` is the moment by which everything that was learned was known. `score` is `None` where the
-    users have no score.
+    users have no score. `low` is how the cautious side was met, which is told where it holds and is no gate
+    of the value itself; `None`: there is none.
     """
 
     kind: Kind
@@ -81,6 +83,7 @@ class Trial(Struct, frozen=True, kw_only=True):
     weeks: tuple[Met, ...]
     factors: tuple[float, ...]
     gates: tuple[Gate, ...]
+    low: Held | None = None
 
     @property
     def passed(self) -> bool:
@@ -165,6 +168,7 @@ def _trial(
         score=score,
         weeks=weeks,
         factors=factors,
+        low=held(lows_of(model.bands, said), came),
         gates=(
             *_gates(judged(said, came), came, least),
             _held("campaigns", max((abs(one - 1) for one in factors), default=0.0), FACTORS[1] - 1),

@@ -7,10 +7,12 @@ from hashlib import blake2b
 import msgspec
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lendsignal.value.bayes import Prior
 from lendsignal.value.gates import FACTORS, NotJudged, Trial, forward_factors, tried
 from lendsignal.value.judging import LEAST_OF_A_WEEK, Judgement, campaign_weeks, judged
+from lendsignal.value.low import Held, held, lows_of
 from lendsignal.value.settings import WorthSettings
 from lendsignal.value.shaping import shipping_of
 from lendsignal.value.training import Kind, Learning, TooFewUsers, learned, values_of
@@ -94,9 +96,7 @@ def made(
         properties=tuple(settings.properties),
         scopes=scopes,
     )
-    return Made(
-        msgspec.structs.replace(unnamed, version=version_of(unnamed)), tuple(evidence), tuple(too_few)
-    )
+    return Made(replace(unnamed, version=version_of(unnamed)), tuple(evidence), tuple(too_few))
 
 
 def learning_of(settings: WorthSettings, currency: str, *, isotonic: bool = False) -> Learning:
@@ -126,7 +126,7 @@ def _scope(
         note = f"not tried: {error}"
     found = learned(users, learning, np.random.default_rng(SEED))
     trees_won = any(one.kind == "trees" and one.passed for one in trials)
-    model = found.of("trees" if trees_won else "lookup")
+    model = _proven(found.of("trees" if trees_won else "lookup"), trials)
     value = users.value(learning.horizon_days)
     known = ~np.isnan(value)
     return model, Evidence(
@@ -142,6 +142,12 @@ def _scope(
     )
 
 
+def _proven(model: ScopeModel, trials: Sequence[Trial]) -> ScopeModel:
+    """The model, with its low side only where later users met it."""
+    low = next((one.low for one in trials if one.kind == model.kind), None)
+    return model if low is not None and low.holds else replace(model, bands=())
+
+
 def version_of(content: Struct) -> str:
     """A name that follows from the content."""
     return blake2b(msgspec.json.encode(content, order="sorted"), digest_size=6).hexdigest()
@@ -151,6 +157,7 @@ class Forward(Struct, frozen=True, kw_only=True):
     """What became of users whom a model said something of before anything of them was known.
 
     `factor` is what coming values are to be multiplied by, `campaigns` the same for campaigns of their own.
+    `low` is how the cautious side was met, `None` where the model has none.
     """
 
     moment: Moment
@@ -158,6 +165,7 @@ class Forward(Struct, frozen=True, kw_only=True):
     judgement: Judgement | None
     factor: float = 1.0
     campaigns: Mapping[str, float] = {}
+    low: Held | None = None
 
 
 def forward(model: ValueModel, everybody: Everybody) -> list[Forward]:
@@ -190,6 +198,7 @@ def _forward(
         judgement=judged(said, came),
         factor=overall,
         campaigns={week.campaign: one for week, one in zip(weeks, factors, strict=True) if week.campaign},
+        low=held(lows_of(scope.bands, said), came),
     )
 
 
@@ -247,7 +256,7 @@ def promotion_of(
             "no moment and currency of the model passed, with enough users worth something"
         )
     unnamed = Promotion(version="", made_us=made_us, model=model, shipped=shipped)
-    return msgspec.structs.replace(unnamed, version=version_of(unnamed))
+    return replace(unnamed, version=version_of(unnamed))
 
 
 def _shipping(before: Promotion | None, moment: Moment, currency: str) -> Shipping | None:

@@ -8,9 +8,12 @@
 Applicants are worth P(grant)·E[V | granted] + (1 − P)·(what those bring who are not granted soon). Both are
 learned by what an application tells: P of every applicant who has waited for long enough, E[V | granted] of
 those who were granted, by the method that their history allows.
+
+What trees leave over of a campaign is added where the facts name it (`campaigns`), and `low` says of all how
+far apart users are of whom the same is said.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -19,10 +22,12 @@ from msgspec.structs import replace
 
 from lendsignal.errors import LendsignalError
 from lendsignal.value.bayes import LEVELS, Prior, looked_up, lookup
-from lendsignal.value.boosting import boosted, columns_of, grown, kept_apart, predicted
+from lendsignal.value.boosting import boosted, columns_of, grown, kept_apart, predicted, predicted_of
+from lendsignal.value.campaigns import Left, by_name, left_over
+from lendsignal.value.low import bands_of
 from lendsignal.value.recursion import TooFewLoans, expected
 from lendsignal.value.users import Floats, Part, Truths, Users, buckets
-from lendsignal.value.worth import GrantChance, ScopeModel, Trees
+from lendsignal.value.worth import CAMPAIGN, GrantChance, ScopeModel, Trees
 
 MATURE = 2_500
 """Users followed for the whole horizon from which on the last span can be learned."""
@@ -35,6 +40,9 @@ LEAST_FOR_TREES = 1_000
 
 DECIDED_DAYS = 14.0
 """A grant that comes within so many days of the application is the one that P(grant) speaks of."""
+
+LEAST_FOR_BANDS = 1_000
+"""Mature users kept apart below which all mature ones say how far apart users are."""
 
 LEAST_FOR_KNOTS = 2_000
 """Mature users kept apart below which an isotonic calibration would follow their chance."""
@@ -78,6 +86,14 @@ def learned(
     if users.granted is not None:
         return _of_applicants(users, users.granted <= DECIDED_DAYS, learning, chance, trees=trees)
     apart = kept_apart(users, chance)
+    found = _of_borrowers(users, learning, apart, None, trees=trees)
+    return _with_bands(found, users, learning, apart)
+
+
+def _of_borrowers(
+    users: Users, learning: Learning, apart: Truths, hint: Floats | None, *, trees: bool
+) -> Candidates:
+    """The models of users of whom every one was granted; `hint` as in `campaigns`."""
     how, parts = parts_of(users, learning, apart)
     prior = learning.prior if how == "prior" else None
     table = lookup(users, parts, learning.levels, prior)
@@ -91,16 +107,36 @@ def learned(
     strong = ScopeModel(
         kind="trees", learned=how, lookup=table, trees=found.trees, shift=found.shift, users=len(users)
     )
+    campaign = users.words.get(CAMPAIGN)
+    if campaign is not None:
+        left = [
+            Left(part.value - said, said, campaign.places[part.users])
+            for part, said in zip(parts, found.said, strict=True)
+        ]
+        effects = left_over(left, len(campaign.kinds), hint)
+        strong = replace(strong, campaigns=by_name(effects, campaign))
     if learning.isotonic:
         strong = _stepped(strong, users, learning.horizon_days, apart)
     return Candidates(plain, strong)
+
+
+def _with_bands(found: Candidates, users: Users, learning: Learning, apart: Truths) -> Candidates:
+    """The models with their low side, by users who were kept apart where they are many."""
+    value = users.value(learning.horizon_days)
+    mature = ~np.isnan(value)
+    mine = mature & apart if int((mature & apart).sum()) >= LEAST_FOR_BANDS else mature
+    judges, came = users.chosen(mine), value[mine]
+
+    def of(model: ScopeModel) -> ScopeModel:
+        return replace(model, bands=bands_of(values_of(model, judges), came))
+
+    return Candidates(of(found.lookup), None if found.trees is None else of(found.trees))
 
 
 def _of_applicants(
     users: Users, granted: Truths, learning: Learning, chance: np.random.Generator, *, trees: bool
 ) -> Candidates:
     """The models of those who were granted, each with how likely an applicant is to be one of them."""
-    given = learned(replace(users.chosen(granted), granted=None), learning, chance, trees=trees)
     decided = users.followed >= DECIDED_DAYS
     if not decided.any():
         raise TooFewUsers(f"nobody applied {DECIDED_DAYS:g} days and more before the last settled day")
@@ -109,24 +145,39 @@ def _of_applicants(
     otherwise = float(late.mean()) if len(late) else 0.0
     share = Part(decided, granted[decided].astype(np.float64), DECIDED_DAYS)
     table = GrantChance(lookup=lookup(users, [share], learning.levels))
-    strong = given.trees
-    if strong is not None:
-        grown_ = _chance_by_trees(users, share, kept_apart(users, chance))
-        strong = replace(strong, grant=replace(table, trees=grown_), otherwise=otherwise, users=len(users))
-    return Candidates(
-        replace(given.lookup, grant=table, otherwise=otherwise, users=len(users)),
-        strong,
+    apart = kept_apart(users, chance)
+    by_trees, hint = _chance_by_trees(table, users, share, apart) if trees else (table, None)
+    given = _of_borrowers(
+        replace(users.chosen(granted), granted=None), learning, apart[granted], hint, trees=trees
     )
+    found = Candidates(
+        replace(given.lookup, grant=table, otherwise=otherwise, users=len(users)),
+        None
+        if given.trees is None
+        else replace(given.trees, grant=by_trees, otherwise=otherwise, users=len(users)),
+    )
+    return _with_bands(found, users, learning, apart)
 
 
-def _chance_by_trees(users: Users, share: Part, apart: Truths) -> Trees | None:
-    """Trees whose sum is the logit of P(grant); `None` where all were decided alike."""
+def _chance_by_trees(
+    table: GrantChance, users: Users, share: Part, apart: Truths
+) -> tuple[GrantChance, Floats | None]:
+    """P(grant) as the logistic of a sum of trees, and what is left of it over in each campaign.
+
+    The table alone where all were decided alike or are too few; `None` where no facts name campaigns.
+    """
     columns = columns_of(users)
-    if not columns.matrix.shape[1] or np.ptp(share.value) == 0:
-        return None
+    if len(users) < LEAST_FOR_TREES or not columns.matrix.shape[1] or np.ptp(share.value) == 0:
+        return table, None
     rows = np.flatnonzero(share.users)
     found = grown(columns, rows, share.value, apart[rows], "binary")
-    return Trees(numbers=columns.numbers, words=columns.words, trees=tuple(found))
+    trees = Trees(numbers=columns.numbers, words=columns.words, trees=tuple(found))
+    campaign = users.words.get(CAMPAIGN)
+    if campaign is None:
+        return replace(table, trees=trees), None
+    said = _sigma(predicted_of(trees, columns.matrix[rows]))
+    effects = left_over([Left(share.value - said, said, campaign.places[rows])], len(campaign.kinds))
+    return replace(table, trees=trees, campaigns=by_name(effects, campaign)), effects
 
 
 def parts_of(users: Users, learning: Learning, apart: Truths) -> tuple[Learned, Sequence[Part]]:
@@ -157,20 +208,38 @@ def values_of(model: ScopeModel, users: Users) -> Floats:
 def chances_of(model: GrantChance, users: Users) -> Floats:
     """P(grant) of every applicant: as `worth.chance_of`, for many at once."""
     if model.trees is not None:
-        logit = np.clip(predicted(model.trees, users), -35, 35)
-        found: Floats = 1 / (1 + np.exp(-logit))
-        return found
+        said = _sigma(predicted(model.trees, users))
+        return np.clip(said + _of_campaigns(model.campaigns, users), 0.0, 1.0)
     return np.clip(looked_up(model.lookup, users), 0.0, 1.0)
+
+
+def _sigma(logit: Floats) -> Floats:
+    found: Floats = 1 / (1 + np.exp(-np.clip(logit, -35, 35)))
+    return found
+
+
+def _of_campaigns(campaigns: Mapping[str, float], users: Users) -> Floats:
+    """What is added for each user's campaign."""
+    campaign = users.words.get(CAMPAIGN)
+    if campaign is None or not campaigns:
+        return np.zeros(len(users))
+    # Who names none is at place -1: the last one.
+    effects = np.array([*(campaigns.get(name, 0.0) for name in campaign.kinds), 0.0])
+    found: Floats = effects[campaign.places]
+    return found
 
 
 def _values_of_granted(model: ScopeModel, users: Users) -> Floats:
     if model.kind == "trees" and model.trees is not None:
         said = model.shift + predicted(model.trees, users)
-    else:
-        said = model.shift + looked_up(model.lookup, users)
-    if not model.knots:
+        return _meant(said + _of_campaigns(model.campaigns, users), model.knots)
+    return _meant(model.shift + looked_up(model.lookup, users), model.knots)
+
+
+def _meant(said: Floats, knots: Sequence[tuple[float, float]]) -> Floats:
+    if not knots:
         return said
-    told, meant = np.array(model.knots).T
+    told, meant = np.array(knots).T
     found: Floats = np.interp(said, told, meant)
     return found
 

@@ -27,6 +27,9 @@ APPLICATION: Moment = "applied"
 SCORE = "score"
 """How the names of facts begin that are a lender's score; the name of its version follows."""
 
+CAMPAIGN = "campaign"
+"""The fact that says which campaign a user came by."""
+
 SEPARATOR = "\x1f"
 """Between the words of a cell's path."""
 
@@ -105,18 +108,32 @@ class Trees(Struct, frozen=True, kw_only=True):
 
 class GrantChance(Struct, frozen=True, kw_only=True):
     """P(grant) of an applicant by what an application tells: the logistic of the sum of `trees`, where there
-    are any, else the share of the narrowest cell that was granted."""
+    are any, and what is added to it for some `campaigns`; else the share of the narrowest cell that was
+    granted."""
 
     lookup: Lookup
     trees: Trees | None = None
+    campaigns: Mapping[str, float] = {}
+
+
+class Band(Struct, frozen=True, array_like=True):
+    """Users of whom about as much is said, from `said` on, and what such users brought.
+
+    `low`: what three in ten of them bring less than. `sd`: the standard deviation of what each brings.
+    """
+
+    said: float
+    low: float
+    sd: float
 
 
 class ScopeModel(Struct, frozen=True, kw_only=True):
     """The model of the users of one currency.
 
     `kind` says what is read, and `learned` from what: `buckets` of results by when loans fall due, or single
-    `loans` where history is short. V = `shift` + what table or trees say, and is carried on along the `knots`
-    (said, meant) where there are any. `users` were learned from.
+    `loans` where history is short. V = `shift` + what table or trees say, beside trees with what `campaigns`
+    adds, and is carried on along the `knots` (said, meant) where there are any. `users` were learned from.
+    `bands` say how far apart users are of whom the same is said.
 
     At the application V is that of who is granted, `grant` says how likely that is, and `otherwise` is what
     the others bring (who is granted late, for one): P·V + (1 − P)·otherwise.
@@ -131,6 +148,8 @@ class ScopeModel(Struct, frozen=True, kw_only=True):
     users: int = 0
     grant: GrantChance | None = None
     otherwise: float = 0.0
+    campaigns: Mapping[str, float] = {}
+    bands: tuple[Band, ...] = ()
 
 
 class ValueModel(Struct, frozen=True, kw_only=True):
@@ -195,8 +214,12 @@ class Valuer:
     def __init__(self, promotion: Promotion) -> None:
         self.version = promotion.version
         self.properties = promotion.model.properties
-        self._scopes: dict[tuple[str, str], tuple[Score, Shipped]] = {
-            (moment, currency): (score_of(model), promotion.shipped[moment][currency])
+        self._scopes: dict[tuple[str, str], tuple[Score, Bands | None, Shipped]] = {
+            (moment, currency): (
+                score_of(model),
+                Bands(model.bands) if model.bands else None,
+                promotion.shipped[moment][currency],
+            )
             for moment, scopes in promotion.model.scopes.items()
             for currency, model in scopes.items()
             if currency in promotion.shipped.get(moment, {})
@@ -209,17 +232,42 @@ class Valuer:
     def value(self, moment: str, currency: str | None, facts: Facts) -> Valued | None:
         """What the user is worth and what is told of it, in that currency; `None`: the model does not know.
 
-        A value that is not above 0 has bin -1 and nothing to tell.
+        A value that is not above 0 has bin -1 and nothing to tell. The low side is never told as more than
+        the value itself.
         """
         known = None if currency is None else self._scopes.get((moment, currency))
         if known is None or currency is None:
             return None
-        score, shipped = known
-        campaign = shipped.campaigns.get(str(facts.get("campaign", "")), shipped.factor)
-        estimate = score(facts) * campaign
+        score, bands, shipped = known
+        campaign = shipped.campaigns.get(str(facts.get(CAMPAIGN, "")), shipped.factor)
+        said = score(facts)
+        estimate = said * campaign
         place = shipped.shipping.bin(estimate)
         told = shipped.shipping.means[place] if place >= 0 else 0.0
-        return Valued(self.version, hash_of(facts), currency, estimate, place, told, shipped.shipping.scale)
+        return Valued(
+            self.version,
+            hash_of(facts),
+            currency,
+            estimate,
+            place,
+            told,
+            shipped.shipping.scale,
+            bands.told(said, campaign, told) if bands is not None else None,
+        )
+
+
+class Bands:
+    """The bands of a model made ready."""
+
+    def __init__(self, bands: Sequence[Band]) -> None:
+        self._lows = [band.low for band in bands]
+        # Below the first band its users are said of as well.
+        self._from = [band.said for band in bands[1:]]
+
+    def told(self, said: float, factor: float, most: float) -> float:
+        """The low side of a value times `factor`, from 0 to `most`."""
+        low = self._lows[bisect_right(self._from, said)] * factor
+        return 0.0 if low <= 0 else most if low > most else low
 
 
 def score_of(model: ScopeModel) -> Score:
@@ -240,16 +288,30 @@ def chance_of(model: GrantChance) -> Score:
     """P(grant) made ready: facts → a number from 0 to 1."""
     if model.trees is not None:
         total = Walk(model.trees).total
-        return lambda facts: 1 / (1 + exp(-max(-35.0, min(35.0, total(facts)))))
+        more: dict[object, float] = dict(model.campaigns.items())
+
+        def of_trees(facts: Facts) -> float:
+            chance = 1 / (1 + exp(-max(-35.0, min(35.0, total(facts)))))
+            return within_1(chance + more.get(facts.get(CAMPAIGN), 0.0))
+
+        return of_trees
     cell = model.lookup.cell
-    return lambda facts: max(0.0, min(1.0, cell(facts).mean))
+    return lambda facts: within_1(cell(facts).mean)
+
+
+def within_1(chance: float) -> float:
+    """The nearest that is a probability."""
+    return max(0.0, min(1.0, chance))
 
 
 def _of_granted(model: ScopeModel) -> Score:
     shift, knots = model.shift, model.knots
     if model.kind == "trees" and model.trees is not None:
         total = Walk(model.trees).total
-        return lambda facts: meant(shift + total(facts), knots)
+        if not model.campaigns:
+            return lambda facts: meant(shift + total(facts), knots)
+        more: dict[object, float] = dict(model.campaigns.items())
+        return lambda facts: meant(shift + total(facts) + more.get(facts.get(CAMPAIGN), 0.0), knots)
     cell = model.lookup.cell
     return lambda facts: meant(shift + cell(facts).mean, knots)
 

@@ -9,6 +9,7 @@ from lendsignal.bench.valuing import value_users
 def test_the_figures_have_their_names_and_the_model_beats_the_score(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(value, "QUICK_USERS", 30_000)
     monkeypatch.setattr(value, "QUICK_SHORT_USERS", 8_000)
+    monkeypatch.setattr(value, "QUICK_BORROWERS", 20_000)
 
     found = value.measure(quick=True)
 
@@ -18,6 +19,12 @@ def test_the_figures_have_their_names_and_the_model_beats_the_score(monkeypatch:
     assert found["gini"] > found["score_gini"] + 0.015
     assert abs(found["bias"]) < 0.08
     assert found["short_history"]["60"]["gini"] > found["short_history"]["60"]["score_gini"]
+    for low in found["low"].values():
+        assert low["below"] < 0.33
+        assert low["at_or_below"] > 0.27
+    # Of 190 applicants of a campaign little is known, and what is known helps.
+    applied = found["at_apply"]
+    assert applied["campaigns_truly_off"] < applied["campaigns_truly_off_trees_alone"]
 
 
 def test_valuing_one_user_is_within_the_budget_of_a_decision() -> None:

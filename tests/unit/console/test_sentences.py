@@ -166,3 +166,20 @@ def test_spans_of_any_length_are_chinese() -> None:
 
     for minutes in (0, 5, 60, 61, 24 * 60, 49 * 60 + 1):
         assert english(ZH.told(span(timedelta(minutes=minutes) // timedelta(microseconds=1)))) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "chinese"),
+    [
+        (
+            "first_credit → firebase-ng: accepted (unconfirmed)",
+            "首次授信 → firebase-ng：已接收（仅确认收到）",
+        ),
+        ("application → meta-ng: waiting", "申请 → meta-ng：等待"),
+        ("credit: no route", "授信：没有路由"),
+        ("repeat_loan: waits for a first login", "复贷：等待首次登录"),
+    ],
+)
+def test_what_became_of_an_event_is_chinese_in_a_timeline(line: str, chinese: str) -> None:
+    assert ZH.told(line) == chinese
+    assert EN.told(line) == line

@@ -1,6 +1,7 @@
 """Cuts in the log: made of the very users whom tiers are for, frozen, and in force from their place on."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -246,3 +247,16 @@ def test_the_service_itself_makes_cuts_when_they_are_due(tmp_path: Path, service
     service.tell()
 
     assert [one.version for one in service.log.cut_tables()] == [service.log.cuts()]
+
+
+def test_what_is_due_is_put_where_it_is_said_and_the_log_that_is_looked_at_stays(
+    tmp_path: Path, service: Service
+) -> None:
+    """As at a desk, whose log is a copy: the cuts go to the store."""
+    service.tell(*(one for n in range(60) for one in grant(n, 600.0 + n)))
+    put: list[CutTable] = []
+    log_of = partial(open_log, tmp_path / "log.sqlite", read_only=True)
+    Cutter(log_of, SOURCE, SETTINGS, Clock(DAY), put=put.append).turn()
+
+    assert len(put) == 1
+    assert service.log.cut_tables() == []

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.acme import SEND, again, event, loan, login, source, target, us
 
 from lendsignal.decide import Decider
@@ -19,7 +20,16 @@ from lendsignal.plan import Corrected, Planned, Policy, PolicySource, ValueSetti
 from lendsignal.report import explain
 from lendsignal.report.grants import grants_of
 from lendsignal.value import Promotion, Valuer
-from lendsignal.value.worth import SEPARATOR, Cell, Lookup, ScopeModel, Shipped, Shipping, ValueModel
+from lendsignal.value.worth import (
+    SEPARATOR,
+    Band,
+    Cell,
+    Lookup,
+    ScopeModel,
+    Shipped,
+    Shipping,
+    ValueModel,
+)
 
 VALUE = {"first_loan": "predicted", "repeat_loan": "predicted"}
 SOURCE = source(value=VALUE)
@@ -120,6 +130,33 @@ def test_an_explanation_tells_what_a_user_was_valued_by(tmp_path: Path, service:
     assert told is not None
     assert f"worth 340.00 NGN by model p1, facts {told.facts}; told as 250.25 NGN, bin 2, scale 0.900" in text
     assert "700" not in text
+
+
+def test_a_route_that_asks_for_the_cautious_side_is_told_what_seven_in_ten_bring_at_least(
+    tmp_path: Path,
+) -> None:
+    """The first loan of the better user is worth 340: of such users three in ten bring less than 120.5."""
+    plain = promotion("p1")
+    by_bands = {
+        "disbursed": {
+            "NGN": replace(
+                plain.model.scopes["disbursed"]["NGN"],
+                bands=(Band(-60.0, -90.0, 40.0), Band(300.0, 120.5, 50.0)),
+            )
+        }
+    }
+    cautious: Any = replace(plain, model=replace(plain.model, scopes={**plain.model.scopes, **by_bands}))
+    one = Service(tmp_path, source(value={"first_loan": "predicted_low"}))
+    try:
+        put_in_force(one.log, cautious)
+        one.tell(*grant("u1", 700), borrows("u1", 5, "first"), *grant("u2", 400), borrows("u2", 5, "first"))
+
+        assert one.sent("first-u1 first_loan") == ["120.5 NGN"]
+        assert one.sent("first-u2 first_loan") == [None]
+        assert one.planned()["first-u2 first_loan"].entries[0].unvalued
+        assert "bin 2, cautiously 120.50, scale" in explain(DataFolder(tmp_path), "first-u1").to_text()
+    finally:
+        one.log.close()
 
 
 def test_who_is_worth_nothing_is_told_of_without_a_value(service: Service) -> None:

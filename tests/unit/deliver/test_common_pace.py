@@ -80,6 +80,17 @@ def test_what_was_not_used_in_time_is_lost() -> None:
     assert len(row.asked) == 2
 
 
+def test_who_uses_all_at_once_draws_ahead_until_something_is_lost() -> None:
+    pace, row, _ = paced(given(9), given(18), given(27), given(9), given(9))
+
+    assert all(taken(pace, 10.00, 9))
+    assert all(taken(pace, 10.06, 18))
+    assert all(taken(pace, 10.12, 26))
+    assert all(taken(pace, 10.40, 9))  # one was lost meanwhile
+    assert all(taken(pace, 11.00, 9))  # all was used, but nobody came back for more at once
+    assert [wanted for _, _, wanted in row.asked] == [9, 18, 27, 9, 9]
+
+
 def test_what_a_platform_told_another_sender_is_waited_for_here() -> None:
     pace, _, clock = paced(given(0, waits=3.5))
 

@@ -295,3 +295,54 @@ def test_receipts_of_one_delivery_and_of_all_are_read_in_order(store: Deliveries
     assert [one.what for one in store.receipts(64)] == ["retry", "accepted"]
     assert [one.what for _, pack in store.all_receipts(1) for one in pack] == ["held", "accepted"]
     assert store.last_pack() == 3
+
+
+def tried(store: Deliveries, *numbers: int, dead: int | None = None) -> None:
+    """A pack of receipts of these deliveries, one of them dead."""
+    changes = Changes()
+    changes.receipts += [Receipt(number, "acme-ng", "retry", "http_503") for number in numbers]
+    if dead is not None:
+        changes.dead.append(Dead(dead, "acme-ng", "disbursement", 9, "invalid_field", b"", b""))
+    store.commit(changes)
+
+
+def packs(store: Deliveries) -> list[int]:
+    return [pack for pack, _ in store.all_receipts()]
+
+
+def test_packs_go_that_tell_of_old_deliveries_alone_and_the_last_stays(store: Deliveries) -> None:
+    for numbers in ((64, 70), (65, 300), (66,), (67,)):
+        tried(store, *numbers)
+
+    assert store.forget(0, upto=99, before=256, limit=10) == (3, 2, False)
+    # The second tells of a young delivery too, and the next pack is numbered by the fourth.
+    assert packs(store) == [2, 4]
+    tried(store, 400)
+    assert store.last_pack() == 5
+
+
+def test_no_pack_goes_beyond_what_was_asked_for_and_a_piece_says_where_it_ended(store: Deliveries) -> None:
+    for number in range(64, 70):
+        tried(store, number)
+
+    assert store.forget(0, upto=3, before=256, limit=2) == (2, 2, False)
+    assert store.forget(2, upto=3, before=256, limit=2) == (3, 1, False)
+    assert store.forget(3, upto=3, before=256, limit=2) == (3, 0, True)
+    assert store.forget(3, upto=99, before=68, limit=2) == (5, 1, False)
+    assert packs(store) == [5, 6]
+
+
+def test_receipts_of_a_dead_delivery_stay_as_long_as_that_does(store: Deliveries) -> None:
+    tried(store, 64, 66, dead=66)
+    tried(store, 65, 67)
+    tried(store, 68)
+    assert store.forget(0, upto=99, before=256, limit=10) == (2, 2, False)
+
+    assert [[one.id for one in pack] for _, pack in store.all_receipts()] == [[66], [68]]
+    assert [one.reason for one in store.receipts(66)] == ["http_503"]
+    assert store.forget(0, upto=99, before=256, limit=10) == (1, 0, False)
+    changes = Changes()
+    changes.bury_us = 10
+    store.commit(changes)
+    store.forget(0, upto=99, before=256, limit=10)
+    assert packs(store) == [3]

@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from tests.acme import loan, login, source, told
 
 from lendsignal.derive import DerivePolicy, Ledger, derive, rules_of
-from lendsignal.model import Conversion, Money, plain
+from lendsignal.model import Conversion, Money, Valued, plain
 from lendsignal.model.rates import Rate, Rates
 from lendsignal.plan import ValueSettings, compile_policy, value_of
 
@@ -101,6 +102,22 @@ def test_without_a_prediction_the_stated_mean_is_sent_or_nothing() -> None:
     assert worth({"of": "predicted", "otherwise": 700}, properties={}) == "700 NGN"
     assert worth({"of": "predicted", "otherwise": 700}) == "900 NGN"
     assert worth({"of": "predicted", "otherwise": 700}, properties={"predicted_value": -5}) is None
+
+
+def test_the_cautious_side_is_the_models_alone_and_once_in_a_users_life() -> None:
+    """The lender's own prediction has no low side, and a repeat loan was told of before."""
+    said = Valued("p1", "f", "KES", 55.0, 2, 41.5, 0.9, 12.25)
+    told = replace(disbursement(), origin=replace(disbursement().origin, valued=said))
+
+    assert value_of("predicted_low", told, "NGN", RATES) == Money(Decimal("12.25"), "KES")
+    assert value_of(ValueSettings(of="predicted_low", haircut=0.2), told, "NGN", RATES) == Money(
+        Decimal("9.8"), "KES"
+    )
+    assert value_of("predicted_low", replace(told, name="repeat_loan"), "NGN", RATES) is None
+    assert value_of("predicted_low", disbursement(), "NGN", RATES) is None
+    for low in (0.0, None):
+        none = replace(told, origin=replace(told.origin, valued=replace(said, low=low)))
+        assert value_of("predicted_low", none, "NGN", RATES) is None
 
 
 def test_a_margin_needs_what_it_is_made_of() -> None:

@@ -15,6 +15,7 @@ from lendsignal.plan import PolicySource
 from lendsignal.report import InstallationsReport, installations, load
 from lendsignal.report.arrivals import Arrival, arrivals_of
 from lendsignal.report.rates import wilson
+from lendsignal.report.slices import CAME_KEYS, Slice
 from lendsignal.simulate import Parameters, World, events, make
 from lendsignal.simulate.parameters import Arrivals, Period, Phones
 
@@ -112,6 +113,20 @@ def test_arrivals_are_counted_in_the_week_and_channel_of_the_new_installation(
         ("2026-03-16", "kwai_int"): (1, 0, 0, 1, 1, 0),
         ("2026-03-16", "(not attributed)"): (2, 0, 0, 1, 0, 1),
     }
+
+
+def test_by_whatever_arrivals_are_told_apart_they_are_the_same_nine(tmp_path: Path) -> None:
+    kept = lender(tmp_path)
+    with load(kept.folder) as tables:
+        told = {
+            key: [
+                int(str(one["arrivals"])) for one in installations(tables, Slice(by=(key,))).weeks.records()
+            ]
+            for key in CAME_KEYS
+        }
+
+    assert {key: sum(found) for key, found in told.items()} == dict.fromkeys(CAME_KEYS, 9)
+    assert told["brand"] == [9]
 
 
 def test_a_week_begins_on_the_monday_of_the_apps_own_time_zone(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from lendsignal.log import (
     DataFolder,
     Dead,
     Open,
+    Receipt,
     Stage,
     keeping,
     open_deliveries,
@@ -295,6 +296,52 @@ def test_a_delivery_that_is_still_open_keeps_its_record(config: Config, house: H
     (_, _, found) = kept_since(config, house.folder, house.log, clock.us)
     assert found.held_by is not None
     assert found.held_by.name == "destination warehouse"
+
+
+def tried(house: House, *days: int) -> None:
+    """A pack of receipts for each day's loan."""
+    with closing(open_deliveries(house.folder.deliveries)) as store:
+        for day in days:
+            changes = Changes()
+            number = delivery_id(record_of_day(house, day), 0)
+            changes.receipts.append(Receipt(number, "warehouse", "accepted", "confirmed"))
+            store.commit(changes)
+
+
+def packs(house: House) -> list[int]:
+    with closing(open_deliveries(house.folder.deliveries, read_only=True)) as store:
+        return [pack for pack, _ in store.all_receipts()]
+
+
+def test_what_came_of_deliveries_goes_with_their_events_once_the_archive_has_it(
+    config: Config, house: House
+) -> None:
+    tried(house, 1, 2)
+    read_and_archived(config, house)
+    tried(house, 3, 4, 5)
+    keeper = keeper_of(config, house, clock_at(60))
+    turned(keeper)
+    assert house.log.cutting.first() == house.log.end()
+    assert packs(house) == [3, 4, 5]  # the archive does not have these
+
+    brought_up(house.folder, config.archive, to_us(T0))
+    turned(keeper)
+    assert packs(house) == [5]
+    assert archived_outcomes(house) == 5
+
+
+def archived_outcomes(house: House) -> int:
+    with closing(Book(house.folder.archive)) as book:
+        return sum(part.rows for part in book.parts() if part.table == "outcomes")
+
+
+def test_what_came_of_deliveries_stays_as_long_as_their_events_do(config: Config, house: House) -> None:
+    tried(house, 1, 2, 3, 4)
+    read_and_archived(config, house, 3)
+    turned(keeper_of(config, house, clock_at(60)))
+
+    # The loan of the third day is still open: its event and all behind it stay.
+    assert packs(house) == [3, 4]
 
 
 def test_an_order_on_its_way_to_the_sender_keeps_everything(config: Config, house: House) -> None:

@@ -2,8 +2,10 @@
 
 import json
 from base64 import b64encode
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from socket import gethostname
 from typing import Any, cast
 
 import pytest
@@ -15,10 +17,13 @@ from lendsignal.clock import SystemClock
 from lendsignal.config import Config, MetricsSettings, WebSettings
 from lendsignal.errors import LogError
 from lendsignal.log import DataFolder, Fact, Pulse
+from lendsignal.log.postgres.desks import Desk
 from lendsignal.plan import Verdict
 from lendsignal.role import THIS_NODE, own_roles
 from lendsignal.role.cluster import ClusterStatus
-from lendsignal.role.nodepages import Pages, silent_roles, told
+from lendsignal.role.deskcalls import reached_at
+from lendsignal.role.nodepages import Pages, silent_roles
+from lendsignal.role.nodeshown import CHINESE, ENGLISH, how_it_stands, spoken_to
 from lendsignal.source import Keyring, SourceSettings, access_of
 
 READER, SENDER, LIMITED = "ls_one-that-reads", "ls_one-that-sends", "ls_one-of-another-brand"
@@ -57,11 +62,15 @@ class Made(Pages):
     """Pages over a cluster that stands as the test says."""
 
     found: ClusterStatus | None = None
+    desks: Sequence[Desk] = ()
 
     def _standing(self) -> ClusterStatus:
         if self.found is None:
             raise LogError("the database does not answer")
         return self.found
+
+    def _desks(self) -> list[Desk]:
+        return list(self.desks)
 
 
 class OneEvent:
@@ -127,16 +136,29 @@ def test_open_pages_ask_nobody(tmp_path: Path) -> None:
 
 
 def test_names_and_reasons_are_text_on_the_page() -> None:
-    page = "".join(told(standing(paused={"meta-<ng>": "<script>"})))
+    page = "".join(how_it_stands(ENGLISH, standing(paused={"meta-<ng>": "<script>"})))
 
     assert "meta-&lt;ng&gt;" in page
     assert "PAUSED: &lt;script&gt;" in page
     assert "<script>" not in page
 
 
+def test_a_browser_that_asks_for_chinese_gets_the_whole_page_in_it(tmp_path: Path) -> None:
+    browser = pages(tmp_path, is_open=True, found=standing(unheld={"work": 5, "send": 2}, idle=True))
+    chinese = [browser.get(path, accept_language="zh-CN,zh;q=0.9").text for path in ("/", "/funnel")]
+    english = [browser.get(path, accept_language="de,en;q=0.9,zh;q=0.8").text for path in ("/", "/funnel")]
+
+    assert all("<html lang=zh-Hans>" in text for text in chinese)
+    assert "8 个分片中有 5 个无人判定" in chinese[0]
+    said = [text.format(n=5, slots=8, lender="acme", reason="") for text in CHINESE if len(text) > 8]
+    assert [text for text in said if any(f">{text}<" in page for page in chinese)] == []
+    assert any(f">{text}<" in english[0] for text in said)
+    assert spoken_to("").tag == "en"
+
+
 def test_the_page_says_what_nobody_does() -> None:
-    assert "nobody decides 5 of 8" in "".join(told(standing(unheld={"work": 5, "send": 0})))
-    assert "nobody" not in "".join(told(standing()))
+    assert "nobody decides 5 of 8" in "".join(how_it_stands(ENGLISH, standing(unheld={"work": 5, "send": 0})))
+    assert "nobody" not in "".join(how_it_stands(ENGLISH, standing()))
 
 
 def test_a_store_that_is_away_is_said_and_no_error_of_ours(tmp_path: Path) -> None:
@@ -152,15 +174,40 @@ def test_a_page_that_a_cluster_does_not_have_says_so_and_leads_back(tmp_path: Pa
     answer = pages(tmp_path, is_open=True, found=standing()).get(path)
 
     assert answer.status == 501
-    assert "not there on a cluster yet" in answer.text
+    assert "not on this node" in answer.text
+    assert "lendsignal run --role desk,web" in answer.text
     assert 'href="/"' in answer.text
+
+
+def test_a_page_that_is_at_a_desk_leads_there(tmp_path: Path) -> None:
+    browser = pages(tmp_path, is_open=True, found=standing())
+    browser.app.exception_handlers[404].__self__.desks = [Desk("desk-1", "https://loans.acme.example")]
+    page, front = browser.get("/funnel?by=campaign"), browser.get("/")
+    call = json.loads(browser.get("/v1/reports/funnel").text)
+
+    assert 'href="https://loans.acme.example/funnel?by=campaign"' in page.text
+    assert 'href="https://loans.acme.example/"' in front.text
+    assert "https://loans.acme.example" in call["detail"]
+
+
+@pytest.mark.parametrize(
+    ("listens", "reached"),
+    [
+        ("http://127.0.0.1:8322", "http://127.0.0.1:8322"),
+        ("http://loans.acme.example:8322", "http://loans.acme.example:8322"),
+        ("http://0.0.0.0:8322", f"http://{gethostname()}:8322"),
+        ("http://[::]:8322", f"http://{gethostname()}:8322"),
+    ],
+)
+def test_a_desk_that_listens_everywhere_is_known_by_its_machines_name(listens: str, reached: str) -> None:
+    assert reached_at(listens) == reached
 
 
 def test_a_call_that_a_cluster_does_not_have_is_a_problem_in_words(tmp_path: Path) -> None:
     browser = pages(tmp_path, is_open=True, found=standing())
     answer, written = browser.get("/v1/reports/funnel"), browser.post("/v1/status", {})
 
-    assert (answer.status, json.loads(answer.text)["title"]) == (501, "not on a cluster yet")
+    assert (answer.status, json.loads(answer.text)["title"]) == (501, "not on this node")
     assert answer.headers["content-type"] == "application/problem+json"
     assert written.status == 405
 

@@ -22,6 +22,11 @@ def test_who_only_sends_loads_nothing_of_a_door() -> None:
     assert not loaded_by("send") & (OF_DOORS | OF_REPORTS)
 
 
-@pytest.mark.parametrize("role", ["core", "web"])
+def test_who_only_decides_loads_nothing_of_a_door() -> None:
+    """What serves comes later, and only where the door is not apart."""
+    assert not loaded_by("core") & {"starlette", "uvicorn"}
+
+
+@pytest.mark.parametrize("role", ["core", "front", "door", "web"])
 def test_who_only_serves_loads_nothing_that_sends_or_reports(role: str) -> None:
     assert not loaded_by(role) & (OF_REPORTS | {"pycurl"})

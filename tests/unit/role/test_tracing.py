@@ -124,6 +124,19 @@ def test_the_first_turn_begins_in_the_present_and_later_ones_tell_each_thing_onc
     assert mark["events"] > 200
 
 
+def test_what_another_tells_is_passed_over_and_not_told_later(folder: DataFolder) -> None:
+    """Of two desks one tells; when the other's turn comes it tells what comes from then on."""
+    exporter, ours = InMemorySpanExporter(), [False]
+    follower = Follower(folder, exporter, is_ours=lambda: ours[0])
+    follower._note(BEGINNING)
+    while follower.turn():
+        continue
+    ours[0] = True
+
+    assert follower.turn() == 0
+    assert exporter.get_finished_spans() == ()
+
+
 def test_what_an_exporter_does_not_take_comes_again(folder: DataFolder) -> None:
     class Refuses(InMemorySpanExporter):
         def export(self, spans: Any) -> SpanExportResult:

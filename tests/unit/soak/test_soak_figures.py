@@ -76,6 +76,12 @@ def test_the_days_are_compared_by_their_quiet_hours() -> None:
     assert (run.quiet_p99_ms(0), run.last_day, run.quiet_p99_ms(5)) == (9, 5, 152)
 
 
+def test_what_comes_after_the_last_day_is_no_hour_of_a_seventh() -> None:
+    late = [Hour(hour=hour, deliveries=9, p50_ms=0, p99_ms=0) for hour in (144, 145)]
+    run = run_of(hours=[*run_of().hours, *late])
+    assert (run.last_day, run.quiet(6)) == (5, [])
+
+
 def test_the_hour_behind_a_storm_is_not_quiet_yet() -> None:
     assert weather_name(2) == "503, appsflyer-ng"
     assert weather_name(24 + 3) == "after 503, appsflyer-ng"

@@ -3,18 +3,21 @@
 The ceiling are the same trees with nothing left to wait for; the score is the made-up lender's own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
 
-from lendsignal.simulate.worlds.value import World, applicants, world
-from lendsignal.value.boosting import boosted, columns_of, kept_apart, predicted
+from lendsignal.simulate.worlds.value import World, applicants, at_first_loan, world
+from lendsignal.value.boosting import boosted, columns_of, grown, kept_apart, predicted, predicted_of
+from lendsignal.value.campaigns import Left, left_over
 from lendsignal.value.gates import forward_factors
 from lendsignal.value.judging import Met, campaign_weeks, judged, normalised_gini
+from lendsignal.value.low import LOW, held, lows_of
 from lendsignal.value.training import Kind, Learning, chances_of, learned, values_of
-from lendsignal.value.users import Floats, buckets
+from lendsignal.value.users import Floats, Users, buckets
+from lendsignal.value.worth import CAMPAIGN, ScopeModel, Trees
 
 HORIZON_DAYS = 90.0
 LEARNING = Learning(horizon_days=HORIZON_DAYS)
@@ -25,6 +28,9 @@ USERS, QUICK_USERS = 225_000, 100_000
 
 LIVES = 6
 """Lives of each of the others that `bias` is the mean of: what they bring once is off by chance alone."""
+
+QUICK_BORROWERS = 30_000
+"""Users of whom those are chosen who are valued at their first loan, where quick."""
 
 SHORT_DAYS, QUICK_SHORT_DAYS = (45.0, 60.0), (60.0,)
 SHORT_USERS, QUICK_SHORT_USERS = 120_000, 30_000
@@ -43,46 +49,126 @@ def measure(quick: bool) -> dict[str, Any]:
     """Means over the worlds; one smaller world, and one short history, where `quick`.
 
     `gini` is that of the strong model, normalised; `bias` its ΣV̂/ΣV − 1, and `short_history` tells what loan
-    after loan comes to where no user has been followed for the whole horizon.
+    after loan comes to where no user has been followed for the whole horizon. `low` is how the cautious side
+    is met, at the grant and at the first loan.
     """
     users = QUICK_USERS if quick else USERS
-    worlds = [_told(world(seed, users, users, lives=LIVES)) for seed in (QUICK_SEEDS if quick else SEEDS)]
-    mean = {name: float(np.mean([one[name] for one in worlds])) for name in worlds[0]}
+    seeds = QUICK_SEEDS if quick else SEEDS
+    runs = [_told(world(seed, users, users, lives=LIVES)) for seed in seeds]
+    mean = _mean([figures for figures, _ in runs])
+    borrowers = QUICK_BORROWERS if quick else USERS
+    lows = {
+        "grant": [low for _, low in runs],
+        "first_loan": [_at_loan(at_first_loan(world(seed, borrowers, borrowers))) for seed in seeds],
+    }
     short_users = QUICK_SHORT_USERS if quick else SHORT_USERS
     short_days = QUICK_SHORT_DAYS if quick else SHORT_DAYS
     return {
         **mean,
-        "worlds": len(worlds),
+        "worlds": len(runs),
         "reach": REACH,
         "reached": mean["gini_share_of_ceiling"] >= REACH["gini_share_of_ceiling"]
         and mean["gini"] - mean["score_gini"] >= REACH["gini_above_score"]
         and abs(mean["bias"]) <= REACH["bias"]
         and mean["lookup_gini"] >= REACH["lookup_to_score"] * mean["score_gini"],
-        "at_apply": measure_at_apply(
-            QUICK_SEEDS if quick else SEEDS, QUICK_APPLICANTS if quick else APPLICANTS
-        ),
+        "at_apply": measure_at_apply(seeds, QUICK_APPLICANTS if quick else APPLICANTS),
+        "low": {moment: _mean(each) for moment, each in lows.items()},
         "short_history": {f"{days:g}": _short(days, short_users, SEEDS[0]) for days in short_days},
     }
 
 
-def _told(made: World) -> dict[str, float]:
+def _mean(worlds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([one[name] for one in worlds])) for name in worlds[0]}
+
+
+def _told(made: World) -> tuple[dict[str, float], dict[str, float]]:
+    """The figures of one world, and those of the cautious side."""
     models = learned(made.users, LEARNING, np.random.default_rng(5))
     said, by_table = (values_of(models.of(kind), made.others) for kind in KINDS)
-    trees, table = judged(said, made.value), judged(by_table, made.value)
+    trees, table, by_score = (judged(one, made.value) for one in (said, by_table, made.score))
     ceiling = normalised_gini(_ceiling(made), made.value)
     brings = float((made.value + LIVES * made.oracle).sum()) / (1 + LIVES)
-    return {
+    figures = {
         "gini_share_of_ceiling": trees.gini / ceiling,
         "gini": trees.gini,
         "ceiling_gini": ceiling,
-        "score_gini": normalised_gini(made.score, made.value),
+        "score_gini": by_score.gini,
         "lookup_gini": table.gini,
         "bias": float(said.sum()) / brings - 1,
         "lookup_bias": float(by_table.sum()) / brings - 1,
         "decile_error": trees.decile_error,
         "top_half": trees.top50,
         "top_fifth": trees.top20,
+        "score_top_half": by_score.top50,
+        "score_top_fifth": by_score.top20,
+        **_by_campaign(models.of("trees"), made),
     }
+    return figures, _low(models.of("trees"), made.users, made.others)
+
+
+def _at_loan(made: World) -> dict[str, float]:
+    """The cautious side of users who are valued at their first loan, where nobody brings just nothing."""
+    model = learned(made.users, LEARNING, np.random.default_rng(5)).of("trees")
+    return _low(model, made.users, made.others)
+
+
+def _low(model: ScopeModel, users: Users, others: Users) -> dict[str, float]:
+    """How the cautious side is met by others: the parts below and at or below it, the worst fifth of them,
+    and its quantile loss beside that of one number for all and that of trees grown for it."""
+    said, came = values_of(model, others), others.value(HORIZON_DAYS)
+    low = lows_of(model.bands, said)
+    found = held(low, came)
+    assert found is not None
+    fifths = [held(low[part], came[part]) for part in np.array_split(np.argsort(said, kind="stable"), 5)]
+    off = [max(one.below - LOW, LOW - one.at_or_below, 0.0) for one in fifths if one is not None]
+    known = users.value(HORIZON_DAYS)
+    mature = np.flatnonzero(~np.isnan(known))
+    columns, apart = columns_of(users), kept_apart(users, np.random.default_rng(5))
+    trees = grown(columns, mature, known[mature], apart[mature], "quantile")
+    by_trees = predicted_of(
+        Trees(numbers=columns.numbers, words=columns.words, trees=tuple(trees)),
+        columns_of(others, columns).matrix,
+    )
+    return {
+        "below": found.below,
+        "at_or_below": found.at_or_below,
+        "worst_fifth_off": max(off),
+        "above_zero": float((low > 0).mean()),
+        "loss": quantile_loss(low, came),
+        "loss_of_one_number": quantile_loss(np.full(len(came), np.quantile(known[mature], LOW)), came),
+        "loss_of_trees": quantile_loss(by_trees, came),
+    }
+
+
+def quantile_loss(low: Floats, came: Floats) -> float:
+    """Mean of 0.3 of what came above, and 0.7 of what came below: least where three in ten are below."""
+    over = came - low
+    return float(np.mean(np.maximum(LOW * over, (LOW - 1) * over)))
+
+
+def _by_campaign(model: ScopeModel, made: World) -> dict[str, float]:
+    """How far campaigns are off on average, as a part of what campaigns bring, by what came; the same by
+    trees alone, and what chance alone makes of it. `truly` goes by seven lives of each user, most of whose
+    luck cancels."""
+    bare = replace(model, campaigns={})
+    if model.grant is not None:
+        bare = replace(bare, grant=replace(model.grant, campaigns={}))
+    said, alone = values_of(model, made.others), values_of(bare, made.others)
+    brings = (made.value + LIVES * made.oracle) / (1 + LIVES)
+    campaign = made.others.words[CAMPAIGN].places
+    chance = np.sqrt(2 / np.pi) * made.value.std() / np.sqrt(np.bincount(campaign)) / made.value.mean()
+    return {
+        "campaigns_mean_off": _mean_off(said, made.value, campaign),
+        "campaigns_mean_off_trees_alone": _mean_off(alone, made.value, campaign),
+        "campaigns_mean_chance": float(chance.mean()),
+        "campaigns_truly_off": _mean_off(said, brings, campaign),
+        "campaigns_truly_off_trees_alone": _mean_off(alone, brings, campaign),
+    }
+
+
+def _mean_off(said: Floats, came: Floats, campaign: Any) -> float:
+    n = np.bincount(campaign)
+    return float(np.mean(np.abs(np.bincount(campaign, weights=said - came)) / n) / came.mean())
 
 
 def measure_at_apply(seeds: Sequence[int], users: int) -> dict[str, float]:
@@ -91,10 +177,10 @@ def measure_at_apply(seeds: Sequence[int], users: int) -> dict[str, float]:
     `grant_gini` and `given_gini` rank by each factor alone, `ceiling_gini` is that of trees that were told
     everything, `grant_auc` how well a grant is told from a denial. `campaigns_off` is what the campaign that
     was met worst is off by, drawn to all of them; `campaigns_raw` the mean distance of campaigns as they
-    are, and `campaigns_chance` what chance alone makes of that.
+    are, each as a part of what it brought, and `campaigns_chance` what chance alone makes of that;
+    `campaigns_mean_off` is that distance as a part of what campaigns bring on average.
     """
-    worlds = [_at_apply(applicants(seed, users, users, lives=LIVES)) for seed in seeds]
-    return {name: float(np.mean([one[name] for one in worlds])) for name in worlds[0]}
+    return _mean([_at_apply(applicants(seed, users, users, lives=LIVES)) for seed in seeds])
 
 
 def _at_apply(made: World) -> dict[str, float]:
@@ -126,6 +212,7 @@ def _at_apply(made: World) -> dict[str, float]:
         "campaigns_off": worst,
         "campaigns_raw": float(np.mean([abs(one.said / one.came - 1) for one in weeks if one.came > 0])),
         "campaigns_chance": _campaign_chance(made, weeks),
+        **_by_campaign(strong, made),
     }
 
 
@@ -139,8 +226,11 @@ def _campaign_chance(made: World, weeks: Sequence[Met]) -> float:
 def _ceiling(made: World) -> Floats:
     """The trees of the same users where everything they will have brought is known."""
     apart = kept_apart(made.whole, np.random.default_rng(5))
-    found = boosted(columns_of(made.whole), buckets(made.whole, (HORIZON_DAYS,)), apart)
-    return found.shift + predicted(found.trees, made.others)
+    (part,) = buckets(made.whole, (HORIZON_DAYS,))
+    found = boosted(columns_of(made.whole), [part], apart)
+    (said,), campaign = found.said, made.whole.words[CAMPAIGN]
+    effects = left_over([Left(part.value - said, said, campaign.places)], len(campaign.kinds))
+    return found.shift + predicted(found.trees, made.others) + effects[made.others.words[CAMPAIGN].places]
 
 
 def _short(days: float, users: int, seed: int) -> dict[str, float]:

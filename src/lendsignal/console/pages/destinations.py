@@ -7,10 +7,12 @@ from typing import Any
 
 from lendsignal.clock import MICROSECOND, from_us
 from lendsignal.console.page import Act, Asked, Group, Page, Panel
+from lendsignal.console.remedies import remedies, remedy
 from lendsignal.console.room import Room
 from lendsignal.console.words import marked as _
 from lendsignal.deliver import Choice, Chooser, Chosen, Outlet, token_ends
-from lendsignal.deliver.giving import Came, Stores, give, standing, told
+from lendsignal.deliver.giving import Came, told
+from lendsignal.deliver.steering import Looked
 from lendsignal.deliver.trial import made_up, tried
 from lendsignal.errors import InputError, NotYet
 from lendsignal.log import EVERY, Dead, Halt, LetGo
@@ -29,7 +31,7 @@ from delivery where answered_us >= $since group by all
 
 def look(room: Room, asked: Asked) -> Mapping[str, Any]:
     """Every destination, or the one that is asked for."""
-    found = standing(room.folder, room.config.outlets)
+    found = room.standing()
     warning = room.config.deliver.token_warning
     ends = {
         one.destination: one
@@ -38,7 +40,14 @@ def look(room: Room, asked: Asked) -> Mapping[str, Any]:
     }
     name = asked.get("name")
     chosen = next((one for one in found if one.destination == name), None)
-    return {"found": found, "ends": ends, "chosen": chosen, "outlets": room.config.outlets, "every": EVERY}
+    return {
+        "found": found,
+        "ends": ends,
+        "chosen": chosen,
+        "outlets": room.config.outlets,
+        "every": EVERY,
+        "remedy": remedy,
+    }
 
 
 def rates(room: Room, asked: Asked) -> Mapping[str, Any]:
@@ -70,14 +79,15 @@ def rates(room: Room, asked: Asked) -> Mapping[str, Any]:
                 "slow": slow,
             }
         )
-    return {"found": found}
+    todo = remedies(reason for one in found for reason, _ in one["reasons"])
+    return {"found": found, "todo": todo}
 
 
 def dead(room: Room, asked: Asked) -> Mapping[str, Any]:
     """The dead and held of one destination, counted by reason, and what sending them again would mean."""
     name, span = asked.get("name"), asked.get("span", *SPANS)
     try:
-        with Stores(room.folder) as stores:
+        with room.steering().looked() as stores:
             chosen = _chosen(room, stores, name, span, ("dead", "held"))
             shown = _some_dead(stores, name)
     except NotYet:
@@ -86,6 +96,7 @@ def dead(room: Room, asked: Asked) -> Mapping[str, Any]:
             "span": span,
             "spans": list(SPANS),
             "counts": [],
+            "remedy": remedy,
             "again": 0,
             "left_out": {},
             "shown": [],
@@ -95,6 +106,7 @@ def dead(room: Room, asked: Asked) -> Mapping[str, Any]:
         "span": span,
         "spans": list(SPANS),
         "counts": chosen.counts(),
+        "remedy": remedy,
         "again": sum(one.n for one in chosen.counts() if one.state == "dead"),
         "left_out": chosen.left_out(),
         "shown": shown,
@@ -107,14 +119,14 @@ def pause(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
     if len(reason) > LONGEST_REASON or not reason.isprintable():
         raise InputError("reason", f"one line of at most {LONGEST_REASON} characters")
     names = _named(room, fields)
-    came = give(room.folder, [Halt(names, reason)], room.clock, asked.member.login)
+    came = room.steering().give([Halt(names, reason)], room.clock, asked.member.login)
     return _told(asked, came, "paused: %(names)s", names=_spelled(names, asked))
 
 
 def resume(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
     """Sends again, whoever had stopped it."""
     names = _named(room, fields)
-    came = give(room.folder, [LetGo(names)], room.clock, asked.member.login)
+    came = room.steering().give([LetGo(names)], room.clock, asked.member.login)
     return _told(asked, came, "let go: %(names)s", names=_spelled(names, asked))
 
 
@@ -125,12 +137,12 @@ def replay(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
     if state not in ("dead", "held") or span not in SPANS:
         raise InputError("state", "dead or held, of 24h, 3d or 14d")
     _named(room, {"name": name})
-    with Stores(room.folder) as stores:
+    with room.steering().looked() as stores:
         conversion, reason = fields.get("conversion", ""), fields.get("reason", "")
         chosen = _chosen(room, stores, name, span, (state,), conversion, reason)
     if not len(chosen):
         raise InputError("name", "none is as the filter says")
-    came = give(room.folder, chosen.again(), room.clock, asked.member.login)
+    came = room.steering().give(chosen.again(), room.clock, asked.member.login)
     return _told(asked, came, "%(n)s deliveries of %(name)s wait again", n=came.done, name=name)
 
 
@@ -161,7 +173,7 @@ def _outlet(room: Room, fields: Mapping[str, str]) -> Outlet:
 
 def _chosen(
     room: Room,
-    stores: Stores,
+    stores: Looked,
     name: str,
     span: str,
     states: tuple[str, ...],
@@ -180,7 +192,7 @@ def _chosen(
     return Chooser(stores.log, stores.deliveries, room.config.outlets, now).to_send_again(choice)
 
 
-def _some_dead(stores: Stores, name: str) -> list[Dead]:
+def _some_dead(stores: Looked, name: str) -> list[Dead]:
     """The youngest dead ones of a destination."""
     found: list[Dead] = []
     after = 0

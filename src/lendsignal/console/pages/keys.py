@@ -1,7 +1,7 @@
 """API keys of sources: list, make, rotate, end. A key is shown once, to whoever made it."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +10,7 @@ from lendsignal.console.page import Act, Asked, Group, Page
 from lendsignal.console.room import Room
 from lendsignal.console.words import marked as _
 from lendsignal.errors import InputError
-from lendsignal.log import ID_LENGTH, ApiKey, open_keys
+from lendsignal.log import ID_LENGTH, ApiKey
 from lendsignal.model.member import May
 from lendsignal.source import EVERY_SCOPE
 from lendsignal.source.keychain import Keychain
@@ -75,7 +75,7 @@ def revoke(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
 
 @contextmanager
 def _chain(room: Room) -> Iterator[Keychain]:
-    with closing(open_keys(room.folder.keys)) as store:
+    with room.keys() as store:
         yield Keychain(room.config.keys, room.config.sources, store)
 
 

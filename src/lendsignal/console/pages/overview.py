@@ -14,7 +14,6 @@ from lendsignal.console.page import Asked, Group, Page, Panel
 from lendsignal.console.plot import Line, Plot
 from lendsignal.console.room import Room
 from lendsignal.console.words import marked as _
-from lendsignal.deliver.giving import standing
 from lendsignal.errors import NotYet
 from lendsignal.log import open_alerts, open_log
 from lendsignal.model.member import May
@@ -88,7 +87,7 @@ class Judged(Struct, frozen=True, kw_only=True):
 
 def look(room: Room, asked: Asked) -> Mapping[str, Any]:
     """Alarms and what is paused are known without reckoning; the rest comes as panels."""
-    paused = [one.destination for one in standing(room.folder, room.config.outlets) if one.stopped]
+    paused = [one.destination for one in room.standing() if one.stopped]
     return {"alarms": _alarms(room), "paused": paused, "of": asked.get("of", *reversed(NUMBERS))}
 
 
@@ -158,7 +157,7 @@ def changes(room: Room, asked: Asked) -> Mapping[str, Any]:
             acts = [one for one in people.done(count=50) if one.at_us >= since_us and one.about]
     stopped = [
         (one.destination, stop)
-        for one in standing(room.folder, room.config.outlets)
+        for one in room.standing()
         for stop in one.stopped
         if stop.since_us >= since_us
     ]

@@ -1,16 +1,16 @@
 """Sources and quarantine: who sends, what the door refused and why; mend it and send it through again."""
 
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import suppress
 from typing import Any
 
 from lendsignal.console.page import Act, Asked, Group, Page
 from lendsignal.console.room import Room
 from lendsignal.console.words import marked as _
-from lendsignal.errors import InputError
-from lendsignal.log import Quarantined, Wanted, open_log
+from lendsignal.errors import InputError, NotYet
+from lendsignal.log import Quarantined, Wanted
 from lendsignal.model.member import May
-from lendsignal.source.mending import Patch, patched, shown_of, through_again
+from lendsignal.source.mending import Mender, Patch, patched, shown_of, through_again
 from lendsignal.source.reading import reader_of
 
 MOST = 5_000
@@ -24,12 +24,11 @@ def look(room: Room, asked: Asked) -> Mapping[str, Any]:
     wanted = _wanted(asked.query)
     kinds: list[Any] = []
     some: list[tuple[Quarantined, Mapping[str, Any]]] = []
-    if room.folder.log.exists():
-        with closing(open_log(room.folder.log, read_only=True)) as log:
-            kinds = log.quarantine.kinds()
-            if wanted.field:
-                found = log.quarantine.find(wanted, SHOWN)
-                some = [(one, shown_of(one.kept) if one.kept else {}) for one in found]
+    with suppress(NotYet), room.refusing(read_only=True) as log:
+        kinds = log.quarantine.kinds()
+        if wanted.field:
+            found = log.quarantine.find(wanted, SHOWN)
+            some = [(one, shown_of(one.kept) if one.kept else {}) for one in found]
     chosen = {name: asked.get(name) for name in ("source", "field", "rule")}
     return {"kinds": kinds, "some": some, "chosen": chosen, "sources": room.config.sources}
 
@@ -44,7 +43,7 @@ def send_through(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
     still_wrong = without = 0
     ahead = room.config.policy.resolve.clock_ahead
     reader = reader_of(room.config.apps, ahead, sets_received_at=room.clock.replay)
-    with closing(open_log(room.folder.log)) as log:
+    with room.refusing() as log:
         for one in log.quarantine.find(wanted, MOST):
             if one.id is None or one.kept is None:
                 without += 1
@@ -58,6 +57,8 @@ def send_through(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
             wishes[one.id] = kept
         if wishes:
             log.quarantine.ask(wishes, asked.member.login, room.now_us())
+            if room.config.store is not None:  # nobody else looks at once: see `role.work.chores_of`
+                Mender(log, reader, room.clock, room.config.door.quarantine_days).finish()
     if not wishes:
         raise InputError("field", "none would pass like this: nothing was changed")
     said = asked.words("%(n)s are being sent through again.", n=len(wishes))
@@ -70,7 +71,7 @@ def drop(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
     wanted = _wanted(fields)
     if not wanted.field:
         raise InputError("field", "say which kind is meant")
-    with closing(open_log(room.folder.log)) as log:
+    with room.refusing() as log:
         dropped = log.quarantine.drop(
             [one.id for one in log.quarantine.find(wanted, MOST) if one.id is not None],
             asked.member.login,

@@ -5,16 +5,18 @@ days as `lendsignal plan` does, and only then taken over, where the file can be 
 """
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
+from lendsignal import config as configuration
 from lendsignal.console.drafts import DAYS, Draft, counted
 from lendsignal.console.page import Act, Asked, File, Group, Page, Panel, Went
 from lendsignal.console.room import Room
 from lendsignal.console.route_text import RouteWish, routes_in, with_new_route, with_route
 from lendsignal.console.words import marked as _
-from lendsignal.errors import InputError, LendsignalError
+from lendsignal.errors import ConfigError, InputError, LendsignalError
 from lendsignal.model.member import May
-from lendsignal.plan import RouteSettings, known_conversions
+from lendsignal.plan import RouteSettings, known_conversions, version_of
 
 BASES = ("predicted", "principal", "fee", "margin", "own")
 MODES = ("live", "shadow")
@@ -46,6 +48,7 @@ def look(room: Room, asked: Asked) -> Mapping[str, Any]:
             "modes": MODES,
             "takes_over": room.drafts.can_be_taken_over(),
             "governs": asked.member.may(May.GOVERN),
+            "waits": _waits_for_its_act(room),
         }
     except LendsignalError as error:
         return {**matrix, "drafts": False, "differs": False, "unreadable": asked.words.error(error)}
@@ -89,7 +92,43 @@ def take_over(room: Room, asked: Asked, fields: Mapping[str, str]) -> Went:
         "%(file)s is replaced; as it was it is kept as %(kept)s. The service goes on by the old one until it"
         " is reloaded or started again."
     )
+    if room.config.store is not None:
+        said = _(
+            "%(file)s is replaced on this node; as it was it is kept as %(kept)s. Bring it to every other"
+            " node and reload them; then put its policy in force."
+        )
     return Went(asked.words(said, file=room.drafts.path.name, kept=kept.name), "/routes")
+
+
+def put_in_force(room: Room, asked: Asked, fields: Mapping[str, str]) -> Went:
+    """Puts the policy of the file, as it is now, in force on the whole cluster: `lendsignal store policy`."""
+    if room.config.store is None:
+        raise InputError("policy", "a data folder takes it up as the service is reloaded")
+    # With the store's client, which no other install has.
+    from lendsignal.decide.policies import put_policy
+    from lendsignal.log.postgres import database_of
+
+    source = configuration.parsed(room.drafts.text(), room.drafts.path).policy
+    with closing(database_of(room.config.store)) as database:
+        put = put_policy(room.config.store, database, source, room.now_us())
+    said = _("Policy %(policy)s is in force on all nodes, from here on.")
+    if not put.changed:
+        said = _("Policy %(policy)s is in force already.")
+    return Went(asked.words(said, policy=put.policy), "/routes")
+
+
+def _waits_for_its_act(room: Room) -> bool:
+    """Whether the file's policy is another than the one in force on the cluster; never on a data folder."""
+    if room.config.store is None:
+        return False
+    from lendsignal.log.postgres import RuleRows, database_of  # with the store's client
+
+    try:
+        source = configuration.parsed(room.drafts.text(), room.drafts.path).policy
+    except ConfigError:
+        return False
+    with closing(database_of(room.config.store)) as database:
+        return RuleRows(database).wanted("policy") != version_of(source)
 
 
 def toml_file(room: Room, asked: Asked) -> tuple[str, str, bytes]:
@@ -238,6 +277,7 @@ PAGE = Page(
         "draft_text": Act(do=draft_text, may=May.OPERATE, audited=False),
         "draft_route": Act(do=draft_route, may=May.OPERATE, audited=False),
         "take_over": Act(do=take_over, may=May.GOVERN),
+        "put_in_force": Act(do=put_in_force, may=May.GOVERN),
     },
     files={"toml": File(make=toml_file)},
 )

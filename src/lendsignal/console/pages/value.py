@@ -67,8 +67,8 @@ def promote(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
         raise LendsignalError(asked.words("No scope of this model passed its trial: it stays out of force."))
     with room.tables() as tables:
         users = training(tables, room.config.value, applicants=APPLICATION in one.model.scopes)
-    with closing(open_log(room.folder.log)) as log:
-        made = promoted(log, one, users, asked.now_us)
+    with room.rules() as rules:
+        made = promoted(rules, one, users, asked.now_us)
     return asked.words("%(model)s comes into force as %(version)s.", model=version, version=made.version)
 
 

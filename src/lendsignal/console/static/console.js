@@ -20,11 +20,16 @@ const formats = {
   share: new Intl.NumberFormat(document.documentElement.lang, { style: "percent", maximumFractionDigits: 1 }),
 };
 
+const spans = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]].map(([unit, size]) => ({
+  size,
+  format: new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: 1 }),
+}));
+
 function spelled(value, unit) {
   if (value === null || value === undefined) return "–";
   if (unit === "s") {
-    const [size, word] = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]].find(([each]) => Math.abs(value) >= each) || [1, "s"];
-    return `${Math.round((value / size) * 10) / 10} ${word}`;
+    const { size, format } = spans.find((each) => Math.abs(value) >= each.size) || spans[spans.length - 1];
+    return format.format(value / size);
   }
   return (formats[unit] || formats[""]).format(value);
 }
@@ -96,6 +101,14 @@ document.addEventListener("submit", (event) => {
 document.addEventListener("change", (event) => {
   if (event.target.matches("form[data-live] select, form[data-live] input")) event.target.form.requestSubmit();
 });
+
+// A part that never came says so; one that is there already stays as it was.
+for (const failed of ["htmx:sendError", "htmx:timeout"]) {
+  document.addEventListener(failed, (event) => {
+    const loading = event.target.querySelector(":scope > .loading");
+    if (loading) loading.replaceWith(document.getElementById("away").content.cloneNode(true));
+  });
+}
 
 document.addEventListener("htmx:afterSettle", (event) => dress(event.target));
 document.addEventListener("DOMContentLoaded", () => {

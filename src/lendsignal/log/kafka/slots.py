@@ -33,6 +33,7 @@ from lendsignal.log.kafka.rules import tell
 from lendsignal.log.log import Decided, Fact, Move
 from lendsignal.log.numbers import number_of_event
 from lendsignal.log.packing import encode
+from lendsignal.log.postgres.arrays import bigints, bodies, smallints
 from lendsignal.log.postgres.connection import Database, Session, numbers
 from lendsignal.log.postgres.erasing import KeptOutWatch
 from lendsignal.log.postgres.leases import Lease, Leases
@@ -401,9 +402,9 @@ class TopicSlots(SlotRows):
             "insert into event (slot, name, body) select slot, name, body"
             " from unnest(%b::smallint[], %b::bigint[], %b::bytea[])"
             " with ordinality as one(slot, name, body, place) order by place returning slot, id, day",
-            [slot for slot, passage in read for _ in passage.names],
-            [name for _, passage in read for name in passage.names],
-            [body for _, passage in read for body in passage.bodies],
+            smallints([slot for slot, passage in read for _ in passage.names]),
+            bigints([name for _, passage in read for name in passage.names]),
+            bodies([body for _, passage in read for body in passage.bodies]),
         )
         day = found[0][2]
         rows = {slot: [id_ for _, id_, _ in mine] for slot, mine in groupby(found, key=itemgetter(0))}

@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 from msgspec import Struct
+from psycopg.abc import RV, PQGen
 
 from lendsignal.errors import LogError
 from lendsignal.log.store import StoreSettings
@@ -70,6 +71,14 @@ class Limits(Struct, frozen=True, kw_only=True):
         }
 
     @property
+    def answer(self) -> float:
+        """Seconds that a server has for an answer: a statement may take so long, and then it is silent.
+
+        The server's own limits do not count where the server stands still.
+        """
+        return (self.statement + self.silence) / timedelta(seconds=1)
+
+    @property
     def _quiet(self) -> int:
         """Seconds of quiet until the other end is asked, twice and a second apart, whether it is there."""
         return max(1, round(self.silence / timedelta(seconds=1)) - 2)
@@ -77,6 +86,26 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 def _milliseconds(span: timedelta) -> str:
     return f"{round(span / timedelta(milliseconds=1))}ms"
+
+
+class Answering(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that is given up where no answer comes for `patience` seconds; `None`: it waits for ever.
+
+    A server that froze keeps the link alive and says nothing. Whoever waited for it could not go to the one
+    that was promoted meanwhile.
+    """
+
+    patience: float | None = None
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """See psycopg. What was asked may have been done or not, as where a link breaks."""
+        try:
+            return super().wait(gen, interval, self.patience if timeout is None else timeout)
+        except psycopg.OperationalError as error:
+            if self.pgconn.transaction_status != psycopg.pq.TransactionStatus.ACTIVE:
+                raise
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"no answer within {self.patience:g} s") from error
 
 
 class Database:
@@ -93,7 +122,7 @@ class Database:
         self._url = url
         self._limits = limits or Limits()
         self._lock = RLock()
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._connection: Answering | None = None
 
     @contextmanager
     def transaction(self) -> Iterator["Session"]:
@@ -109,6 +138,8 @@ class Database:
                 return
             with connection.transaction():
                 yield Session(connection)
+            if connection.closed:  # psycopg is silent where the link broke before it came to commit
+                raise psycopg.OperationalError("the connection broke, and what was done may not be kept")
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Every row of one statement, which is a transaction of its own where none is open."""
@@ -127,17 +158,18 @@ class Database:
                 self._connection.close()
                 self._connection = None
 
-    def _connected(self) -> "psycopg.Connection[tuple[Any, ...]]":
+    def _connected(self) -> Answering:
         if self._connection is None or self._connection.closed:
             words = {"search_path": self.schema, **SESSION, **self._limits.session()}
             options = " ".join(f"-c {name}={value}" for name, value in words.items())
-            self._connection = psycopg.connect(
+            self._connection = Answering.connect(
                 self._url,
                 autocommit=True,
                 options=options,
                 application_name="lendsignal",
                 **self._limits.link(),
             )
+            self._connection.patience = self._limits.answer
         return self._connection
 
 
@@ -159,8 +191,19 @@ def database_of(store: StoreSettings) -> Database:
 class Session:
     """Statements of one transaction. Lists of values go as binary arrays, so that one statement does all."""
 
-    def __init__(self, connection: "psycopg.Connection[tuple[Any, ...]]") -> None:
+    def __init__(self, connection: Answering) -> None:
         self._connection = connection
+
+    @contextmanager
+    def unhurried(self) -> Iterator[None]:
+        """What is done within may take as long as it takes. Only within a transaction."""
+        connection, patience = self._connection, self._connection.patience
+        self.rows("set local statement_timeout = 0")
+        connection.patience = None
+        try:
+            yield
+        finally:
+            connection.patience = patience
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Every row of a statement; nothing of one that gives none."""
@@ -178,6 +221,11 @@ class Session:
         with self._connection.cursor(binary=True) as cursor:
             cursor.execute(query.encode(), values or None)
             return cursor.rowcount
+
+
+def was_in_the_way(error: LogError) -> bool:
+    """Whether somebody else's locks were why nothing was done: it may be tried again at once."""
+    return isinstance(error.__cause__, (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable))
 
 
 def numbers(values: Iterable[int]) -> Sequence[int]:

@@ -9,7 +9,6 @@ from time import monotonic
 
 from lendsignal.errors import LaneMoved
 from lendsignal.log.deliveries import (
-    DELIVERIES_PER_RECORD,
     Changes,
     Dead,
     Open,
@@ -20,11 +19,12 @@ from lendsignal.log.deliveries import (
     pack_receipts,
     unpacked,
 )
-from lendsignal.log.postgres.connection import Database, Session, numbers
+from lendsignal.log.postgres.arrays import bigints, booleans, ints, smallints, texts
+from lendsignal.log.postgres.connection import Database, Session
 from lendsignal.log.postgres.rows import unpacked_records, whole_state_of
 from lendsignal.log.slots import place_in_slot, slot_of
 from lendsignal.log.stream import Place, Recorded
-from lendsignal.plan import Record, UserState, event_of
+from lendsignal.plan import Record, UserState, delivery_id, event_of, record_id
 
 SCHEMA = """
 create table if not exists sending (    -- how far a slot's records are read, and by whom
@@ -70,9 +70,11 @@ create table if not exists receipt (    -- many receipts a row, packed
     low bigint not null,
     high bigint not null,
     body bytea not null,
+    xid xid8 not null default pg_current_xact_id(), -- who follows goes by it: ids are committed in any order
     primary key (id)
 );
 create index if not exists receipt_span on receipt (low, high);
+create index if not exists receipt_order on receipt (xid, id);
 create table if not exists dead (
     slot smallint not null,
     id bigint not null,
@@ -84,6 +86,7 @@ create table if not exists dead (
     answer bytea not null,
     primary key (slot, id)
 );
+create index if not exists dead_in_order on dead (id);
 create table if not exists paused (
     destination text primary key,
     since_us bigint not null,
@@ -154,10 +157,11 @@ _OPEN = (
     " strikes, reason, withdrawn"
 )
 
-_OPEN_TYPES = (
-    "text bigint smallint bigint integer integer bigint integer bigint bigint bigint boolean"
-    " integer text text"
-).split()
+_KEPT = (
+    f"insert into open (slot, {_OPEN}) select * from unnest({', '.join('%b' for _ in range(16))})"
+    " on conflict (slot, destination, id) do update set "
+    + ", ".join(f"{name} = excluded.{name}" for name in _OPEN.split(", ")[2:])
+)
 
 _ENDED = "('accepted', 'dead', 'skipped', 'cancelled')"
 
@@ -170,11 +174,28 @@ cross join lateral (
 order by next.turn, mine.slot limit %s
 """
 
+TRUSTED_SECONDS = 1.0
+"""How long a look at the cursors stands for a look at every slot's records."""
+
+PACKS_AT_ONCE = 500
+"""Packs of receipts that are read together."""
+
 UPGRADE = (
     "alter table if exists sending add column if not exists epoch bigint not null default 0",
     "alter table if exists sending add column if not exists orders bigint not null default 0",
 )
 """For tables that were made when a single sender sent."""
+
+UPGRADE_OF_RECEIPTS = (
+    # Those that are there stand before all others, in the order of their ids: nobody writes meanwhile.
+    "alter table if exists receipt add column if not exists xid xid8 not null default '0'",
+    "alter table if exists receipt alter column xid set default pg_current_xact_id()",
+)
+"""For tables whose receipts nobody followed."""
+
+_DELIVERIES_PER_EVENT = delivery_id(record_id(1, 0), 0)
+"""A delivery's number is its event's times this, and a rest; an event's is its place's times the slots, and
+the slot."""
 
 Guard = Callable[[Session, Collection[int]], None]
 """Within a transaction, raises `Overtaken` where one of these slots is not the sender's any more."""
@@ -234,23 +255,30 @@ class SlotDeliveries:
                 "delete from open using unnest(%b::smallint[], %b::text[], %b::bigint[])"
                 " as one(slot, destination, id) where open.slot = one.slot"
                 " and open.destination = one.destination and open.id = one.id",
-                [self._slot(delivery) for delivery in changes.finished],
-                list(changes.finished.values()),
-                list(changes.finished),
+                smallints([self._slot(delivery) for delivery in changes.finished]),
+                texts(list(changes.finished.values())),
+                bigints(changes.finished),
             )
         if changes.kept:
             kept = list(changes.kept.values())
-            names = _OPEN.split(", ")
-            columns = [[getattr(one, name) for one in kept] for name in names]
-            columns[names.index("stage")] = [int(one.stage) for one in kept]
-            columns[names.index("reason")] = [_text(one.reason) for one in kept]
-            arrays = ", ".join(f"%b::{kind}[]" for kind in _OPEN_TYPES)
-            changing = ", ".join(f"{name} = excluded.{name}" for name in names[2:])
             session.rows(
-                f"insert into open (slot, {_OPEN}) select * from unnest(%b::smallint[], {arrays})"
-                f" on conflict (slot, destination, id) do update set {changing}",
-                [self._slot(one.id) for one in kept],
-                *columns,
+                _KEPT,
+                smallints([self._slot(one.id) for one in kept]),
+                texts([one.destination for one in kept]),
+                bigints([one.id for one in kept]),
+                smallints([one.stage for one in kept]),
+                bigints([one.due_us for one in kept]),
+                ints([one.attempts for one in kept]),
+                ints([one.unknown for one in kept]),
+                bigints([one.bound for one in kept]),
+                ints([one.batch for one in kept]),
+                bigints([one.first_us for one in kept]),
+                bigints([one.lane for one in kept]),
+                bigints([one.stamp_us for one in kept]),
+                booleans([one.again for one in kept]),
+                ints([one.strikes for one in kept]),
+                texts([_text(one.reason) for one in kept]),
+                texts([one.withdrawn for one in kept]),
             )
         if changes.receipts:
             ids = [receipt.id for receipt in changes.receipts]
@@ -269,11 +297,11 @@ class SlotDeliveries:
                 " last_us = excluded.last_us, delivery = excluded.delivery"
                 " where lane.delivery = excluded.delivery or lane.delivery = any(%b::bigint[]) or %s"
                 " returning 1",
-                [name for name, _ in changes.lanes],
-                [lane for _, lane in changes.lanes],
-                [last_us for last_us, _ in changes.lanes.values()],
-                [delivery for _, delivery in changes.lanes.values()],
-                list(changes.lanes_before.values()),
+                texts([name for name, _ in changes.lanes]),
+                bigints([lane for _, lane in changes.lanes]),
+                bigints([last_us for last_us, _ in changes.lanes.values()]),
+                bigints([delivery for _, delivery in changes.lanes.values()]),
+                bigints(changes.lanes_before.values()),
                 not changes.lanes_before,  # nobody looked at a lane before
             )
             if len(moved) < len(changes.lanes):
@@ -283,10 +311,10 @@ class SlotDeliveries:
                 "insert into told"
                 " select * from unnest(%b::smallint[], %b::text[], %b::bigint[], %b::bigint[])"
                 " on conflict (slot, destination, id) do update set at_us = excluded.at_us",
-                [self._slot(delivery) for _, delivery in changes.told],
-                [name for name, _ in changes.told],
-                [delivery for _, delivery in changes.told],
-                list(changes.told.values()),
+                smallints([self._slot(delivery) for _, delivery in changes.told]),
+                texts([name for name, _ in changes.told]),
+                bigints([delivery for _, delivery in changes.told]),
+                bigints(changes.told.values()),
             )
         if changes.forget_us:
             session.rows(
@@ -305,24 +333,24 @@ class SlotDeliveries:
         """Sorted: senders that count the same never wait for each other in a circle."""
         if changes.tally:
             tally = sorted(changes.tally.items())
-            texts = [[_text(key[place]) for key, _ in tally] for place in range(4)]
+            words = [texts([_text(key[place]) for key, _ in tally]) for place in range(4)]
             session.rows(
                 "insert into delivery_tally select %s::smallint, * from"
                 " unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[])"
                 " on conflict (slot, destination, conversion, what, reason) do update set"
                 " n = delivery_tally.n + excluded.n",
                 self._mine[0],  # ours alone
-                *texts,
-                numbers(n for _, n in tally),
+                *words,
+                bigints([n for _, n in tally]),
             )
         if changes.volume:
             volume = sorted(changes.volume.items())
             session.rows(
                 "insert into volume select * from unnest(%b::text[], %b::bigint[], %b::bigint[])"
                 " on conflict (destination, hour) do update set n = volume.n + excluded.n",
-                [name for (name, _), _ in volume],
-                [hour for (_, hour), _ in volume],
-                [n for _, n in volume],
+                texts([name for (name, _), _ in volume]),
+                bigints([hour for (_, hour), _ in volume]),
+                bigints([n for _, n in volume]),
             )
 
     def _write_rare(self, session: Session, changes: Changes) -> None:
@@ -672,12 +700,17 @@ class SlotDeliveries:
     def all_receipts(self, after: int = 0) -> Iterator[tuple[int, Sequence[Receipt]]]:
         """Every pack of receipts behind a pack's number. One that another sender is just writing may come
         later under a smaller number: for one who looks, and not for one who follows."""
-        found = self._database.rows("select id, body from receipt where id > %s order by id", after)
-        return ((number, unpacked(body)) for number, body in found)
+        while found := self._database.rows(
+            "select id, body from receipt where id > %s order by id limit %s", after, PACKS_AT_ONCE
+        ):
+            yield from ((number, unpacked(body)) for number, body in found)
+            after = found[-1][0]
 
     def last_pack(self) -> int:
-        """The number of the last pack of receipts."""
-        found = self._database.row("select coalesce(max(id), 0) from receipt")
+        """The number of the last pack of receipts; no sender writes one under a smaller number any more."""
+        with self._database.transaction() as session:
+            session.rows("lock table receipt in share mode")  # waits for what is being written
+            found = session.row("select coalesce(max(id), 0) from receipt")
         return 0 if found is None else int(found[0])
 
     def dead(self, delivery: int) -> Dead | None:
@@ -704,7 +737,7 @@ class SlotDeliveries:
 
 def slot_of_delivery(delivery: int, slots: int) -> int:
     """The slot of a delivery, which its number tells."""
-    return place_in_slot(event_of(delivery // DELIVERIES_PER_RECORD)[0], slots)[1]
+    return delivery // _DELIVERIES_PER_EVENT % slots
 
 
 class SlotStream:
@@ -714,7 +747,8 @@ class SlotStream:
         self.place: Place = {}
         self._database = database
         self._idle_seconds = idle_seconds
-        self._empty_at = float("-inf")
+        self._empty_at = self._looked_at = float("-inf")
+        self._quiet_since: int | None = None
         # A data folder's sender may have been moved here in the middle of an event: its records come again,
         # and those that were read are left out.
         self._behind = dict(positions)
@@ -723,6 +757,10 @@ class SlotStream:
     def next(self, limit: int) -> list[tuple[int, Record]]:
         """What comes next: all records of so many events at most."""
         if monotonic() - self._empty_at < self._idle_seconds:
+            return []
+        decided = self._decided()
+        if decided == self._quiet_since and monotonic() - self._looked_at < TRUSTED_SECONDS:
+            self._empty_at = monotonic()
             return []
         place: dict[int, int] = {}
         records: list[tuple[int, Record]] = []
@@ -738,10 +776,19 @@ class SlotStream:
                     place[slot] = followed[-1][0]
             if not found:
                 break
+        self._quiet_since = None
         if not records:
-            self._empty_at = monotonic()
+            self._empty_at = self._looked_at = monotonic()
+            self._quiet_since = decided
         self.place = place
         return records
+
+    def _decided(self) -> int:
+        """How many events of our slots are decided: records come only with commits that move that."""
+        found = self._database.row(
+            "select sum(place)::bigint from cursor where slot = any(%b::smallint[])", list(self._read)
+        )
+        return 0 if found is None or found[0] is None else int(found[0])
 
 
 class RecordRows:

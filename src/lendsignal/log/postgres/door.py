@@ -7,6 +7,7 @@ from lendsignal.log.erasing import admitted
 from lendsignal.log.log import Fact
 from lendsignal.log.numbers import number_of_event
 from lendsignal.log.packing import encode
+from lendsignal.log.postgres.arrays import bigints, bodies, smallints
 from lendsignal.log.postgres.connection import Database, Session, numbers
 from lendsignal.log.postgres.erasing import Out
 from lendsignal.log.postgres.rows import read_event
@@ -134,13 +135,14 @@ class Ready:
     """Events made ready to be inserted: what takes long is done before the transaction."""
 
     def __init__(self, events: Sequence[Event], slots: int) -> None:
-        self._slots = [slot_of(person_key(event), slots) for event in events]
-        self._names = [number_of_event(event.event_id) for event in events]
-        self._bodies = [encode(event) for event in events]
+        self._is_empty = not events
+        self._slots = smallints([slot_of(person_key(event), slots) for event in events])
+        self._names = bigints([number_of_event(event.event_id) for event in events])
+        self._bodies = bodies([encode(event) for event in events])
 
     def insert(self, session: Session) -> None:
         """Appends them in their order."""
-        if self._bodies:
+        if not self._is_empty:
             session.rows(
                 "insert into event (slot, name, body) select slot, name, body"
                 " from unnest(%b::smallint[], %b::bigint[], %b::bytea[])"

@@ -28,10 +28,11 @@ from lendsignal.log.postgres.rows import (
     pack_whole_state,
     read_event,
     whole_records_of,
+    whole_snapshots_of,
     whole_state_of,
 )
 from lendsignal.log.slots import slot_of
-from lendsignal.model import SkipReason
+from lendsignal.model import Device, SkipReason
 from lendsignal.plan import (
     ERASED_WORD,
     Placed,
@@ -83,7 +84,7 @@ class Out:
         found = session.row("select erasures_seen()")
         assert found is not None, "a function gives one row"
         if found[0] != self._generation:
-            self._known, self._generation = _kept_out(session), int(found[0])
+            self._known, self._generation = kept_out_now(session), int(found[0])
         return self._known
 
 
@@ -116,7 +117,7 @@ class KeptOutWatch:
         generation = 0 if found is None else int(found[0])
         if generation != self._generation:
             with self._database.transaction() as session:
-                self._known, self._generation = _kept_out(session), generation
+                self._known, self._generation = kept_out_now(session), generation
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -140,7 +141,7 @@ class SlotErasing:
             session.rows(
                 "insert into kept_out values (%b, %s, %s, null) on conflict (who) do update set"
                 " receipt = excluded.receipt, at_us = excluded.at_us, allowed_us = null",
-                _kept_out(session).name(brand, user_id),
+                kept_out_now(session).name(brand, user_id),
                 receipt,
                 at_us,
             )
@@ -153,7 +154,7 @@ class SlotErasing:
             changed = session.changed(
                 "update kept_out set allowed_us = %s where who = %b and allowed_us is null",
                 from_us,
-                _kept_out(session).name(brand, user_id),
+                kept_out_now(session).name(brand, user_id),
             )
             _moved(session)
         return changed > 0
@@ -227,6 +228,39 @@ class SlotErasing:
         )
         return [(*one, msgspec.json.decode(text, type=Struck)) for *one, text in found]
 
+    # looking
+
+    def users_of(self, person: str) -> set[tuple[str, str]]:
+        """Every (brand, user id) that was ever said to be that person, as far as the store knows: by what its
+        users share, and by events that are not decided yet."""
+        key = person_state_key(person)
+        slot = slot_of(key, self._slots)
+        state = self._database.row("select body from state where slot = %s and key = %b", slot, key.encode())
+        users = [] if state is None else list(users_of(whole_state_of(state[0]).ledger))
+        found = {(brand, user) for brand, _, user in (one.partition(":") for one in users)}
+        waiting = self._database.rows(
+            "select body from cursor join event using (slot)"
+            " where (event.xid, event.id) > (cursor.xid, cursor.id) and event.day >= cursor.day - 1"
+            " and position(%b::bytea in body) > 0",
+            person.encode(),
+        )
+        events = [read_event(body) for (body,) in waiting]
+        return found | {(one.brand, one.user_id) for one in events if one.person_id == person}
+
+    def devices_of(self, brand: str, user_id: str) -> list[tuple[str, Device]]:
+        """The installations, each with its app, that the user's state and events show."""
+        slot, key = self._place(brand, user_id)
+        found: dict[tuple[str, Device], None] = {}
+        for day in self._days("event"):
+            for _, _, body in self._events(day, slot, brand, user_id):
+                event = read_event(body)
+                if event.device is not None:
+                    found[event.app or "", event.device] = None
+        state = self._database.row("select body from state where slot = %s and key = %b", slot, key)
+        for snapshot in () if state is None else whole_snapshots_of(state[0]):
+            found[snapshot.app, snapshot.device] = None
+        return list(found)
+
     # one step each
 
     def _place(self, brand: str, user_id: str) -> tuple[int, bytes]:
@@ -255,7 +289,7 @@ class SlotErasing:
     def _husked(self, day: date, slot: int, brand: str, user_id: str) -> int:
         found = self._events(day, slot, brand, user_id)
         with self._database.transaction() as session:
-            known = _kept_out(session)
+            known = kept_out_now(session)
             for xid, id_, body in found:
                 husk = husk_of(read_event(body), known)
                 session.rows(
@@ -376,7 +410,8 @@ def _emptied(seq: int, records: Sequence[Record]) -> list[Record]:
     return [Withdrawn(record_id(seq, place), ERASED_WORD, None, 0) for place in range(len(records))]
 
 
-def _kept_out(session: Session) -> KeptOut:
+def kept_out_now(session: Session) -> KeptOut:
+    """Who is kept out, as a transaction sees it."""
     salt = session.row("select body from note where name = %s", SALT)
     found = session.rows("select who, allowed_us from kept_out")
     return NOBODY if salt is None else KeptOut(salt[0], dict(found))

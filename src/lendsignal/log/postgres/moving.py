@@ -258,10 +258,10 @@ def _refuse_what_works(session: Session, last: int) -> None:
 
 def _throw_away(session: Session) -> None:
     """What was copied of a folder that has gone on since."""
-    session.rows("set local statement_timeout = 0")  # a whole log may have to go
-    for name, table in TABLES.items():
-        if not table.is_shared:
-            session.rows(f"delete from {name} where {table.where}")
+    with session.unhurried():  # a whole log may have to go
+        for name, table in TABLES.items():
+            if not table.is_shared:
+                session.rows(f"delete from {name} where {table.where}")
     session.rows("delete from moving")
     session.rows("delete from moved")
 

@@ -23,6 +23,7 @@ from lendsignal.log.packing import (
 )
 from lendsignal.model import Event
 from lendsignal.plan import Record, UserState, record_id
+from lendsignal.resolve import Snapshot
 
 
 class WholeRow(Struct, frozen=True, array_like=True, gc=False):
@@ -45,6 +46,12 @@ def whole_state_of(row: bytes) -> UserState:
     """The state that was packed."""
     kept = _read(row)
     return state_of(read_state(kept.body), [part_of(part) for part in kept.parts].__getitem__)
+
+
+def whole_snapshots_of(row: bytes) -> list[Snapshot]:
+    """The installations that a state remembers."""
+    parts = [part_of(part) for part in _read(row).parts]
+    return [part for part in parts if isinstance(part, Snapshot)]
 
 
 def pack_whole_records(records: Sequence[Record]) -> bytes:

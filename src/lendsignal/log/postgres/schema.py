@@ -8,10 +8,15 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from lendsignal.errors import LogError
-from lendsignal.log.postgres.connection import Database, Session
+from lendsignal.log.postgres.connection import Database, Session, was_in_the_way
 from lendsignal.log.postgres.deliveries import SCHEMA as DELIVERIES
 from lendsignal.log.postgres.deliveries import UPGRADE as UPGRADE_OF_DELIVERIES
+from lendsignal.log.postgres.deliveries import UPGRADE_OF_RECEIPTS
 from lendsignal.log.postgres.erasing import FUNCTION
+from lendsignal.log.postgres.erasures import SCHEMA as ERASURES
+from lendsignal.log.postgres.erasures import UPGRADE as UPGRADE_OF_ERASURES
+from lendsignal.log.postgres.pulls import SCHEMA as PULLS
+from lendsignal.log.postgres.told import SCHEMA as TOLD
 from lendsignal.log.slots import SLOTS
 from lendsignal.plan import delivery_id, record_id
 
@@ -23,11 +28,14 @@ BY_DAY = ("event", "verdict", "record")
 TODAY = "(now() at time zone 'utc')::date"
 """The database's day, in UTC. No node's clock says where a row goes."""
 
+WORD = "md5(random()::text || clock_timestamp()::text)"
+
 SCHEMA = f"""
 create table if not exists shape (      -- one row: how the tables were made
     one boolean primary key default true check (one),
     slots integer not null,
-    version integer not null
+    version integer not null,
+    word text not null default {WORD}   -- by which a copy knows which store it is of
 );
 create sequence if not exists event_id;
 create table if not exists event (
@@ -123,8 +131,17 @@ create table if not exists quarantine (
     rule bytea not null,
     body bytea not null,
     kept bytea,
-    state text not null default 'open'
+    state text not null default 'open', -- open, asked, taken, dropped
+    event_id bytea,                     -- of what was taken, in UTF-8
+    who text,                           -- who last did something about it
+    at_us bigint
 );
+create index if not exists quarantine_asked on quarantine (id) where state = 'asked';
+create table if not exists desk (       -- where the pages of a cluster are, by the database's clock
+    name text primary key,
+    address text not null,
+    until timestamptz not null
+) with (fillfactor = 50);
 create table if not exists api_key (    -- made at the command line; of a key only its SHA-256 is kept
     sha256 text primary key,
     source text not null,
@@ -157,7 +174,10 @@ create table if not exists erasure (    -- what went by each of them; nothing ab
     asked_us bigint not null,
     asked_by text not null,
     ended_us bigint,
-    found text not null default ''      -- JSON: how many rows of each kind
+    found text not null default '',     -- JSON: how many rows of each kind
+    salt bytea,
+    subjects text,                      -- JSON: salted hashes of whom it is about
+    about bytea                         -- msgpack of erasures.About; null when it has ended
 );
 create table if not exists single (     -- what one node does for all, by the database's clock
     name text primary key,
@@ -168,15 +188,31 @@ create table if not exists single (     -- what one node does for all, by the da
 ) with (fillfactor = 50);
 """
 
-SCHEMA += DELIVERIES
+SCHEMA += DELIVERIES + PULLS + TOLD + ERASURES
 
-VERSION = 2
+VERSION = 3
 
-UPGRADES: Mapping[int, Sequence[str]] = {2: UPGRADE_OF_DELIVERIES}
+UPGRADE_OF_QUARANTINE = (
+    "alter table if exists quarantine add column if not exists event_id bytea",
+    "alter table if exists quarantine add column if not exists who text",
+    "alter table if exists quarantine add column if not exists at_us bigint",
+)
+"""For tables that were made when nobody mended what doors refused."""
+
+UPGRADE_OF_SHAPE = (f"alter table shape add column if not exists word text not null default {WORD}",)
+"""For tables that were made when nobody copied a store."""
+
+UPGRADES: Mapping[int, Sequence[str]] = {
+    2: UPGRADE_OF_DELIVERIES,
+    3: (*UPGRADE_OF_QUARANTINE, *UPGRADE_OF_RECEIPTS, *UPGRADE_OF_ERASURES, *UPGRADE_OF_SHAPE),
+}
 """By version: what brings tables of the version before to it, where `create … if not exists` does not."""
 
 LOCK = 7_021_154_260_118
 """An advisory lock of our own: one makes tables at a time."""
+
+LOCK_SECONDS, TRIES = 2, 30
+"""How long making tables waits for who works with them, and how often it comes again."""
 
 
 class Prepared(Struct, frozen=True, kw_only=True):
@@ -197,10 +233,25 @@ def prepare(database: Database, slots: int = SLOTS, *, dry_run: bool = False) ->
 
     `slots` counts the first time only; raises `LogError` where the tables were made for another number, or by
     a younger version. `dry_run` does all of it and takes it back: what it cannot do, it could not do.
+
+    Nodes may work meanwhile. To change a table it waits for who writes into it, and others wait behind it: so
+    it waits a moment only, and comes again.
     """
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            return _prepared_at_once(database, slots, dry_run)
+        except LogError as error:
+            if tries == TRIES or not was_in_the_way(error):
+                raise
+
+
+def _prepared_at_once(database: Database, slots: int, dry_run: bool) -> Prepared:
     found: list[Prepared] = []
     try:
         with database.transaction() as session:
+            session.rows(f"set local lock_timeout = '{LOCK_SECONDS}s'")
             session.rows(f"select pg_advisory_xact_lock({LOCK})")
             found.append(_prepared(session, database.schema, slots))
             if dry_run:

@@ -5,7 +5,11 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from lendsignal.errors import Overtaken
+from lendsignal.log.copied import Lead
 from lendsignal.log.postgres.connection import Database, Session
+
+DESK = "desk"
+"""What one desk does for all."""
 
 LEASE = timedelta(seconds=30)
 """How long nobody else does what a silent node had."""
@@ -21,7 +25,7 @@ class Single:
     def __init__(self, database: Database, name: str, holder: str, lease: timedelta = LEASE) -> None:
         self.name = name
         self.database = database
-        self._holder = holder
+        self.holder = holder
         self._lease = lease
         self._epoch: int | None = None
 
@@ -34,11 +38,16 @@ class Single:
             " epoch = had.epoch + (had.holder <> excluded.holder)::integer"
             " where had.holder = excluded.holder or had.until < clock_timestamp() returning epoch",
             self.name,
-            self._holder,
+            self.holder,
             self._lease,
         )
         self._epoch = None if found is None else int(found[0])
         return found is not None
+
+    @property
+    def epoch(self) -> int | None:
+        """Under which it is ours, as far as we know; `None`: it is not."""
+        return self._epoch
 
     def is_due(self, every: timedelta) -> bool:
         """Whether it was last done so long ago, by whichever node, or never."""
@@ -59,7 +68,7 @@ class Single:
             "update single set until = clock_timestamp() - interval '1 second'"
             " where name = %s and holder = %s",
             self.name,
-            self._holder,
+            self.holder,
         )
         self._epoch = None
 
@@ -70,9 +79,16 @@ class Single:
             held = session.row(
                 "select 1 from single where name = %s and holder = %s and epoch = %s for update",
                 self.name,
-                self._holder,
+                self.holder,
                 self._epoch,
             )
             if held is None:
                 raise Overtaken(f"another node does {self.name} by now")
             yield session
+
+
+def led(database: Database, lead: Lead, name: str = DESK) -> Single:
+    """The right that another process of this node has, to write under it: it is neither kept nor let go."""
+    one = Single(database, name, lead.holder)
+    one._epoch = lead.epoch
+    return one

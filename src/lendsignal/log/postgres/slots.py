@@ -14,11 +14,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from itertools import groupby
 from operator import itemgetter
+from time import monotonic
 
 from msgspec import Struct
 
 from lendsignal.errors import Overtaken
 from lendsignal.log.log import Decided, Fact, Move
+from lendsignal.log.postgres.arrays import bigints, bodies, smallints, texts
 from lendsignal.log.postgres.connection import Database, Session, numbers
 from lendsignal.log.postgres.door import Ready
 from lendsignal.log.postgres.leases import Lease, Leases
@@ -52,6 +54,16 @@ from unnest(%b::smallint[]) as mine(slot) join cursor using (slot) cross join la
 order by next.turn, cursor.slot limit %s
 """
 """What comes next in each slot, the first of each before the second of any."""
+
+_DRAWN = """
+select case when is_called then last_value else 0 end,
+    pg_snapshot_xmin(now_open) = pg_snapshot_xmax(now_open)
+from event_id, pg_current_snapshot() as now_open
+"""
+"""The last number that an event was given, and whether no writing transaction was open just before."""
+
+TRUSTED_SECONDS = 1.0
+"""How long a look at the numbers stands for a look at every slot, whatever happens."""
 
 
 class Gained(Struct, frozen=True):
@@ -117,8 +129,8 @@ class SlotRows(ABC):
         found = self._database.rows(
             "select key, version, body from unnest(%b::smallint[], %b::bytea[]) as wanted(slot, key)"
             " join state using (slot, key)",
-            [slot_of(key, self._slots) for key in wanted],
-            [key.encode() for key in wanted],
+            smallints([slot_of(key, self._slots) for key in wanted]),
+            bodies([key.encode() for key in wanted]),
         )
         for key in wanted:
             if is_shared(key):
@@ -233,10 +245,10 @@ class SlotRows(ABC):
                 " on conflict (slot, key) do update set body = excluded.body, version = "
                 + ("excluded.version" if where else "state.version + 1")
                 + where,
-                [slot_of(key, self._slots) for key in keys],
-                [key.encode() for key in keys],
-                versions,
-                [pack_whole_state(decided.states[key]) for key in keys],
+                smallints([slot_of(key, self._slots) for key in keys]),
+                bodies([key.encode() for key in keys]),
+                bigints(versions),
+                bodies([pack_whole_state(decided.states[key]) for key in keys]),
             )
             if kept < len(keys):
                 raise Overtaken("another process decides of a person whom users of several slots share")
@@ -295,6 +307,9 @@ class SlotLog(SlotRows):
         self._leases = leases
         self._read: dict[int, Stretch] = {}
         self._deep = 8
+        self._drawn = -1
+        self._quiet_since: int | None = None
+        self._looked_at = float("-inf")
 
     # leasing
 
@@ -318,6 +333,8 @@ class SlotLog(SlotRows):
         self._held = known
         lost = [slot for slot, lease in before.items() if known.get(slot, lease).epoch != lease.epoch]
         lost += [slot for slot in before if slot not in known]
+        if known.keys() != before.keys() or lost:
+            self._quiet_since = None
         return Gained(
             [one for slot, one in known.items() if slot not in before or slot in lost], sorted(lost)
         )
@@ -330,6 +347,7 @@ class SlotLog(SlotRows):
 
     def doubt(self) -> None:
         self._held = {}
+        self._quiet_since = None
         self._leases.hurry()
 
     def end(self) -> None:
@@ -339,7 +357,7 @@ class SlotLog(SlotRows):
     # reading
 
     def read(self, limit: int) -> list[tuple[int, list[Fact]]]:
-        if not self._held:
+        if not self._held or self._is_quiet():
             return []
         even = -(-limit // len(self._held))
         self._deep = max(even, min(self._deep, MOST_OF_A_SLOT))
@@ -356,12 +374,31 @@ class SlotLog(SlotRows):
             ]
             self._read[slot] = Stretch(decided + 1, [row[3] for row in stretch], xid, day)
             parts.append((slot, facts))
+        if found:
+            self._quiet_since = None
         # One busy slot may fill a batch; where all are busy, what is read and thrown away is kept small.
         if len(found) < limit and any(len(facts) == self._deep for _, facts in parts):
             self._deep *= 4
         elif len(found) == limit:
             self._deep = max(even, self._deep // 2)
         return parts
+
+    def _is_quiet(self) -> bool:
+        """Whether no event can have come since every slot was found empty: one cheap look for all of them.
+
+        A transaction has its own number before it draws one for an event. Where a look finds the same numbers
+        as the one before it, and no transaction open, all whose events have those numbers have ended: what is
+        read from then on has them. So where that finds nothing, nothing comes until a number is drawn.
+        """
+        found = self._database.row(_DRAWN)
+        assert found is not None, "a sequence is one row"
+        before, (self._drawn, is_settled) = self._drawn, found
+        now = monotonic()
+        if self._drawn == self._quiet_since and now - self._looked_at < TRUSTED_SECONDS:
+            return True
+        self._looked_at = now
+        self._quiet_since = self._drawn if is_settled and self._drawn == before else None
+        return False
 
     # keeping
 
@@ -413,37 +450,37 @@ class _Packed:
             session.rows(
                 "insert into record (slot, seq, body)"
                 " select * from unnest(%b::smallint[], %b::bigint[], %b::bytea[])",
-                [place_in_slot(seq, slots)[1] for seq, _ in self._records],
-                [seq for seq, _ in self._records],
-                [body for _, body in self._records],
+                smallints([place_in_slot(seq, slots)[1] for seq, _ in self._records]),
+                bigints([seq for seq, _ in self._records]),
+                bodies([body for _, body in self._records]),
             )
         if decided.verdicts:
             places = [place_in_slot(seq, slots) for seq, _ in decided.verdicts]
             session.rows(
                 "insert into verdict (slot, id, verdict)"
                 " select * from unnest(%b::smallint[], %b::bigint[], %b::text[])",
-                [slot for _, slot in places],
-                [read[slot].ids[place - read[slot].first] for place, slot in places],
-                [verdict.value for _, verdict in decided.verdicts],
+                smallints([slot for _, slot in places]),
+                bigints([read[slot].ids[place - read[slot].first] for place, slot in places]),
+                texts([verdict.value for _, verdict in decided.verdicts]),
             )
         if decided.timers:
             session.rows(
                 "insert into timer"
                 " select * from unnest(%b::smallint[], %b::bigint[], %b::text[], %b::bytea[])"
                 " on conflict (slot, due_us, conversion) do update set person = excluded.person",
-                [slot_of(person, slots) for person, _ in decided.timers],
-                numbers([timer.due_us for _, timer in decided.timers]),
-                [timer.conversion for _, timer in decided.timers],
-                [person.encode() for person, _ in decided.timers],
+                smallints([slot_of(person, slots) for person, _ in decided.timers]),
+                bigints([timer.due_us for _, timer in decided.timers]),
+                texts([timer.conversion for _, timer in decided.timers]),
+                bodies([person.encode() for person, _ in decided.timers]),
             )
         if decided.phones:
             phones = sorted(set(decided.phones))
             session.rows(
                 "insert into phone select * from unnest(%b::smallint[], %b::bigint[], %b::bigint[])"
                 " on conflict do nothing",
-                [key % slots for key, _ in phones],
-                [key for key, _ in phones],
-                [who for _, who in phones],
+                smallints([key % slots for key, _ in phones]),
+                bigints([key for key, _ in phones]),
+                bigints([who for _, who in phones]),
             )
         if decided.tally:
             session.rows(

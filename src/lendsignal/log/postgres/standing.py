@@ -68,10 +68,11 @@ def standing(database: Database, slots: int, now_us: int) -> Standing:
     """How the cluster stands now. Raises `LogError` where the store does not answer."""
     behind = dict(database.rows(_WAITING))
     decided = _number(database, _DECIDED)
+    # In the order in which things happen: what is still to be read by a sender now is open at the next look.
+    unread = database.row(_UNREAD)
     sending = SlotDeliveries(database, slots, range(slots))
     waiting, paused = sending.waiting(), sending.paused()
     found = database.row("select version from wanted where kind = 'policy'")
-    unread = database.row(_UNREAD)
     return Standing(
         events=decided + sum(behind.values()),
         decided=decided,

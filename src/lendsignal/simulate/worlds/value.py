@@ -84,6 +84,24 @@ def applicants(
     return _world(seed, asked, number, others, history_days, horizon_days, lives, applying=True)
 
 
+def at_first_loan(made: World) -> World:
+    """The same world with those who borrowed, who are then valued at their first loan."""
+    had = _borrowed(made.others)
+    return World(
+        users=made.users.chosen(_borrowed(made.users)),
+        whole=made.whole.chosen(_borrowed(made.whole)),
+        others=made.others.chosen(had),
+        value=made.value[had],
+        score=made.score[had],
+        oracle=made.oracle[had],
+        as_of_us=made.as_of_us,
+    )
+
+
+def _borrowed(users: Users) -> NDArray[np.bool_]:
+    return np.bincount(users.loans.user, minlength=len(users)) > 0
+
+
 def _world(
     seed: int,
     asked: int,
@@ -115,6 +133,7 @@ def _world(
         name: _told(chance, of_q * q + of_d * d, float(np.hypot(of_q, of_d)))
         for name, (of_q, of_d) in TELLING.items()
     }
+    names = tuple(f"campaign-{one}" for one in range(CHANNELS * CAMPAIGNS))
     begun = _decided(chance, score) if applying else np.zeros(n)
     known = {} if applying else {"score v1": Number(score, at_us)}
     every = Users(
@@ -128,9 +147,10 @@ def _world(
         words={
             "channel": Word(channel, tuple(f"channel-{one}" for one in range(CHANNELS)), at_us),
             "country": Word(np.zeros(n, dtype=np.int64), ("NG",), at_us),
+            "campaign": Word(campaign, names, at_us),
         },
         loans=_lives(chance, q, d, term, horizon_days, begun),
-        campaign=Word(campaign, tuple(f"campaign-{one}" for one in range(CHANNELS * CAMPAIGNS)), at_us),
+        campaign=Word(campaign, names, at_us),
         granted=begun if applying else None,
     )
     mine = np.arange(n) < number

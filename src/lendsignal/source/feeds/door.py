@@ -27,7 +27,7 @@ from lendsignal.source.feeds.facts import fact_of
 from lendsignal.source.feeds.feed import Fact, Feed
 from lendsignal.source.feeds.meters import FeedMeters
 from lendsignal.source.feeds.writer import FeedWriter
-from lendsignal.source.intake import Full, Intake
+from lendsignal.source.intake import Full, Inlet
 from lendsignal.source.reading import masked
 
 PATH = "/v1/attribution/"
@@ -56,12 +56,14 @@ class Answer(Struct, frozen=True, omit_defaults=True):
 class FeedDoor:
     """Answers MMPs. `secrets` are by the feed's name; a feed without one takes no messages."""
 
+    path = PATH
+
     def __init__(
         self,
         feeds: Mapping[str, Feed],
         secrets: Mapping[str, str],
         writer: FeedWriter,
-        intake: Intake,
+        intake: Inlet,
         clock: Clock,
         *,
         meters: FeedMeters | None = None,
@@ -72,7 +74,7 @@ class FeedDoor:
         self._writer = writer
         self._intake = intake
         self._clock = clock
-        self._meters = meters or FeedMeters()
+        self.meters = meters or FeedMeters()
         self._held = held or Held(16 * BODY_LIMIT)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,7 +88,7 @@ class FeedDoor:
                 messages = _messages(scope, headers, await arriving.read(receive))
                 await answer(send, 200, await self._take(feed, messages))
         except Refusal as refusal:
-            self._meters.turned_away(refusal.why)
+            self.meters.turned_away(refusal.why)
             await problem(
                 send, refusal.status, refusal.title, refusal.detail, retry_after=refusal.retry_after
             )
@@ -136,9 +138,9 @@ class FeedDoor:
         if facts:
             await self._durable(facts)
         passed_over = len(messages) - len(facts) - len(refused)
-        self._meters.took(feed.name, "taken", len(facts))
-        self._meters.took(feed.name, "refused", len(refused))
-        self._meters.took(feed.name, "passed_over", passed_over)
+        self.meters.took(feed.name, "taken", len(facts))
+        self.meters.took(feed.name, "refused", len(refused))
+        self.meters.took(feed.name, "passed_over", passed_over)
         return Answer(len(facts), passed_over, len(refused), tuple(why))
 
     async def _durable(self, facts: Sequence[Fact]) -> None:

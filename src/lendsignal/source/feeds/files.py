@@ -1,15 +1,14 @@
 """Files of attribution and of cost into the store of feeds: reading one again changes nothing."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from lendsignal.errors import InputError
-from lendsignal.log import Feeds
 from lendsignal.log.feeds import fact_key
 from lendsignal.model.attribution import Attribution, Spend
 from lendsignal.source.feeds.facts import fact_of
@@ -19,6 +18,16 @@ from lendsignal.source.feeds.table import read_table
 
 NAMED = 20
 """Refused rows that are named one by one."""
+
+
+class FeedStore(Protocol):
+    """Where facts and costs are kept: the feeds of a data folder, or of a cluster's store."""
+
+    def take_many(self, facts: Iterable[Fact]) -> None: ...
+
+    def replace_days(self, costs: Sequence[Spend]) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Refused(Struct, frozen=True):
@@ -68,7 +77,7 @@ class _Tally:
 
 
 def import_attribution(
-    feeds: Feeds | None,
+    feeds: FeedStore | None,
     path: Path,
     feed: Feed,
     now_us: int,
@@ -127,7 +136,7 @@ def _facts(
     progress(tally.rows)
 
 
-def import_spend(feeds: Feeds | None, path: Path, feed: SpendFeed, names: Sequence[Path] = ()) -> Brought:
+def import_spend(feeds: FeedStore | None, path: Path, feed: SpendFeed, names: Sequence[Path] = ()) -> Brought:
     """Takes a table of cost: the days it tells of are replaced, for the accounts it tells of.
 
     `names` are tables of what ids are called (a connector's history tables). A table with rows that cannot

@@ -1,10 +1,10 @@
 """Group commit for feeds: one thread makes durable whatever came in while the last commit ran."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Condition, Thread
+from typing import Protocol
 
-from lendsignal.log import Feeds
 from lendsignal.source.feeds.feed import Fact
 from lendsignal.source.intake import Full
 
@@ -18,10 +18,18 @@ AT_ONCE = 2_000
 Done = Callable[[Exception | None], None]
 
 
+class Teller(Protocol):
+    """Where facts are kept: the feeds of a data folder, or of a cluster's store."""
+
+    def take(self, facts: Iterable[Fact]) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class FeedWriter:
     """Takes facts from any thread; `done` is called in the writer's own, when they are durable or refused."""
 
-    def __init__(self, feeds: Feeds, *, limit: int = QUEUE) -> None:
+    def __init__(self, feeds: Teller, *, limit: int = QUEUE) -> None:
         self._feeds = feeds
         self._limit = limit
         self._waiting: list[tuple[Sequence[Fact], Done]] = []

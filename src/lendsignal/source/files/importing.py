@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from lendsignal.clock import from_us, to_us
-from lendsignal.log import Log, Quarantined
+from lendsignal.log import Quarantined, Taking
 from lendsignal.model import Event
 from lendsignal.source.files.events import SOURCE, Inputs, Progress, inputs_of_files, judged
 from lendsignal.source.files.map import ImportMap, map_hash
@@ -63,7 +63,7 @@ class Imported(Struct, frozen=True, kw_only=True):
 
 
 def import_files(
-    log: Log,
+    log: Taking,
     files: Iterable[Path],
     rules: ImportMap,
     reader: Reader,
@@ -129,7 +129,7 @@ def import_files(
 
 
 def _append(
-    log: Log,
+    log: Taking,
     events: Sorted,
     stream: str,
     title: str,
@@ -162,7 +162,7 @@ class _Refusals:
     quarantine tells whether the chunk is there: its source names this import and chunk.
     """
 
-    def __init__(self, log: Log, stream: str, began: datetime) -> None:
+    def __init__(self, log: Taking, stream: str, began: datetime) -> None:
         self._log = log
         self._stream = stream
         self._began_us = to_us(began)
@@ -209,7 +209,7 @@ class _Refusals:
         return any(one.source == source for one in self._log.quarantined(n)) if n else False
 
 
-def _began(log: Log, stream: str, now: datetime) -> datetime:
+def _began(log: Taking, stream: str, now: datetime) -> datetime:
     """When this import was first started, to the microsecond; noted now if it was not."""
     before_us, noted = log.imported(f"{stream} began")
     if not noted:
@@ -218,7 +218,7 @@ def _began(log: Log, stream: str, now: datetime) -> datetime:
     return from_us(before_us)
 
 
-def _mark(log: Log, inputs: Inputs, whole: str, known: set[str], refused: set[str]) -> None:
+def _mark(log: Taking, inputs: Inputs, whole: str, known: set[str], refused: set[str]) -> None:
     """Notes that the import is finished, and which files brought in all they hold."""
     lost_lookup = any(one.name in refused for one in inputs.lookups)
     log.append([], imported=(whole, _title([one.name for one in inputs.events]), 0, True))
