@@ -59,6 +59,9 @@ TYPES: Mapping[Kind, str] = {
 
 _WRITTEN = "JSONCompactEachRowWithNamesAndTypes"
 
+_connect: Callable[[str], Any] = chdb.connect
+"""Not every one of its builds has types."""
+
 
 class ClickHouse(Base):
     """A ClickHouse in memory that makes its tables when they are first asked for; `zones`: of the apps.
@@ -71,7 +74,7 @@ class ClickHouse(Base):
         self._zones = zones
         self._asked: set[str] = set()
         self._files = tempfile.TemporaryDirectory(prefix="lendsignal-clickhouse-")
-        self._engine: Any = chdb.connect(":memory:")
+        self._engine = _connect(":memory:")
         # One process has one such server: what is ours stands in a database of its own.
         self._name = f"lendsignal_{token_hex(6)}"
         self._ask(f"create database {self._name}")
