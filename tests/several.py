@@ -140,6 +140,11 @@ class Several:
     def open(self, destination: str = "acme-ng") -> list[Open]:
         return [one for stage in Stage for one in self.store.open(destination, 0, 10_000, stage)]
 
+    def everybody_stopped(self, destination: str = "acme-ng") -> bool:
+        """Whether every sender knows by now that the destination is stopped: it looks four times a second."""
+        working = [one.sender for one in self.senders if one.sender is not None]
+        return all(one.book.lines[destination].stopped is not None for one in working)
+
     def is_done(self) -> bool:
         """Whether senders have read all that was decided, and nothing is open any more."""
         records = {

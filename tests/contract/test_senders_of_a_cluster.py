@@ -395,6 +395,7 @@ def test_an_order_is_carried_out_once_over_all_senders_and_its_counts_add_up(
     one, other = two(all_)
     halted = all_.give(Halt(("acme-ng",)))
     all_.until(lambda: all_.store.obeyed(halted) is not None, one, other)
+    all_.until(all_.everybody_stopped, one, other)
     all_.tell(*loans(*ALL)).until(lambda: len(all_.open()) == len(ALL), one, other)
     chosen = [each.id for each in all_.open()]
     cancelled = all_.give(Cancel("acme-ng", (*chosen[:8], 1 << 40)))

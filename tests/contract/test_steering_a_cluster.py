@@ -91,6 +91,7 @@ def test_what_waits_in_a_whole_cluster_is_cancelled_and_who_stopped_it_is_known(
 ) -> None:
     cluster.share_out(cluster.sender("one"), cluster.sender("other"))
     halted = ordered(steering, cluster, [Halt(("acme-ng",), "new token")])
+    cluster.until(cluster.everybody_stopped, *cluster.senders)
     cluster.tell(*(one for user in USERS for one in borrower(user)))
     cluster.until(lambda: len(cluster.open()) == len(USERS), *cluster.senders)
 

@@ -18,6 +18,7 @@ def test_the_bench_gives_every_figure_and_every_event_is_delivered_twice() -> No
     assert found["deliveries_per_event"] == 2.0
     rates = (
         "accepted_single_per_s accepted_batch_per_s decided_per_s end_to_end_per_s deliveries_per_s"
+        " accepted_single_apart_per_s decided_apart_per_s"
         " cpu_us_per_event bytes_per_event peak_rss_mib idle_mib idle_rss_mib"
     )
     assert all(found[name] > 0 for name in rates.split())
@@ -29,7 +30,7 @@ def test_the_bench_gives_every_figure_and_every_event_is_delivered_twice() -> No
     assert [target.key for target in figures.targets if target.found is None] == [
         "ratios.deliveries_to_celery"
     ]
-    assert len(told) == 8
+    assert len(told) == 9
 
 
 def test_growth_samples_a_store_while_it_is_filled() -> None:

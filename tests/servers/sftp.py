@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.servers.daemon import PATIENCE, Daemon, free_port, own_folder, program, server_user
@@ -69,12 +69,12 @@ class Sftp(Daemon):
         """While the block runs, it takes nothing of any connection."""
         found = [self._pid, *descendants(self._pid)]
         for one in found:
-            os.kill(one, signal.SIGSTOP)
+            _signal(one, signal.SIGSTOP)
         try:
             yield
         finally:
             for one in found:
-                os.kill(one, signal.SIGCONT)
+                _signal(one, signal.SIGCONT)
 
     @property
     def _pid(self) -> int:
@@ -113,3 +113,9 @@ def sftp() -> Iterator[Sftp]:
             yield server
         finally:
             server.kill()
+
+
+def _signal(process: int, number: signal.Signals) -> None:
+    """One that served a connection may have ended since it was found."""
+    with suppress(ProcessLookupError):
+        os.kill(process, number)
