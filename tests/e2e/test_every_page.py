@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 from tests.e2e.house import Lender
-from tests.e2e.looking import DESK, PHONE, Looker, barriers, opened, overflow
+from tests.e2e.looking import DESK, PHONE, Looker, barriers, opened, overflow, whole
 
 from lendsignal.console.app import every_page
 
@@ -64,6 +64,8 @@ def test_a_life_is_whole_readable_and_fits_its_window(lender: Lender, looker: Lo
         page = looker.window(lender.pages, width=width, language=language, for_axe=True)
         opened(page, "/live?type=disbursed")
         page.locator("td a[href^='/life']").last.click()
+        page.wait_for_url("**/life?**")
+        expect(whole(page).locator("ol.timeline").first).to_be_visible()
         looker.shot(page, f"one-life-{width}-{language}")
         assert (overflow(page), barriers(page)) == (0, [])
 

@@ -91,7 +91,10 @@ def house(server: PostgreSql, tmp_path_factory: pytest.TempPathFactory) -> Itera
         call(node.address, "POST", "/v1/events", json.dumps(refused).encode())
         node.idle()
         until(lambda: f"d-u{USERS - 1}" in one.visitor.get("/live/panel/events")[1], "the copy has them")
-        until(lambda: "accepted" in one.visitor.get(f"/life?q=d-u{USERS - 1}")[1], "and what came of them")
+        until(
+            lambda: "accepted" in one.visitor.get(f"/life/panel/life?q=d-u{USERS - 1}")[1],
+            "and what came of them",
+        )
         yield one
 
 
@@ -112,8 +115,8 @@ def test_every_page_and_panel_is_there_at_a_desk(house: House, path: str) -> Non
 
 
 def test_a_desk_tells_the_life_of_an_event_and_the_timeline_of_a_user(house: House) -> None:
-    life = house.visitor.get("/life?q=d-u1")[1]
-    timeline = house.visitor.get("/life?q=acme:u1")[1]
+    life = house.visitor.get("/life/panel/life?q=d-u1")[1]
+    timeline = house.visitor.get("/life/panel/life?q=acme:u1")[1]
     told = json.loads(house.desk.verb("explain", "d-u1", "--json"))
 
     assert "warehouse" in life

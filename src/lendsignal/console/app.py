@@ -30,7 +30,7 @@ from lendsignal.console.filters import filters
 from lendsignal.console.gate import COOKIE, HANDSHAKE_COOKIE, HEADERS, TLS_HEADERS, Gate, gate, is_our_form
 from lendsignal.console.page import Asked, Group, Look, Page, Panel, Went
 from lendsignal.console.provider import CALLBACK, Provider
-from lendsignal.console.room import InStep, Maker, Room
+from lendsignal.console.room import InStep, Maker, Market, Room
 from lendsignal.console.words import LANGUAGES, Words, language_of, words_of
 from lendsignal.console.words import marked as _
 from lendsignal.errors import InputError, LendsignalError
@@ -65,16 +65,18 @@ def console(
     makers: Mapping[str, Maker] | None = None,
     in_step: InStep | None = None,
     provider: Provider | None = None,
+    market: Market | None = None,
 ) -> Starlette:
     """The console of one data folder; without `people` an open one, for this machine alone.
 
     `makers` make the reports, by the name that `report.catalog` has for them. `in_step` tells the platforms
     what changed in lists; without it no page offers that. `provider` is by default the configuration's.
+    `market` compares strategies in made-up worlds.
     """
     web = config.web
     if provider is None and people is not None and web.oidc is not None and web.address is not None:
         provider = Provider(web.oidc, web.address, config.security)
-    house = Console(Room(config, makers or {}, in_step), gate(people), provider)
+    house = Console(Room(config, makers or {}, in_step, market), gate(people), provider)
     routes = [
         Route("/sign-in", house.sign_in, methods=["GET", "POST"]),
         Route("/sign-in/provider", house.to_provider),

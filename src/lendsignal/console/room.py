@@ -31,6 +31,9 @@ Maker: TypeAlias = "Callable[[Config, Tables, Slice, Mapping[str, str]], Report]
 InStep: TypeAlias = Callable[[Config, Sequence[str]], str]
 """Tells the platforms what changed in these lists, and says what came of it."""
 
+Market: TypeAlias = Callable[[Sequence[str], int, int], "Report"]
+"""Compares strategies, each the text of a file, in so many made-up worlds from a seed on."""
+
 FRESH_SECONDS = 5.0
 """How old tables may be while the folder is being written."""
 
@@ -47,11 +50,16 @@ class Room:
     """
 
     def __init__(
-        self, config: Config, makers: Mapping[str, Maker] | None = None, in_step: InStep | None = None
+        self,
+        config: Config,
+        makers: Mapping[str, Maker] | None = None,
+        in_step: InStep | None = None,
+        market: Market | None = None,
     ) -> None:
         self.config = config
         self.makers = makers or {}
         self.in_step = in_step
+        self.market = market
         self.folder = DataFolder(config.data)
         self.clock = clock_at(config.replay_clock)
         self.answers = Answers()

@@ -33,6 +33,7 @@ def web(config: Config) -> None:
     from lendsignal.console import console
     from lendsignal.decide.cutting import Cutter
     from lendsignal.deliver.audiences.meters import ListMeters
+    from lendsignal.role.market import compared_in_market
     from lendsignal.role.reports import MAKERS, report_routes
     from lendsignal.role.tracing import Tracing
     from lendsignal.role.watcher import Watcher
@@ -51,7 +52,7 @@ def web(config: Config) -> None:
             open_things.callback(_note_the_head, people)
             if not config.web.local_accounts:
                 people.end_local_sessions(config.web.emergency or "", clock.now_us())
-        app = console(config, people, MAKERS, in_step)
+        app = console(config, people, MAKERS, in_step, market=compared_in_market)
         # The machine's own clock: a key ends when it ends, also while history is replayed.
         keys = Keyring(
             config.keys,

@@ -285,7 +285,7 @@ def test_a_campaign_leads_to_its_loans_and_these_to_their_lives(lender: Path, vi
     listed = int(str(paid_out["events"]))
     assert len(events) == min(listed, 100)
     assert listed <= 100 or f"of {listed:,}" in plain(shown)
-    assert "disbursed" in visitor.get(f"/life?q={events[0]}").text
+    assert "disbursed" in visitor.get(f"/life/panel/life?q={events[0]}").text
 
 
 def test_a_list_of_people_in_arrears_goes_nowhere_until_somebody_answers_for_it(

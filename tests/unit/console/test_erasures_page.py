@@ -194,11 +194,13 @@ def test_nobody_but_an_admin_sees_or_asks_for_an_erasure(
     assert browser.get("/erasures/file/kept-out").status == 403
     assert browser.post("/erasures/act/erase", {"user": USER, "sure": "yes", "form": form}).status == 403
     assert receipts(lender.config) == []
-    assert "/erasures" not in browser.get(f"/life?q=acme:{USER}").text
+    timeline = browser.get(f"/life/panel/life?q=acme:{USER}")
+    assert timeline.status == 200
+    assert "/erasures" not in browser.get(f"/life?q=acme:{USER}").text + timeline.text
 
 
 def test_an_admin_comes_from_a_users_timeline_to_their_erasure(admin: Browser) -> None:
-    assert f'href="/erasures?user=acme%3A{USER}"' in admin.get(f"/life?q=acme:{USER}").text
+    assert f'href="/erasures?user=acme%3A{USER}"' in admin.get(f"/life/panel/life?q=acme:{USER}").text
 
 
 def test_the_page_and_the_receipt_speak_chinese(lender: Lender, app: object, people: People) -> None:

@@ -254,6 +254,7 @@ def test_no_act_and_no_search_answers_a_member_with_limits(agency: House) -> Non
             assert refused.status == 403, (page.path, name)
     for query in ("q=zzyzx-carl", "q=d-zzyzx-carl", "q=L-zzyzx-carl", "q=ada"):
         assert agency.member.get(f"/life?{query}").status == 403
+        assert agency.member.get(f"/life/panel/life?{query}").status == 403
 
 
 def test_asking_for_what_others_have_is_as_asking_for_what_nobody_has(agency: House) -> None:

@@ -158,17 +158,32 @@ def test_pages_speak_the_language_that_is_asked_for_and_remember_a_choice(come: 
 
 @pytest.mark.usefixtures("loans")
 def test_an_event_is_explained_and_a_stranger_is_not_known(visitor: Browser) -> None:
-    assert "disbursed" in visitor.get("/life?q=e2").text
-    assert "Nobody and nothing here" in visitor.get("/life?q=nobody").text
+    assert "disbursed" in visitor.get("/life/panel/life?q=e2").text
+    assert "Nobody and nothing here" in visitor.get("/life/panel/life?q=nobody").text
+
+
+@pytest.mark.usefixtures("loans")
+def test_the_page_of_a_life_comes_before_anything_is_looked_up(
+    visitor: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lendsignal.report.explain", None)  # asked it would fail
+
+    shown = visitor.get("/life?q=e2")
+    assert shown.status == 200
+    assert 'hx-get="/life/panel/life?q=e2"' in shown.text
+    assert visitor.get("/life/panel/life").status == 200
 
 
 @pytest.mark.usefixtures("loans")
 def test_what_people_typed_is_never_taken_for_markup(visitor: Browser) -> None:
     shown = visitor.get("/life?q=%3Cscript%3Ealert(1)%3C/script%3E").text
 
-    assert "<script>alert" not in shown
+    part = visitor.get("/life/panel/life?q=%3Cscript%3Ealert(1)%3C/script%3E").text
+
+    assert "<script>alert" not in shown + part
     assert "&lt;script&gt;alert" in shown
     assert "u<1>" not in visitor.get("/life?q=e2").text
+    assert "u<1>" not in visitor.get("/life/panel/life?q=e2").text
 
 
 def test_pages_allow_nothing_from_elsewhere_and_no_style_or_script_of_their_own(visitor: Browser) -> None:

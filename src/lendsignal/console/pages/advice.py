@@ -12,14 +12,28 @@ from lendsignal.advise.preflight import LABELS, alike, findings
 from lendsignal.console.page import Act, Asked, File, Group, Page, Panel
 from lendsignal.console.reporting import drawn
 from lendsignal.console.room import Room
+from lendsignal.console.strategies import (
+    EVENTS,
+    READY,
+    VALUES,
+    WORLDS,
+    Drafted,
+    address_of,
+    drafted,
+    is_asked,
+    pasted,
+    played,
+    slots,
+)
 from lendsignal.console.words import marked as _
-from lendsignal.errors import InputError
+from lendsignal.errors import InputError, LendsignalError
 from lendsignal.log.proposals import Kept, open_proposals
 from lendsignal.model.member import May
 
 if TYPE_CHECKING:  # the reports' library is loaded when the first page shows one
     from lendsignal.advise.bids.advice import Advice
     from lendsignal.advise.choosing import EventAdvice
+    from lendsignal.report import Report
 
 OBJECTIVES = ("acquisition", "re-engagement")
 LEVELS = ("campaign", "ad_set", "channel", "app")
@@ -48,6 +62,12 @@ def look(room: Room, asked: Asked) -> Mapping[str, Any]:
         "levels": LEVELS,
         "bindings": BINDINGS,
         "flight": preflight(room),
+        "slots": slots(asked),
+        "ready": [(title, address_of(strategies)) for title, strategies in READY],
+        "events": EVENTS,
+        "values": VALUES,
+        "worlds": sorted(WORLDS, key=int),
+        "played": played(asked),
     }
 
 
@@ -143,6 +163,31 @@ def bids(room: Room, asked: Asked) -> Mapping[str, Any]:
     }
 
 
+def comparison(room: Room, asked: Asked) -> tuple[list[Drafted], "Report"]:
+    """The strategies that the address names, and what `lendsignal simulate` says of them."""
+    strategies = drafted(asked)
+    if room.market is None:
+        raise LendsignalError(asked.words("This console plays no markets: use the command line."))
+    worlds, seed = played(asked)
+    return strategies, room.market([one.to_toml() for one in strategies], worlds, seed)
+
+
+def market(room: Room, asked: Asked) -> Mapping[str, Any]:
+    """Strategies side by side in made-up worlds, once an address names some."""
+    if not is_asked(asked):
+        return {"report": None}
+    strategies, found = comparison(room, asked)
+    worlds, seed = played(asked)
+    return {
+        "report": found,
+        "charts": drawn(found, asked.words),
+        "tables": list(found.tables().items()),
+        "worlds": worlds,
+        "seed": seed,
+        **pasted(strategies, worlds, seed),
+    }
+
+
 def proposals(room: Room, asked: Asked) -> Mapping[str, Any]:
     """What waits for a decision, with all that it rests on, and what was decided."""
     kept: list[Kept] = []
@@ -189,10 +234,16 @@ def decline(room: Room, asked: Asked, fields: Mapping[str, str]) -> str:
 
 
 def table(room: Room, asked: Asked) -> tuple[str, str, bytes]:
-    """One table of either advice as CSV."""
+    """One table of either advice, or of the comparison of strategies, as CSV."""
     wanted = asked.get("table")
-    of_events = asked.get("of", "events", "bids") == "events"
-    found = event_advice(room, asked) if of_events else bid_advice(room, asked, asked.query)
+    found: Report
+    match asked.get("of", "events", "bids", "market"):
+        case "market":
+            found = comparison(room, asked)[1]
+        case "bids":
+            found = bid_advice(room, asked, asked.query)
+        case _:
+            found = event_advice(room, asked)
     texts = found.to_csv()
     if wanted not in texts:
         raise InputError("table", f"one of {', '.join(texts)}")
@@ -275,6 +326,7 @@ PAGE = Page(
         "events": Panel(template="pages/advice_events.html", look=events, kept=True),
         "bids": Panel(template="pages/advice_bids.html", look=bids, kept=True),
         "proposals": Panel(template="pages/advice_proposals.html", look=proposals),
+        "market": Panel(template="pages/advice_market.html", look=market, kept=True),
     },
     acts={
         "propose": Act(do=propose, may=May.DECIDE),

@@ -16,6 +16,7 @@ from lendsignal.simulate.market.parameters import (
     Strategy,
     load_market,
     load_strategy,
+    strategy_of,
 )
 
 __all__ = [
@@ -33,5 +34,6 @@ __all__ = [
     "play",
     "returns",
     "run",
+    "strategy_of",
     "total",
 ]

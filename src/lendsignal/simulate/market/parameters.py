@@ -194,8 +194,13 @@ def load_market(path: Path | None = None, changes: Mapping[str, Any] | None = No
 
 def load_strategy(path: Path) -> Strategy:
     """A strategy's file; its name is by default the file's. Raises `ConfigError` with every mistake."""
-    text, origin = _text(path), str(path)
-    strategy, problems = read(Strategy, {"name": path.stem, **_parsed(text, origin)}, path="", origin=origin)
+    return strategy_of(_text(path), name=path.stem, origin=str(path))
+
+
+def strategy_of(text: str, *, name: str = "", origin: str = "") -> Strategy:
+    """A strategy from the text of its file; `name` stands where the text says none. Raises `ConfigError`."""
+    table = {"name": name, **_parsed(text, origin)}
+    strategy, problems = read(Strategy, table, path="", origin=origin)
     if strategy is None:
         raise ConfigError(with_lines(problems, toml_positions(text)))
     load_market(changes=strategy.market)
