@@ -19,6 +19,7 @@ from lendsignal.log.deliveries import (
     Open,
     Pause,
     Receipt,
+    keep_open,
     pack_receipts,
 )
 from lendsignal.log.log import Log
@@ -153,29 +154,7 @@ class CopiedDeliveries(Deliveries):
             [(number(name), delivery) for name, delivery in picture.closed],
         )
         opened: Sequence[Open] = picture.open.rows
-        db.executemany(
-            f"insert or replace into open values ({', '.join('?' * 15)})",
-            [
-                (
-                    number(one.destination),
-                    one.id,
-                    int(one.stage),
-                    one.due_us,
-                    one.attempts,
-                    one.unknown,
-                    one.bound,
-                    one.batch,
-                    one.first_us,
-                    one.lane,
-                    one.stamp_us,
-                    int(one.again),
-                    one.strikes,
-                    one.reason,
-                    one.withdrawn,
-                )
-                for one in opened
-            ],
-        )
+        keep_open(db, number, opened)
         for table, change in (("told", picture.told), ("volume", picture.volume)):
             if change.whole:
                 db.execute(f"delete from {table}")

@@ -5,7 +5,7 @@ stream of records moves in the same transaction that opens what it read there.
 """
 
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Any
@@ -310,29 +310,7 @@ class Deliveries:
                 [(number(name), delivery) for delivery, name in changes.finished.items()],
             )
         if changes.kept:
-            db.executemany(
-                "insert or replace into open values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        number(one.destination),
-                        one.id,
-                        int(one.stage),
-                        one.due_us,
-                        one.attempts,
-                        one.unknown,
-                        one.bound,
-                        one.batch,
-                        one.first_us,
-                        one.lane,
-                        one.stamp_us,
-                        int(one.again),
-                        one.strikes,
-                        one.reason,
-                        one.withdrawn,
-                    )
-                    for one in changes.kept.values()
-                ],
-            )
+            keep_open(db, number, changes.kept.values())
         if changes.receipts:
             ids = [receipt.id for receipt in changes.receipts]
             db.execute(
@@ -891,6 +869,33 @@ def pack_receipts(receipts: Sequence[Receipt]) -> bytes:
 def unpacked(body: bytes) -> list[Receipt]:
     """The receipts of one packed row."""
     return _receipts_in(zlib.decompress(body))
+
+
+def keep_open(db: apsw.Connection, number: Callable[[str], int], deliveries: Iterable[Open]) -> None:
+    """Writes open deliveries as they are now; `number`: of a destination."""
+    db.executemany(
+        f"insert or replace into open values ({', '.join('?' * 15)})",
+        [
+            (
+                number(one.destination),
+                one.id,
+                int(one.stage),
+                one.due_us,
+                one.attempts,
+                one.unknown,
+                one.bound,
+                one.batch,
+                one.first_us,
+                one.lane,
+                one.stamp_us,
+                int(one.again),
+                one.strikes,
+                one.reason,
+                one.withdrawn,
+            )
+            for one in deliveries
+        ],
+    )
 
 
 def open_deliveries(path: Path, *, read_only: bool = False) -> Deliveries:
