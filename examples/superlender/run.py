@@ -253,7 +253,7 @@ def copied(stage: Stage, config: Config) -> None:
         stage.tend()
         if time.monotonic() > until:
             raise SystemExit(f"the desk's copy is not whole after {COPY_SECONDS:.0f} s: {standing}")
-        time.sleep(0.1)
+        time.sleep(0.1)  # the status is asked of another process, which calls nobody back
     with (
         contextlib.closing(database_of(config.store)) as database,
         contextlib.closing(open_feeds(folder.feeds)) as feeds,
