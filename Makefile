@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup servers run test lint types unit coverage whole superlender-cluster e2e bench crash faults chaos cluster-test cluster-bench failover upgrade-under-load fuzz soak docs audit wheel release clean
+.PHONY: setup servers run test lint types unit coverage whole superlender-cluster e2e bench crash faults chaos cluster-test topic-scenarios cluster-bench failover move-store upgrade-under-load fuzz soak docs audit wheel release clean
 
 setup: .venv/done
 
@@ -13,6 +13,7 @@ setup: .venv/done
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q src/lendsignal
 	touch .venv/done
 
 run: setup
@@ -54,8 +55,8 @@ coverage: setup
 whole: setup
 	$(BIN)/python examples/superlender/run.py --data ../shared/data/superlender --world-tool ../shared/tools/superlender_world.py
 
-# The same twice, through one data folder and through a cluster with a desk: equal row by row. CUSTOMERS=12 takes
-# some minutes, all of them hours.
+# The same twice, through one data folder and through a cluster with a desk: equal row by row. CUSTOMERS=50 takes
+# some minutes, all of them an hour or so.
 superlender-cluster: setup servers
 	$(BIN)/python -m tests.superlender_cluster $(if $(CUSTOMERS),--customers $(CUSTOMERS))
 
@@ -89,10 +90,18 @@ cluster-test: setup servers
 	$(BIN)/python -m tests.cluster --seconds $(if $(SHORT),20,180) --seed $(SEED) --log $(or $(LOG),postgresql) \
 		$(if $(STANDBY),--standby)
 
+# The scenarios of nodes, of a desk and of a store that is away, once more with a Kafka topic as the log.
+topic-scenarios: setup servers
+	$(BIN)/python -m tests.cluster.over_kafka
+
 # Real nodes over three PostgreSQL servers under Patroni: the primary is killed, frozen and cut off by turns.
 failover: setup servers
 	tests/servers/install_failover.sh
 	$(BIN)/python -m tests.cluster.failover $(if $(SHORT),--short,--seconds 600) --seed $(SEED)
+
+# The store moves to another server under traffic: by a standby, then by a dump.
+move-store: setup servers
+	$(BIN)/python -m tests.cluster.relocate --seed $(SEED)
 
 # Every node is replaced under traffic, from the code of the last commit with an earlier form, or of OLD.
 upgrade-under-load: setup servers

@@ -27,9 +27,11 @@ from lendsignal.deliver.audiences.meters import ListMeters
 from lendsignal.destination import registry
 from lendsignal.destination.audiences import audience_platforms
 from lendsignal.log import Log
+from lendsignal.log.postgres import Database
 from lendsignal.log.spool import Spool
 from lendsignal.metrics import FolderMeters, Meters, ProcessMeters, UpMeters
 from lendsignal.role.desk import DeskMeters
+from lendsignal.role.forgetting import StoreMeters
 from lendsignal.role.keeping import KeepMeters
 from lendsignal.role.spooling import SpoolMeters
 from lendsignal.settings import Field, Template, describe
@@ -302,6 +304,7 @@ def meters() -> dict[str, tuple[Meters, ...]]:
         "The door": (SourceMeters(), QuarantineMeters(nowhere, SystemClock(), 1.0)),
         "A cluster's door": (SpoolMeters(cast(Spool, None), SystemClock()),),
         "A cluster's desk": (DeskMeters(),),
+        "A cluster's store": (StoreMeters(cast(Database, None), int),),
         "What we fetch ourselves": (PullMeters(),),
         "Attribution feeds": (FeedMeters(),),
         "Deciding": (DecideMeters(nowhere, SystemClock()),),

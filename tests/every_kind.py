@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.lender_file import ACME
 from tests.running import call
 
 CANARY = "canary-7d1e40b2-secret"
@@ -70,20 +71,9 @@ NAMES = {"adjust": "f0ob4r", "kwai": "EVENT_PURCHASE", "snap": "CUSTOM_EVENT_1"}
 """What its route calls the conversion, where a code such as `ev_fl` will not do."""
 
 KINDS = tuple(OWN)
-HEAD = """\
-[portfolio]
-name = "acme"
-
-[brand.acme]
-
-[app.acme-ng]
-brand    = "acme"
-platform = "android"
-bundle   = "com.acme.loans"
-country  = "NG"
-currency = "NGN"
-timezone = "Africa/Lagos"
-
+HEAD = (
+    ACME
+    + """
 [resolve]
 settle = "0s"
 
@@ -91,6 +81,7 @@ settle = "0s"
 sandbox     = "{sandbox}"
 first_retry = "50ms"
 """
+)
 
 
 def name_of(kind: str) -> str:

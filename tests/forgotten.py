@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import msgspec
+from tests.lender_file import ACME
 
 from lendsignal import config as configuration
 from lendsignal.archive.keeper import brought_up
@@ -23,20 +24,9 @@ from lendsignal.model import Consent, Contact, Device, Event
 from lendsignal.model.attribution import Ad, Attribution, Recorded
 from lendsignal.source.mending import kept_of
 
-CONFIG = """\
-[portfolio]
-name = "acme"
-
-[brand.acme]
-
-[app.acme-ng]
-brand    = "acme"
-platform = "android"
-bundle   = "com.acme.loans"
-country  = "NG"
-currency = "NGN"
-timezone = "Africa/Lagos"
-
+CONFIG = (
+    ACME
+    + """
 [resolve]
 settle = "0s"
 shared_device_users = 5
@@ -77,6 +67,7 @@ send = {{ disbursement = "ev_ln", application = "ev_ap" }}
 [audience.borrowers]
 rule = "user.open_loans >= 1"
 """
+)
 
 ENVIRONMENT = {"ACME_TOKEN": "sesame-4c1f", "ACME_HOOK": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
 

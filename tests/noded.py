@@ -25,6 +25,20 @@ schema = "{schema}"
 slots  = {slots}
 """
 
+TOPIC = """
+[store.kafka]
+servers = ["{brokers}"]
+topic   = "{topic}"
+group   = "{topic}.work"
+tls     = false
+replicas = 1
+in_sync  = 1
+session  = "3s"
+"""
+
+BROKERS = os.environ.get("LENDSIGNAL_TEST_KAFKA", "")
+"""Where a broker is, if the log of every cluster is to be a topic: `python -m tests.cluster.over_kafka`."""
+
 
 class Node:
     """One node. What it says is in `said`; `roles` are those that it has."""
@@ -41,7 +55,10 @@ class Node:
             door=self.port, front="", web=self.web_port, sandbox=sandbox, outlet="", deliver=""
         )
         self.config = folder / "lendsignal.toml"
-        self.config.write_text(text + STORE.format(schema=schema, slots=SLOTS))
+        text += STORE.format(schema=schema, slots=SLOTS)
+        if BROKERS:
+            text += topic_words(BROKERS, topic_of(store, schema))
+        self.config.write_text(text)
         self.address, self.pages = f"127.0.0.1:{self.port}", f"127.0.0.1:{self.web_port}"
         self.environment = {**os.environ, **ENVIRONMENT, "ACME_STORE": store, "OMP_NUM_THREADS": "1"}
         self.process: subprocess.Popen[bytes] | None = None
@@ -122,6 +139,16 @@ class Node:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(PATIENCE)
         self.process = None
+
+
+def topic_words(brokers: str, topic: str) -> str:
+    """What a configuration says of the topic that is its log."""
+    return TOPIC.format(brokers=brokers, topic=topic)
+
+
+def topic_of(store: str, schema: str) -> str:
+    """The topic of the cluster in that schema: each server of a test has topics of its own."""
+    return f"{schema}-{store.rpartition(':')[2].partition('/')[0]}"
 
 
 def _children(pid: int) -> list[int]:

@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from tests.lender_file import ACME
+
 from lendsignal.log import DataFolder, open_deliveries, open_log
 from lendsignal.plan import Corrected, Planned, Rebound, record_of
 from lendsignal.replay import accepted_ids
@@ -33,20 +35,9 @@ ACCOUNTS = {
 }
 """The platform and account that the sandbox knows each destination by."""
 
-CONFIG = """\
-[portfolio]
-name = "acme"
-
-[brand.acme]
-
-[app.acme-ng]
-brand    = "acme"
-platform = "android"
-bundle   = "com.acme.loans"
-country  = "NG"
-currency = "NGN"
-timezone = "Africa/Lagos"
-
+CONFIG = (
+    ACME
+    + """
 [source.backend]
 key = {{ env = "ACME_KEY" }}
 
@@ -89,6 +80,7 @@ send = {{ disbursement = "ev_ln" }}
 to   = "warehouse"
 send = {{ disbursement = "ev_ln", registration = "ev_r" }}
 """
+)
 
 ENVIRONMENT = {"ACME_KEY": KEY, "ACME_S2S": S2S_TOKEN, "ACME_HOOK": WEBHOOK_SECRET}
 

@@ -17,6 +17,7 @@ from lendsignal.log.postgres.deliveries import SlotDeliveries
 from lendsignal.log.postgres.orders import OrderRows
 from lendsignal.log.slots import slot_of
 from lendsignal.model import Event
+from lendsignal.plan import PolicySource
 from lendsignal.resolve import ResolveSettings
 
 PATIENCE = 60.0
@@ -59,7 +60,7 @@ class Several:
             send={"disbursement": "ev_disbursement"},
             resolve=ResolveSettings(settle=timedelta(0)),
         )
-        self.cluster = Cluster(url, slots, policy)
+        self.cluster = self._made(url, slots, policy)
         self._outlets = {one.name: one for one in outlets}
         self._settings = DeliverSettings(sandbox=sandbox, **{"drain": timedelta(seconds=60), **settings})
         self._door = self.cluster.door()
@@ -68,6 +69,12 @@ class Several:
         self.store = SlotDeliveries(self.cluster.connect(), slots, range(slots))
         self.orders = OrderRows(self.cluster.connect())
         self.clocks: dict[str, Ahead] = {}
+
+    def _made(self, url: str, slots: int, policy: PolicySource) -> Cluster:
+        return Cluster(url, slots, policy)
+
+    def _decide(self) -> None:
+        decide_all(self._worker)
 
     def sender(self, name: str, minutes: float = 10) -> SlotSender:
         """A sender that beats with every turn."""
@@ -88,7 +95,7 @@ class Several:
 
     def tell(self, *events: Event) -> Self:
         self._door.append(events)
-        decide_all(self._worker)
+        self._decide()
         return self
 
     def falls_silent(self, gone: SlotSender, heir: SlotSender) -> None:

@@ -10,6 +10,8 @@ Exit code 0 where all of it agrees, 1 where anything does not.
 With `--store` the same is played twice: through one data folder, and through a node of a cluster over that
 PostgreSQL, whose desk brings a copy of it into a folder. Then conversions, deliveries and reports of the two
 must be equal row by row as well.
+
+What is going on, and how long each part took, is said on standard error. The last line is JSON.
 """
 
 import argparse
@@ -23,6 +25,7 @@ import json
 import logging
 import os
 import random
+import resource
 import secrets
 import shutil
 import subprocess
@@ -30,7 +33,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -65,6 +68,12 @@ STEP_US = 6 * 3_600_000_000
 
 COPY_SECONDS = 300.0
 """How long a desk may need for the rest of its copy."""
+
+LOOK_SECONDS = 0.03
+"""How soon a cluster is asked whether all is done: its workers look for events about as often."""
+
+LINE_SECONDS = 20.0
+"""How often a line says how far it is where nobody looks at a bar."""
 
 STORE = """
 [store]
@@ -110,18 +119,19 @@ def main() -> int:
     print(f"seed {seed}", file=sys.stderr)
     folder = given.folder or Path(tempfile.mkdtemp(prefix="superlender-"))
     try:
-        make_world(given.world_tool, given.data, folder / "world", given.customers, seed)
-        found = run(folder, folder / "world", given.data, given.customers, seed, quiet=given.json)
+        with part("the judge makes a world"):
+            make_world(given.world_tool, given.data, folder / "world", given.customers, seed)
+        found = run(folder, folder / "world", given.data, seed, quiet=given.json)
         if given.store is not None:
             again = folder / "cluster"
-            second = run(
-                again, folder / "world", given.data, given.customers, seed, store=given.store, quiet=True
-            )
-            found["cluster"] = {**second, **beside(folder / "data", again / "data")}
+            second = run(again, folder / "world", given.data, seed, store=given.store, quiet=True)
+            with part("both are compared row by row") as seconds:
+                compared_rows = beside(folder / "data", again / "data")
+            found["cluster"] = {**second, **compared_rows, "comparing": seconds}
     finally:
         if given.folder is None:
             shutil.rmtree(folder, ignore_errors=True)
-    print(json.dumps(found) if given.json else json.dumps(found, indent=1))
+    print(json.dumps(found))
     both = [found, *([found["cluster"]] if "cluster" in found else [])]
     return 0 if all(map(agrees, both)) else 1
 
@@ -134,17 +144,39 @@ def agrees(found: Mapping[str, Any]) -> bool:
     return same and whole and all(found[flag] for flag in flags) and found["accepted_share"] >= 0.95
 
 
+@contextlib.contextmanager
+def part(name: str) -> Iterator[dict[str, float]]:
+    """Says what begins, and how long it took; fills in seconds, and those of processor that children which
+    ended and this process spent."""
+    print(name, file=sys.stderr, flush=True)
+    took: dict[str, float] = {}
+    begun, spent = time.monotonic(), processor()
+    yield took
+    took["seconds"] = round(time.monotonic() - begun, 1)
+    took["processor_seconds"] = round(processor() - spent, 1)
+    print(f"{name}: {took['seconds']} s", file=sys.stderr, flush=True)
+
+
+def processor() -> float:
+    """Seconds of processor of this process, and of its children that have ended."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
 def run(
-    folder: Path,
-    world: Path,
-    data: Path,
-    customers: int | None,
-    seed: int,
-    *,
-    store: str | None = None,
-    quiet: bool,
+    folder: Path, world: Path, data: Path, seed: int, *, store: str | None = None, quiet: bool
 ) -> dict[str, Any]:
-    """The whole main job; what came of it as the keys documented in README.md. `store`: over a cluster."""
+    """The whole main job, and how long it took. `store`: over a cluster."""
+    where = "one data folder" if store is None else "a cluster with a desk"
+    with part(f"the loans through {where}") as took:
+        found = job(folder, world, data, seed, store=store, quiet=quiet)
+    return {**found, **took}
+
+
+def job(
+    folder: Path, world: Path, data: Path, seed: int, *, store: str | None, quiet: bool
+) -> dict[str, Any]:
+    """The whole main job; what came of it as the keys documented in README.md."""
     stage = prepared(folder, store)
     config = stage.start()
     try:
@@ -161,7 +193,7 @@ def run(
         ]
         loan_events.sort(key=lambda event: (event.occurred_at, event.event_id))
         attribute(config, world)
-        play(stage, world, loan_events, quiet=quiet)
+        play(stage, world, loan_events, look_seconds=0.001 if store is None else LOOK_SECONDS)
         copied(stage, config)
         surveyed = survey(files, rules, reader, now=now)
         found = {
@@ -218,29 +250,58 @@ def prepared(folder: Path, store: str | None) -> Stage:
     return Stage(folder, accounts, roles=("ingest", "work", "send", "desk"))
 
 
-def play(stage: Stage, world: Path, loan_events: Sequence[Event], *, quiet: bool) -> None:
+def play(stage: Stage, world: Path, loan_events: Sequence[Event], *, look_seconds: float) -> None:
     """Sends touches and loan events in the order of their arrival."""
     loans = (as_sent(event) for event in loan_events)
     stream = list(heapq.merge(touches_of(world), loans, key=received_us))
     stage.clock.set_us(received_us(stream[0]))
-    player = Player(stage.service, os.environ["SUPERLENDER_KEY"], stage.clock, stage.tend)
+    key = os.environ["SUPERLENDER_KEY"]
+    player = Player(stage.service, key, stage.clock, stage.tend, look_seconds=look_seconds)
+    with contextlib.closing(player), progress(len(stream)) as tell:
+        for end, batch in chunks(stream, STEP_US, received_us):
+            player.play(batch, end)
+            tell(len(batch), batch[-1]["received_at"][:10])
+        # Settle and holding pen run on the same clock: let the last of them end.
+        player.play([], end + round((timedelta(days=2)) / timedelta(microseconds=1)))
+    if player.refused:
+        raise SystemExit(f"{player.refused} events were refused at the door")
+
+
+@contextlib.contextmanager
+def progress(total: int) -> Iterator[Callable[[int, str], None]]:
+    """Hears how many more events are in, and of which day: a bar on standard error where somebody looks, else
+    a line now and then."""
+    if not sys.stderr.isatty():
+        yield Lines(total).tell
+        return
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:,}/{task.total:,} events"),
         TimeElapsedColumn(),
         console=Console(stderr=True),
-        disable=quiet,
     )
     with bar:
-        task = bar.add_task("playing", total=len(stream))
-        for end, batch in chunks(stream, STEP_US, received_us):
-            player.play(batch, end)
-            bar.update(task, advance=len(batch), description=f"playing {batch[-1]['received_at'][:10]}")
-        # Settle and holding pen run on the same clock: let the last of them end.
-        player.play([], end + round((timedelta(days=2)) / timedelta(microseconds=1)))
-    if player.refused:
-        raise SystemExit(f"{player.refused} events were refused at the door")
+        task = bar.add_task("playing", total=total)
+        yield lambda more, day: bar.update(task, advance=more, description=f"playing {day}")
+
+
+class Lines:
+    """Says how far it is, each `LINE_SECONDS`."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._done = 0
+        self._begun = self._said_at = time.monotonic()
+
+    def tell(self, more: int, day: str) -> None:
+        """So many more events are in."""
+        self._done += more
+        now = time.monotonic()
+        if now - self._said_at >= LINE_SECONDS or self._done == self._total:
+            self._said_at = now
+            done = f"{self._done:,} of {self._total:,} events after {now - self._begun:.0f} s"
+            print(f"playing {day}: {done}", file=sys.stderr, flush=True)
 
 
 def copied(stage: Stage, config: Config) -> None:

@@ -7,7 +7,6 @@ Units are in the names: seconds, bytes, or the noun that is counted.
 import logging
 import os
 import re
-import shutil
 import sys
 import time
 from bisect import bisect_left
@@ -256,7 +255,8 @@ class FolderMeters(Meters):
         self._free = self.gauge("lendsignal_disk_free_bytes", "Free room on the disk of the data folder.")
 
     def sample(self) -> None:
-        self._free.set(shutil.disk_usage(self._folder).free)
+        disk = os.statvfs(self._folder)
+        self._free.set(disk.f_bavail * disk.f_frsize)
 
 
 def _resident_bytes() -> int | None:

@@ -394,7 +394,10 @@ def _refuse_what_stays(now: Config, fresh: Config) -> None:
 
 def _place_of(config: Config) -> str:
     """Where an install keeps what came in."""
-    return "the data folder" if config.store is None else f"the schema {config.store.schema} of the store"
+    if config.store is None:
+        return "the data folder"
+    place, kafka = f"the schema {config.store.schema} of the store", config.store.kafka
+    return place if kafka is None else f"{place} with the topic {kafka.topic} as its log"
 
 
 def _addresses(config: Config) -> dict[str, tuple[str, int]]:

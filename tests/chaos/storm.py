@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from tests.lender_file import ACME
 from tests.running import (
     PATIENCE,
     S2S_TOKEN,
@@ -104,20 +105,9 @@ PLATFORMS: Mapping[str, Platform] = {
     ),
 }
 
-HEAD = """\
-[portfolio]
-name = "acme"
-
-[brand.acme]
-
-[app.acme-ng]
-brand    = "acme"
-platform = "android"
-bundle   = "com.acme.loans"
-country  = "NG"
-currency = "NGN"
-timezone = "Africa/Lagos"
-
+HEAD = (
+    ACME
+    + """
 [source.backend]
 key = {{ env = "ACME_KEY" }}
 
@@ -139,6 +129,7 @@ probe_after   = "200ms"
 [deliver.brakes]
 volume_from = 1000000
 """
+)
 
 DESTINATION = """
 [destination.{name}]

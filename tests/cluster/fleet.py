@@ -29,6 +29,7 @@ from tests.cluster.poisoned import poisoned
 from tests.cluster.storm import ALL_SENT, told
 from tests.cluster.traffic import Teller
 from tests.clustered import lives
+from tests.lender_file import ACME
 from tests.running import KEY, WEBHOOK_SECRET, Stand, call, free_port
 from tests.servers.network import Machine
 
@@ -52,20 +53,9 @@ LATENCY_MS = 100
 PATIENCE = 180.0
 """Seconds in which a cluster that is going to recover has recovered: Patroni alone may take forty."""
 
-CONFIG = """\
-[portfolio]
-name = "acme"
-
-[brand.acme]
-
-[app.acme-ng]
-brand    = "acme"
-platform = "android"
-bundle   = "com.acme.loans"
-country  = "NG"
-currency = "NGN"
-timezone = "Africa/Lagos"
-
+CONFIG = (
+    ACME
+    + """
 [source.backend]
 key = {{ env = "ACME_KEY" }}
 
@@ -98,6 +88,7 @@ send = {{ disbursement = "ev_ln", registration = "ev_r" }}
 to   = "retry"
 send = {{ disbursement = "ev_ln", registration = "ev_r" }}
 """
+)
 
 HOOK = """\
 [destination.{name}]

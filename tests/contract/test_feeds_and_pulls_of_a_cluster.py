@@ -1,6 +1,7 @@
 """What MMPs told and how far pulls have read, in the store that the nodes of a cluster share."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import date
 from decimal import Decimal
@@ -8,14 +9,16 @@ from pathlib import Path
 from secrets import token_hex
 
 import pytest
+from tests.running import until
 from tests.servers.postgresql import PostgreSql, postgresql
 
-from lendsignal.errors import Overtaken
+from lendsignal.errors import LogError, Overtaken
 from lendsignal.log import Feeds, Marks, PullState, open_feeds, open_pulls
 from lendsignal.log.postgres import Database, prepare
 from lendsignal.log.postgres.pulls import PullRows
 from lendsignal.log.postgres.singles import Single
 from lendsignal.log.postgres.told import ToldRows, follow
+from lendsignal.log.told_spool import ToldSpool
 from lendsignal.model.attribution import Ad, Attribution, AttributionKind, Recorded, Spend
 
 NOW_US = 1_800_000_000_000_000
@@ -97,6 +100,41 @@ def test_a_fact_that_is_told_again_is_followed_once(told: ToldRows, feeds: Feeds
     told.take([coming()])
 
     assert follow(told, feeds) == 0
+
+
+def test_what_a_door_kept_while_the_store_was_away_is_there_once_though_its_draining_broke_off(
+    told: ToldRows, store: Database, tmp_path: Path
+) -> None:
+    """The store takes what waited, and the door dies before it can let go of it; twice."""
+
+    class Dies:
+        """Takes what it is told and does not live to say so."""
+
+        def __init__(self) -> None:
+            self.took = threading.Event()
+
+        def take(self, facts: Iterable[Attribution | Recorded]) -> None:
+            told.take(facts)
+            self.took.set()
+            raise LogError("killed")
+
+        def close(self) -> None:
+            pass
+
+    for _ in range(2):
+        with closing(
+            ToldSpool(dies := Dies(), dies, tmp_path / "told.sqlite", lambda: 1, limit=9_999)
+        ) as one:
+            one.take([coming("af-1"), coming("af-2")])
+            one.start()
+            assert dies.took.wait(60)
+    rest = ToldSpool(told, told, tmp_path / "told.sqlite", lambda: 1, limit=9_999)
+    rest.start()
+    until(lambda: rest.standing().rows == 0, "what waited is drained")
+
+    found = store.rows("select installation from feed_told order by xid, id")
+    assert [name for (name,) in found] == [b"af-1", b"af-2"]
+    rest.close()
 
 
 def test_of_an_accounts_day_the_last_telling_stands(told: ToldRows, feeds: Feeds) -> None:

@@ -1,20 +1,24 @@
-"""The exam that every log engine passes: what the door, the decider and the sender rely on."""
+"""The exam that every log engine passes: what the door, the decider and the sender rely on.
+
+`test_slots_of_a_topic` takes it over a Kafka topic beside a PostgreSQL.
+"""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
-from secrets import token_hex
 from threading import Barrier, Thread
 from typing import Any
 
 import msgspec
 import pytest
 from tests.acme import again, consent_of, event, loan, login, source, told, us
+from tests.clustered import emptied
 from tests.servers.postgresql import PostgreSql, postgresql
 
 from lendsignal.errors import LogError
 from lendsignal.log import Decided, OneLog, Quarantined, open_log
-from lendsignal.log.postgres import open_whole_log
+from lendsignal.log.postgres import Database, WholeLog, prepare
 from lendsignal.plan import Timer, UserState, Verdict, Withdrawn, version_of
 
 
@@ -25,15 +29,23 @@ def server() -> Iterator[PostgreSql]:
         yield one
 
 
+@pytest.fixture(scope="module")
+def tables(server: PostgreSql) -> Iterator[Database]:
+    with closing(Database(server.plain_url, "exam")) as one:
+        prepare(one, 1)
+        yield one
+
+
 def on_sqlite(request: pytest.FixtureRequest) -> Callable[[], OneLog]:
     folder: Path = request.getfixturevalue("tmp_path")
     return lambda: open_log(folder / "log.sqlite")
 
 
 def on_postgresql(request: pytest.FixtureRequest) -> Callable[[], OneLog]:
+    tables: Database = request.getfixturevalue("tables")
     url = request.getfixturevalue("server").plain_url
-    schema = f"exam_{token_hex(4)}"
-    return lambda: open_whole_log(url, schema)
+    emptied(tables)
+    return lambda: WholeLog(Database(url, tables.schema))
 
 
 ENGINES = {"sqlite": on_sqlite, "postgresql": on_postgresql}
@@ -327,7 +339,8 @@ def test_a_timer_is_due_at_its_moment_and_fires_once(log: OneLog) -> None:
 
     assert log.due(us(5)) == []
     assert log.next_timer() == us(9)
-    assert [fact.event.occurred_at for fact in log.read(0, 9)] == [event("x", n).occurred_at for n in (3, 5)]
+    fired = log.read(log.end() - 2, 9)
+    assert [fact.event.occurred_at for fact in fired] == [event("x", n).occurred_at for n in (3, 5)]
 
 
 def test_a_timer_that_cannot_become_an_event_stays(log: OneLog) -> None:

@@ -27,6 +27,7 @@ from lendsignal.log import (
     Halt,
     KeyUse,
     Log,
+    Offer,
     Open,
     Pause,
     Quarantined,
@@ -37,12 +38,14 @@ from lendsignal.log import (
     open_keys,
     open_log,
     open_orders,
+    open_shelf,
     refuse_damage,
 )
 from lendsignal.log.postgres import moving, schema
 from lendsignal.log.postgres.deliveries import SlotDeliveries
 from lendsignal.log.postgres.keys import KeyRows
 from lendsignal.log.postgres.moving import looked_at, move
+from lendsignal.log.postgres.relay import DoorShelf, SlotShelf
 from lendsignal.log.postgres.standing import standing
 from lendsignal.log.slots import sequence_of, slot_of
 from lendsignal.log.store import StoreSettings
@@ -278,6 +281,50 @@ def test_open_held_dead_and_told_deliveries_stand_in_the_cluster_as_they_stood_i
     assert store.paused() == {name: Pause(us(8), Stop.PERSON, "by_hand")}
     assert store.renamed() == {"appsflyer-ng": name}
     assert store.waiting() == {name: {"claimed": 1, "held": 1}}
+
+
+def test_what_waits_for_an_app_in_the_folder_is_given_to_it_by_the_cluster_and_its_word_counts(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    events = [one for n in range(3) for one in (
+        again(login(n, "a"), user_id=f"u{n}"), again(loan(n + 10, f"L{n}"), user_id=f"u{n}")
+    )]  # fmt: skip
+    folder = folder_of(tmp_path, events)
+    with closing(open_log(folder.log)) as log, closing(open_deliveries(folder.deliveries)) as store:
+        ids = [delivery_id(number, 0) for number, one in log.records(0, 99) if isinstance(one, Planned)]
+        changes = Changes()
+        for one in ids[:2]:
+            changes.keep(Open("relay-ng", one, Stage.PENDING, us(9), first_us=us(1), reason="pending relay"))
+        store.commit(changes)
+    with closing(open_shelf(folder.relay)) as shelf:
+        offers = [
+            Offer(
+                destination="relay-ng",
+                delivery=one,
+                address=f"ad{place}",
+                conversion=f"c{place}",
+                item=f'"{place}"'.encode(),
+                expires_us=us(9),
+            )
+            for place, one in enumerate(ids)
+        ]
+        shelf.place(offers, us(1))
+        shelf.fetch("relay-ng", "ad0", us(2), 9)
+        shelf.fetch("relay-ng", "ad1", us(3), 9)
+        shelf.acknowledge("relay-ng", "ad0", ["c0"], us(4))
+
+    move(cluster.database, folder, KEEP)
+
+    there, door = SlotShelf(cluster.connect(), 4, range(4)), DoorShelf(cluster.connect())
+    store_ = SlotDeliveries(cluster.connect(), 4, range(4))
+    first, second = (one.id for one in store_.open("relay-ng", 0, 9, Stage.PENDING))
+    said = there.acknowledged(9)
+    assert [(one.fetched_us, one.acknowledged_us) for one in said] == [(us(2), us(4))]
+    assert {one.delivery for one in said} < {first, second}
+    assert door.fetch("relay-ng", "ad0", us(5), 9) == []
+    assert door.fetch("relay-ng", "ad1", us(5), 9) == [b'"1"']
+    assert there.among("relay-ng", [first, second]) == {first, second}
+    assert door.fetch("relay-ng", "ad2", us(5), 9) == [], "its delivery has ended"
 
 
 def test_a_sender_of_the_cluster_reads_on_behind_what_the_folder_had_read(

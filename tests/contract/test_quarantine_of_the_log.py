@@ -9,6 +9,7 @@ from typing import TypeAlias
 import pytest
 from tests.acme import event, loan, us
 from tests.clustered import Cluster
+from tests.lender_file import ACME
 from tests.servers.postgresql import PostgreSql, postgresql
 
 from lendsignal import config as configuration
@@ -193,25 +194,15 @@ def test_an_event_that_was_appended_goes_again_where_its_refusal_cannot_be_settl
     assert (stored.end(), len(stored.quarantine.asked(10))) == (0, 1)
 
 
-CONFIG = """
-[portfolio]
-name = "acme"
-
-[brand.acme]
-
-[app.acme-ng]
-brand    = "acme"
-platform = "android"
-bundle   = "com.acme.loans"
-country  = "NG"
-currency = "NGN"
-timezone = "Africa/Lagos"
-
+CONFIG = (
+    ACME
+    + """
 [store]
 url    = {{ env = "ACME_STORE" }}
 schema = "{schema}"
 slots  = 2
 """
+)
 
 
 def test_what_a_node_that_ended_was_asked_for_a_worker_sends_through(

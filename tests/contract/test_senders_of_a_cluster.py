@@ -1,5 +1,6 @@
 """Several senders over one PostgreSQL: whose slots are whose, what a zombie may not do, what all share."""
 
+import json
 import threading
 import time
 from collections import Counter
@@ -13,7 +14,7 @@ import pytest
 from tests.acme import event, login
 from tests.clustered import Cluster
 from tests.desk import TOKEN, acme, borrower, verdicts
-from tests.laned import a_loan, ids_in, laned, minutes_of, sent, user_with_loans
+from tests.laned import a_loan, ids_in, laned, later, minutes_of, sent, user_with_loans
 from tests.scripted import Platform, platform, says, waits_for
 from tests.servers.postgresql import PostgreSql, postgresql
 from tests.several import PATIENCE, Several, users_in
@@ -194,6 +195,22 @@ def test_what_a_frozen_sender_had_claimed_is_unknown_to_its_heir_and_it_writes_n
     assert all_.receipts() == before
     assert list(times_sent(played).values()) == [comes]
     assert one.sender is None or not one.sender.in_flight
+
+
+def test_a_verdict_that_comes_later_is_asked_for_by_whoever_has_the_slot_then(
+    several: Makes, played: Platform
+) -> None:
+    played.play(verdicts("pending:job-17"), ACCEPTS)
+    all_ = several(later())
+    one, heir = all_.sender("one"), all_.sender("heir")
+    all_.until(lambda: len(all_.held(one)) == 4 and one.sender is not None, one)
+    all_.tell(*loans(ALL[0])).until(lambda: [open_.stage for open_ in all_.open()] == [Stage.PENDING], one)
+    all_.falls_silent(one, heir)
+    all_.until(lambda: all_.tally().get("accepted") == 1, heir)
+
+    sent, asked = played.came
+    assert (len(ids_in(sent)), json.loads(asked.body)) == (1, {"handle": "job-17"})
+    assert all_.open() == []
 
 
 def test_a_slot_that_is_lost_costs_the_others_nothing_of_what_was_on_its_way(

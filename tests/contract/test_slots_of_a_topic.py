@@ -1,11 +1,12 @@
 """The exam of a log that is a Kafka topic, as doors and workers use it; broker and PostgreSQL are genuine."""
 
+import json
 import logging
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -16,11 +17,19 @@ import msgspec
 import pytest
 from tests.acme import again, loan, login, source
 from tests.cluster.topic_storm import ShortStorm
-from tests.clustered import Clock, happenings, lives
+from tests.clustered import Clock, Cluster, happenings, lives
+from tests.contract import test_log as exam
+from tests.contract import test_senders_of_a_cluster as senders
+from tests.contract import test_verbs_of_a_cluster as verbs
 from tests.copying import copy_of, numbers
+from tests.noded import topic_words
+from tests.running import borrowing
+from tests.scripted import Platform
 from tests.servers.kafka import Broker, Brokers, kafka
 from tests.servers.postgresql import PostgreSql, postgresql
+from tests.several import Several
 from tests.topical import PATIENCE, TopicCluster, reaching, settle
+from tests.whole_topic import WholeTopic, fresh_topic
 
 from lendsignal import plan
 from lendsignal.decide import Decider, decider
@@ -29,12 +38,33 @@ from lendsignal.errors import DataError, LogError
 from lendsignal.log import Decided, open_log
 from lendsignal.log.cluster import door_of, rules_of, slots_of_worker, standing_still, waiting_in_topic
 from lendsignal.log.kafka import TopicDoor, TopicSlots, prepare_topic
-from lendsignal.log.postgres import Database, Leases
+from lendsignal.log.kafka.looking import undecided
+from lendsignal.log.postgres import Database, Leases, prepare, schema
 from lendsignal.log.postgres.erasing import SlotErasing
 from lendsignal.log.slots import slot_of
 from lendsignal.log.store import StoreSettings
 from lendsignal.model import Event, Secret
-from lendsignal.plan import Planned
+from lendsignal.plan import Planned, PolicySource
+
+ASKED_OF_SENDERS = (
+    "test_every_delivery_is_sent_once_by_whoever_has_its_slot",
+    "test_a_verdict_that_comes_later_is_asked_for_by_whoever_has_the_slot_then",
+)
+"""It is the same sender on any log: what it reads was decided out of a topic."""
+
+log, played, store_secrets, platform_secrets = exam.log, senders.played, verbs.secrets, senders.secrets
+globals().update({name: getattr(senders, name) for name in ASKED_OF_SENDERS})
+for other in (exam, verbs):
+    globals().update({name: test for name, test in vars(other).items() if name.startswith("test_")})
+
+STREAM = """
+[pull.stream]
+kind       = "kafka"
+brokers    = ["{broker}"]
+topic      = "{topic}"
+tls        = false
+send_since = 2020-01-01T00:00:00Z
+"""
 
 OLD, NEW = source(send={"disbursement": "ev_old"}), source(default_dpd=30)
 
@@ -43,6 +73,14 @@ OLD, NEW = source(send={"disbursement": "ev_old"}), source(default_dpd=30)
 def servers() -> Iterator[tuple[PostgreSql, Broker]]:
     with kafka() as broker, postgresql(fsync="off") as server:
         yield server, broker
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_days() -> Iterator[None]:
+    """Tables of fewer days beforehand: making them is most of what a fresh store costs."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(schema, "DAYS_AHEAD", 0)
+        yield
 
 
 @pytest.fixture
@@ -55,6 +93,56 @@ def cluster(servers: tuple[PostgreSql, Broker]) -> Iterator[TopicCluster]:
     server, broker = servers
     with closing(TopicCluster(server.plain_url, broker.address, policy=NEW)) as one:
         yield one
+
+
+@pytest.fixture(scope="module")
+def tables(servers: tuple[PostgreSql, Broker], few_days: None) -> Iterator[Database]:
+    """Those beside a topic of one partition."""
+    with closing(Database(servers[0].plain_url, "exam")) as one:
+        prepare(one, 1)
+        yield one
+
+
+@pytest.fixture
+def opened(tables: Database, servers: tuple[PostgreSql, Broker]) -> Iterator[Callable[[], WholeTopic]]:
+    """What the exam of every log engine asks for."""
+    server, broker = servers
+    with fresh_topic(tables, server.plain_url, broker.address) as one:
+        yield one
+
+
+@pytest.fixture
+def install(servers: tuple[PostgreSql, Broker], tmp_path: Path) -> Iterator[verbs.Install]:
+    """What the tests of a cluster's verbs ask for."""
+    server, broker = servers
+    with closing(TopicCluster(server.plain_url, broker.address, policy=source())) as one:
+        topic = topic_words(broker.address, one.topic.topic)
+        yield verbs.installed(tmp_path, one, settle, topic)
+
+
+class SeveralOverATopic(Several):
+    """The senders of a cluster whose workers read a topic."""
+
+    servers = ""
+
+    def _made(self, url: str, slots: int, policy: PolicySource) -> Cluster:
+        return TopicCluster(url, self.servers, slots, policy)
+
+    def _decide(self) -> None:
+        assert isinstance(self.cluster, TopicCluster)
+        settle(self.cluster, self._worker)
+
+
+@pytest.fixture
+def several(
+    servers: tuple[PostgreSql, Broker], played: Platform, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[senders.Makes]:
+    """What the tests of senders ask for."""
+    monkeypatch.setattr(SeveralOverATopic, "servers", servers[1].address)
+    with ExitStack() as opened:
+        yield lambda *outlets, **settings: opened.enter_context(
+            closing(SeveralOverATopic(servers[0].plain_url, played.url, *outlets, **settings))
+        )
 
 
 def embedded(
@@ -490,6 +578,41 @@ def test_what_a_frozen_broker_does_not_acknowledge_is_refused_and_said_again_in_
     assert cluster.tally()["event", "disbursed"] >= 3
 
 
+def test_of_what_waits_in_the_topic_the_youngest_is_looked_through_and_no_event_is_passed_over(
+    cluster: TopicCluster, broker: Broker
+) -> None:
+    settle(cluster, cluster.worker())
+    cluster.door().append([loan(n, f"L{n}") for n in range(5)])
+    broker.produce(cluster.topic.topic, b"{broken", None, partition=slot_of("acme:u1", 4))
+    cluster.door().append([loan(5, "L5")])
+
+    def loans(most: int | None) -> list[str | None]:
+        found = undecided(cluster.database, cluster.topic, cluster.asking, most)
+        return [one.event.loan_id for one in found]
+
+    assert loans(None) == [f"L{n}" for n in range(6)]
+    assert loans(4) == ["L4", "L5"]
+
+
+def test_a_topic_of_the_lenders_own_is_pulled_into_the_topic_that_is_the_log(
+    install: verbs.Install, broker: Broker
+) -> None:
+    own = broker.make_topic("acme.loans", partitions=2)
+    for n in range(6):
+        told = [json.dumps(one).encode() for one in borrowing(n)]
+        broker.produce(own, *told, key=f"u{n}".encode())
+    with install.node.config.open("a") as config:
+        config.write(STREAM.format(broker=broker.address, topic=own))
+    first, again = (
+        json.loads(install.node.verb("pull", "stream", "--once", "--json"))["events"] for _ in range(2)
+    )
+
+    assert (first, again) == (12, 12), "the second time nothing is left"
+    assert install.decided() == {"taken": 12}
+    assert install.users() == {f"acme:u{n}" for n in range(6)}
+    assert broker.committed("lendsignal-stream", own) == 12
+
+
 # the topic
 
 
@@ -553,6 +676,17 @@ def test_a_node_that_is_configured_for_postgresqls_log_is_refused(cluster: Topic
     ):
         with pytest.raises(LogError, match="is a topic"):
             opened()
+
+
+def test_a_door_puts_nothing_where_nobody_reads_as_far_as_the_store_says(
+    cluster: TopicCluster, broker: Broker
+) -> None:
+    url, other = Secret(env="ACME_STORE"), broker.make_topic("another", partitions=4)
+    with pytest.raises(LogError, match="is read by nobody"):
+        door_of(StoreSettings(url=url, kafka=reaching(broker.address, other)), cluster.database)
+    cluster.database.rows("delete from topic")
+    with pytest.raises(LogError, match="lendsignal store prepare"):
+        door_of(StoreSettings(url=url, kafka=cluster.topic), cluster.database)
 
 
 # real processes

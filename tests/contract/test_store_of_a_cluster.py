@@ -103,6 +103,15 @@ def test_tables_of_a_younger_version_are_refused(empty: Database) -> None:
         slots_of(empty)
 
 
+def test_a_store_on_a_server_whose_numbers_are_behind_its_rows_is_not_worked_with(cluster: Cluster) -> None:
+    """As where a dump of it was loaded into a fresh server."""
+    assert slots_of(cluster.database) == cluster.slots
+    cluster.database.rows("update cursor set xid = '4294967296' where slot = 1")
+
+    with pytest.raises(LogError, match="behind those of its rows"):
+        slots_of(cluster.database)
+
+
 # keys
 
 

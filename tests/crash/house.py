@@ -17,6 +17,7 @@ from zlib import crc32
 
 from tests.crash.judge import Moment
 from tests.crash.unsynced import Disk
+from tests.lender_file import ACME
 from tests.running import KEY, WEBHOOK_SECRET, call, free_port, until
 
 from lendsignal.destination import webhook
@@ -32,20 +33,9 @@ SYNCING = "syncing"
 HAS_LANES = "ordered_by" in webhook.Settings.__struct_fields__
 """Whether a webhook can be told to keep the order of each user."""
 
-CONFIG = """\
-[portfolio]
-name = "acme"
-
-[brand.acme]
-
-[app.acme-ng]
-brand    = "acme"
-platform = "android"
-bundle   = "com.acme.loans"
-country  = "NG"
-currency = "NGN"
-timezone = "Africa/Lagos"
-
+CONFIG = (
+    ACME
+    + """
 [source.backend]
 key = {{ env = "ACME_KEY" }}
 
@@ -87,6 +77,7 @@ send = {{ registration = "ev_r", disbursement = "ev_ln" }}
 to   = "retries"
 send = {{ registration = "ev_r", disbursement = "ev_ln" }}
 """
+)
 
 
 class Sandboxes:

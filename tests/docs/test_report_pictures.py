@@ -19,6 +19,7 @@ import pytest
 from tests.unit.report.kept import SECOND, Kept
 from tests.unit.report.world import ZONE, filled, policy, told, world
 
+from lendsignal.cli.understand import report as reports
 from lendsignal.clock import from_us
 from lendsignal.config import load as configured
 from lendsignal.derive import Cut, Tiers
@@ -265,3 +266,10 @@ def test_pages_show_pictures_that_are_there(pictures: Mapping[str, str]) -> None
 
         assert shown
         assert set(shown) <= set(pictures)
+
+
+@pytest.mark.parametrize("name", sorted(reports.commands))
+def test_every_report_has_a_page_with_its_command_and_a_picture(name: str) -> None:
+    told = [page.read_text() for page in PAGES.glob("*.md")]
+
+    assert any(f"lendsignal report {name}" in text and "](pictures/" in text for text in told)

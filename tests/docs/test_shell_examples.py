@@ -171,6 +171,7 @@ SERVICE_PAGES = (
     "docs/how-to/use-a-segment-sdk.md",
     "docs/how-to/erase-a-person.md",
     "docs/how-to/use-the-sandbox.md",
+    "docs/tutorials/on-duty.md",
 )
 """Pages whose commands need a running service, in this order; the others run before a lender at rest."""
 

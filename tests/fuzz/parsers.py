@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from msgspec import Struct
+from tests.lender_file import ACME
 
 from lendsignal import config as configuration
 from lendsignal.derive.expression import compiled
@@ -52,17 +53,9 @@ FEEDS = [
 ]
 KINDS: tuple[Literal["generic", "meta", "google_ads"], ...] = ("generic", "meta", "google_ads")
 SPENT = [SpendFeed(kind, SpendSettings(kind=kind, timezone="Africa/Lagos")) for kind in KINDS]
-CONFIG = """
-[portfolio]
-name = "acme"
-[brand.acme]
-[app.acme-ng]
-brand = "acme"
-platform = "android"
-bundle = "com.acme.loans"
-country = "NG"
-currency = "NGN"
-timezone = "Africa/Lagos"
+CONFIG = (
+    ACME
+    + """\
 [destination.hook]
 kind = "webhook"
 app = "acme-ng"
@@ -72,6 +65,7 @@ secret = { file = "none" }
 to = "hook"
 send = { disbursement = "ev_ln" }
 """
+)
 
 
 def event(raw: bytes) -> None:

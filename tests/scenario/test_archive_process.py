@@ -11,6 +11,7 @@ import duckdb
 import pytest
 from tests.acme import source
 from tests.desk import borrowers
+from tests.lender_file import ACME
 from tests.running import BackEnd, borrowing, service, until
 
 from lendsignal.archive import TABLES
@@ -18,20 +19,13 @@ from lendsignal.clock import SystemClock
 from lendsignal.decide import Decider
 from lendsignal.log import DataFolder, open_log
 
-CONFIG = """\
-[portfolio]
-name = "acme"
-[brand.acme]
-[app.acme-ng]
-brand = "acme"
-platform = "android"
-bundle = "com.acme.loans"
-country = "NG"
-currency = "NGN"
-timezone = "Africa/Lagos"
+CONFIG = (
+    ACME
+    + """\
 [service]
 data = "data"
 """
+)
 
 
 @pytest.fixture

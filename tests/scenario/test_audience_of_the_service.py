@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.acme import DAY
+from tests.lender_file import ACME
 from tests.running import BackEnd, Service, Stand, call, drawn_seed, until
 from tests.telling import build, data_folder, gaid
 from tests.unit.report.kept import Still
@@ -20,23 +21,13 @@ from tests.unit.report.kept import Still
 from lendsignal.config import load
 from lendsignal.role.audience import brought_in_step
 
-LENDER = """
-[portfolio]
-name = "acme"
-
-[brand.acme]
-
-[app.acme-ng]
-brand = "acme"
-platform = "android"
-bundle = "com.acme.loans"
-country = "NG"
-currency = "NGN"
-timezone = "Africa/Lagos"
-
+LENDER = (
+    ACME
+    + """
 [deliver]
 sandbox = "{sandbox}"
 """
+)
 
 LISTS = """
 [audiences]

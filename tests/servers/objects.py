@@ -17,6 +17,25 @@ class ObjectStore:
         self._client = client
         self._client.create_bucket(Bucket="loans")
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """How programs that know S3 are told of it."""
+        return {
+            "AWS_ENDPOINT_URL": self.address,
+            "AWS_ACCESS_KEY_ID": "made-up",
+            "AWS_SECRET_ACCESS_KEY": "made-up",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    def get(self, key: str) -> bytes:
+        """The body of an object."""
+        found: bytes = self._client.get_object(Bucket="loans", Key=key)["Body"].read()
+        return found
+
+    def drop(self, key: str) -> None:
+        """Takes an object away."""
+        self._client.delete_object(Bucket="loans", Key=key)
+
     def put(self, key: str, body: bytes) -> None:
         """Puts an object into the bucket `loans`."""
         self._client.put_object(Bucket="loans", Key=key, Body=body)

@@ -347,20 +347,23 @@ class _House:
         self._blowing = wanted
 
     def _idle(self) -> None:
-        """Returns when nothing waits but what is held."""
-        end, breath = time.monotonic() + 10 * PATIENCE, threading.Event()
+        """Returns when nothing waits but what is held; gives up where nothing goes on for ten minutes."""
+        least, end, breath = float("inf"), time.monotonic() + 10 * PATIENCE, threading.Event()
         while time.monotonic() < end:
             self._stage.tend()
-            if self._is_at_rest():
+            now = self._status()
+            left = float("inf") if now is None else self._left(now)
+            if now is not None and now.idle and not left:
                 return
+            if left < least:
+                least, end = left, time.monotonic() + 10 * PATIENCE
             breath.wait(0.1)
-        raise AssertionError(f"the service is never at rest: {self._status()}")
+        raise AssertionError(f"the service stands still, and is not at rest: {self._status()}")
 
-    def _is_at_rest(self) -> bool:
-        now = self._status()
-        if now is None or not now.idle or now.decided < self._back_end.sent:
-            return False
-        return not any(n for stages in now.waiting.values() for stage, n in stages.items() if stage != "held")
+    def _left(self, now: Status) -> int:
+        """Events that are not decided and deliveries that are open, without those that a person has."""
+        open_ = (n for stages in now.waiting.values() for stage, n in stages.items() if stage != "held")
+        return max(0, self._back_end.sent - now.decided) + sum(open_)
 
     def _status(self) -> Status | None:
         try:

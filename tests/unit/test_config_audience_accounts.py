@@ -4,26 +4,18 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.lender_file import ACME
 
 from lendsignal.config import load
 from lendsignal.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/how-to/sync-audiences.md").read_text()
-HEAD = """\
-[portfolio]
-name = "acme"
-
-[brand.acme]
-
-[app.acme-ng]
-brand    = "acme"
-platform = "android"
-bundle   = "com.acme.loans"
-country  = "NG"
-currency = "NGN"
-timezone = "Africa/Lagos"
+HEAD = (
+    ACME
+    + """\
 """
+)
 GOOGLE = '{"type":"authorized_user","client_id":"a","client_secret":"b","refresh_token":"c"}'
 
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.lender_file import ACME
 
 from lendsignal import config as configuration
 from lendsignal.config import Config
@@ -11,23 +12,13 @@ from lendsignal.errors import ConfigError
 from lendsignal.log.postgres import Limits
 from lendsignal.log.store import StoreSettings, is_in_the_open, may_meet_a_standby
 
-BASE = """\
-[portfolio]
-name = "acme"
-
-[brand.acme]
-
-[app.acme-ng]
-brand    = "acme"
-platform = "android"
-bundle   = "com.acme.loans"
-country  = "NG"
-currency = "NGN"
-timezone = "Africa/Lagos"
-
+BASE = (
+    ACME
+    + """
 [source.backend]
 key = { env = "ACME_KEY" }
 """
+)
 STORE = '[store]\nurl = { env = "ACME_STORE" }\n'
 
 

@@ -7,6 +7,7 @@ import pytest
 from tests.unit.test_config_store import BASE, STORE
 
 from lendsignal import config as configuration
+from lendsignal import run as running
 from lendsignal.config import Config
 from lendsignal.errors import ConfigError
 
@@ -80,3 +81,12 @@ def test_what_cannot_work_is_refused(tmp_path: Path, line: str, problem: str) ->
 def test_an_address_without_a_port_is_told_as_a_server(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="servers: 'kafka-1' must be host:port"):
         loaded(tmp_path, '[store.kafka]\nservers = ["kafka-1"]\n')
+
+
+def test_a_service_that_runs_keeps_its_log(tmp_path: Path) -> None:
+    now = loaded(tmp_path, TOPIC)
+
+    running._refuse_what_stays(now, loaded(tmp_path, TOPIC.replace("kafka-2", "kafka-3")))
+    for other in ("", TOPIC + 'topic = "other"\n'):
+        with pytest.raises(ConfigError, match="as its log while the service runs"):
+            running._refuse_what_stays(now, loaded(tmp_path, other))

@@ -3,10 +3,15 @@
 `keeper.Keeper`, who writes it, is imported by its module's name: it brings DuckDB.
 """
 
-from lendsignal.archive.book import Book, Part, archived_events
-from lendsignal.archive.layout import FEEDS, TABLES, VERSION, Column, Kind, Table
-from lendsignal.archive.place import Bucket, Folder, Place, place_at
-from lendsignal.archive.settings import ArchiveSettings
+from typing import TYPE_CHECKING
+
+from lendsignal.later import later
+
+if TYPE_CHECKING:
+    from lendsignal.archive.book import Book, Part, archived_events
+    from lendsignal.archive.layout import FEEDS, TABLES, VERSION, Column, Kind, Table
+    from lendsignal.archive.place import Bucket, Folder, Place, place_at
+    from lendsignal.archive.settings import ArchiveSettings
 
 __all__ = [
     "FEEDS",
@@ -24,3 +29,13 @@ __all__ = [
     "archived_events",
     "place_at",
 ]
+
+__getattr__ = later(
+    __name__,
+    {
+        "book": "Book Part archived_events",
+        "layout": "FEEDS TABLES VERSION Column Kind Table",
+        "place": "Bucket Folder Place place_at",
+        "settings": "ArchiveSettings",
+    },
+)

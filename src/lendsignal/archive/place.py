@@ -119,11 +119,14 @@ class Bucket:
                 self._files.rm_file(f"{self._root}/{name}")
 
     def names(self) -> Iterator[str]:
+        for path in sorted(self.learn()):
+            yield path.removeprefix(self._root + "/")
+
+    def learn(self) -> list[str]:
+        """Asks the store for every file that there is: what is asked about one soon after is known then."""
         with self._reaching("its list of files"):
             self._files.invalidate_cache()
-            found = self._files.find(self._root) if self._files.exists(self._root) else []
-        for path in sorted(found):
-            yield str(path).removeprefix(self._root + "/")
+            return list(self._files.find(self._root)) if self._files.exists(self._root) else []
 
     def local(self, name: str, scratch: Path) -> Path:
         copy = scratch / name.replace("/", "-")

@@ -20,7 +20,7 @@ from msgspec import Struct
 from lendsignal.audience.definitions import Definition, definition_of
 from lendsignal.audience.settings import AudienceSettings
 from lendsignal.bench.reports import START_US, made
-from lendsignal.bench.targets import Target
+from lendsignal.bench.targets import Target, Wanted
 from lendsignal.log import DataFolder, open_audiences
 
 USERS, QUICK_USERS = 5_000_000, 100_000
@@ -110,23 +110,9 @@ def lists() -> dict[str, Definition]:
 
 
 def _targets(one: AudienceFigure, whole: bool) -> list[Target]:
-    def target(what: str, key: str, unit: str, found: float, reach: float, go_for: float) -> Target:
-        return Target(
-            what=f"{one.what}: {what}",
-            key=f"{one.what}.{key}",
-            unit=unit,
-            found=found if whole else None,
-            reach=reach,
-            go_for=go_for,
-            less_is_better=True,
-            reached=found <= reach if whole else None,
-            went=found <= go_for if whole else None,
-        )
-
-    return [
-        target("time", "seconds", "s", one.seconds, REACH_SECONDS, GO_FOR_SECONDS),
-        target("memory", "peak_mib", "MiB", one.peak_mib, REACH_MIB, GO_FOR_MIB),
-    ]
+    time = Wanted(f"{one.what}: time", f"{one.what}.seconds", "s", REACH_SECONDS, GO_FOR_SECONDS, True)
+    memory = Wanted(f"{one.what}: memory", f"{one.what}.peak_mib", "MiB", REACH_MIB, GO_FOR_MIB, True)
+    return [time.beside(one.seconds if whole else None), memory.beside(one.peak_mib if whole else None)]
 
 
 def _contacts(folder: DataFolder, users: int) -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
-from lendsignal.bench.targets import Target
+from lendsignal.bench.targets import Target, Wanted
 from lendsignal.derive import CutTable, Tiers, TierSettings
 from lendsignal.derive.recut import Floats, Grants, Sample, Scope, inside, recut, rungs_of
 from lendsignal.simulate import Parameters, make
@@ -166,22 +166,7 @@ def _targets(cells: Sequence[Cell]) -> tuple[Target, ...]:
     worst_large = max(one.share_rmse_points for one in large)
     most = max(one.changes for one in cells)
     return (
-        _at_most("changes of cuts in 180 days, worst cell", most, 6, "changes"),
-        _at_most("error of the best 20 %, worst cell", worst, 4, "points"),
-        _at_most("the same from 300 grants a day on", worst_large, 3, "points"),
-    )
-
-
-def _at_most(what: str, found: float, reach: float, unit: str) -> Target:
-    reached = found <= reach
-    return Target(
-        what=what,
-        key="cells",
-        unit=unit,
-        found=found,
-        reach=reach,
-        go_for=reach,
-        less_is_better=True,
-        reached=reached,
-        went=reached,
+        Wanted("changes of cuts in 180 days, worst cell", "cells", "changes", 6, 6, True).beside(most),
+        Wanted("error of the best 20 %, worst cell", "cells", "points", 4, 4, True).beside(worst),
+        Wanted("the same from 300 grants a day on", "cells", "points", 3, 3, True).beside(worst_large),
     )

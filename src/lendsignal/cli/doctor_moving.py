@@ -7,9 +7,9 @@ from lendsignal.cli import giving
 from lendsignal.cli.findings import Finding, act, look, ok, span
 from lendsignal.config import Config
 from lendsignal.log.postgres import database_of
-from lendsignal.log.spool import FULL, standing_of
+from lendsignal.log.spool import FULL, Spooled
 from lendsignal.role.cluster import store_of
-from lendsignal.role.spooling import FILE, MEGABYTE
+from lendsignal.role.spooling import MEGABYTE, TOLD_SHARE, waiting_in
 
 LONG_SECONDS = 60.0
 """A store that fails over is back before."""
@@ -17,15 +17,22 @@ LONG_SECONDS = 60.0
 
 def spool(config: Config) -> Iterator[Finding]:
     """What this node's door has taken and the store has not yet."""
-    found = standing_of(config.data / FILE)
-    if found.oldest_us is None:
+    limit = store_of(config).spool_megabytes * MEGABYTE
+    events, told = waiting_in(config.data)
+    if events.oldest_us is None and told.oldest_us is None:
         yield ok("spool", "nothing waits for the store")
+    yield from _waiting(config, events, "events", limit)
+    yield from _waiting(config, told, "messages of MMPs", limit // TOLD_SHARE)
+
+
+def _waiting(config: Config, found: Spooled, what: str, limit: int) -> Iterator[Finding]:
+    if found.oldest_us is None:
         return
     waited = max(0.0, (giving.clock_of(config).now_us() - found.oldest_us) / 1e6)
     said = (
-        f"{found.rows:,} events wait for the store, {found.bytes / 1e6:,.1f} MB, the first for {span(waited)}"
+        f"{found.rows:,} {what} wait for the store, {found.bytes / 1e6:,.1f} MB, the first for {span(waited)}"
     )
-    if found.bytes > FULL * store_of(config).spool_megabytes * MEGABYTE:
+    if found.bytes > FULL * limit:
         yield act("spool", f"{said}: the door soon takes no more", "see to the store; store.spool_megabytes")
     elif waited > LONG_SECONDS:
         yield act("spool", said, "see to the store, and keep this node's `ingest` running: it drains them")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from lendsignal.cli import giving, machine
+from lendsignal.cli.doctor_copies import copied
 from lendsignal.cli.doctor_moving import moving, spool
 from lendsignal.cli.doctor_topic import topic
 from lendsignal.cli.findings import Check, Finding, act, look, ok, span
@@ -256,6 +257,7 @@ CHECKS: tuple[Check, ...] = (
     topic,
     slots,
     desks,
+    copied,
     copy,
     tables,
     moving,
@@ -269,8 +271,10 @@ _OF_THE_STORE: tuple[Check, ...] = (
     durability,
     limits,
     held_back,
+    topic,
     slots,
     desks,
+    copied,
     tables,
     moving,
 )

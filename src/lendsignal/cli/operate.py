@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from lendsignal.cli.steer import told_stop
 from lendsignal.cli.words import as_json, configured, print_json, progress_bar, with_overrides
 from lendsignal.clock import clock_at, from_us
 from lendsignal.config import Config, config_schema
-from lendsignal.deliver import Standing
+from lendsignal.deliver import First, Standing
 from lendsignal.destination import registry
 from lendsignal.destination.spec import Corrections
 from lendsignal.errors import ConfigError
@@ -162,7 +163,7 @@ def status(config_path: Path, json_: bool) -> None:
         click.echo(f"pull {pulled.name:<19} {told_pull(pulled)}")
     for one in found:
         end = ends.get(one.destination)
-        _destination(one, () if end is None or end.state == "fine" else (end.told(),))
+        _destination(one, now.now_us, () if end is None or end.state == "fine" else (end.told(),))
     if sender:
         click.echo(sender)
     for alarm in open_alarms(config):
@@ -171,18 +172,28 @@ def status(config_path: Path, json_: bool) -> None:
     click.echo("idle" if now.idle else "busy")
 
 
-def _destination(one: Standing, also: Sequence[str] = ()) -> None:
-    """What waits for a destination, who stopped it, what else is to be known, and what to type."""
+def _destination(one: Standing, now_us: int, also: Sequence[str] = ()) -> None:
+    """What waits for a destination and why, who stopped it, what else is to be known, and what to type."""
     counts = {"waiting": one.waiting, "on the way": one.claimed, "held": one.held}
     counts |= {"for a verdict": one.pending, "dead": one.dead}
     parts = ", ".join(f"{n:,} {word}" for word, n in counts.items() if n) or "nothing waits"
     click.echo(f"{one.destination:<24} {parts}{'' if one.configured else '; NOT CONFIGURED'}")
+    if one.first is not None and one.first.tries and not one.stopped:
+        click.echo(f"{'':<24} {_told_first(one.first, now_us)}")
     for stop in one.stopped:
         click.echo(f"{'':<24} PAUSED{' (everything)' if stop.everything else ''} {told_stop(stop)}")
     for line in also:
         click.echo(f"{'':<24} {line}")
     for words in one.next_words:
         click.echo(f"{'':<24} > {words}")
+
+
+def _told_first(first: First, now_us: int) -> str:
+    """Why what was planned first still waits, and for how long."""
+    times = "once" if first.tries == 1 else f"{first.tries} times"
+    left = max(0, (first.due_us - now_us + 999_999) // 1_000_000)
+    when = f"again in {duration_text(timedelta(seconds=left))}" if left else "again now"
+    return f"the oldest was tried {times}: {first.reason}; {when}"
 
 
 def _cluster(config: Config, *, json_: bool) -> None:
@@ -201,7 +212,7 @@ def _cluster(config: Config, *, json_: bool) -> None:
         if now.unheld[kind]:
             click.echo(f"NOBODY   {doing} {now.unheld[kind]} of them: lendsignal run --role {kind}")
     for one in found:
-        _destination(one)
+        _destination(one, now.now_us)
     click.echo("idle" if now.idle else "busy")
 
 

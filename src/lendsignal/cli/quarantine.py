@@ -6,11 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
+from msgspec import Struct
 
 from lendsignal import config as configuration
 from lendsignal.cli import giving
@@ -62,50 +64,71 @@ def quarantine(context: click.Context, limit: int, config_path: Path, json_: boo
         _list(config_path, Wanted(), limit, json_=json_)
 
 
+class Filter(Struct, frozen=True, kw_only=True):
+    """Which of the refused a verb is for, as it was typed: moments in microseconds, a span ago below zero."""
+
+    ids: tuple[int, ...]
+    source: str | None
+    field: str | None
+    rule: str | None
+    since: int | None
+    until: int | None
+
+    def wanted(self, config: Config, states: tuple[str, ...] = ("open",)) -> Wanted:
+        """Those in these states, moments as the service's clock has them."""
+        now_us = giving.clock_of(config).now_us()
+        return Wanted(
+            ids=self.ids,
+            source=self.source,
+            field=self.field,
+            rule=self.rule,
+            since_us=None if self.since is None else giving.at(self.since, now_us, 0),
+            until_us=None if self.until is None else giving.at(self.until, now_us, 0),
+            states=states,
+        )
+
+    def narrowed(self, config: Config) -> Wanted:
+        """Those that are open; nobody changes all of them by leaving the filter out."""
+        wanted = self.wanted(config)
+        if not any((wanted.ids, wanted.source, wanted.field, wanted.rule, wanted.since_us, wanted.until_us)):
+            raise click.UsageError("say which: IDs, --source, --field, --rule, --since or --until")
+        return wanted
+
+
 def _filtered(command: F) -> F:
-    """`ID... --source --field --rule --since --until`."""
-    for option in reversed(
-        [
-            click.argument("ids", nargs=-1, type=click.IntRange(min=1), metavar="[ID]..."),
-            click.option("--source", help="Only of this source, import or pull."),
-            click.option("--field", help="Only where this field was wrong."),
-            click.option("--rule", help="Only where the rule has these words."),
-            click.option(
-                "--since", type=Moment(), help="Came in from then on: 2026-11-22T00:00:00Z, or 24h ago."
-            ),
-            click.option("--until", type=Moment(), help="And before then; written like --since."),
-        ]
+    """`ID... --source --field --rule --since --until`, given to the command as `chosen`."""
+
+    @wraps(command)
+    def asked(
+        ids: tuple[int, ...],
+        source: str | None,
+        field: str | None,
+        rule: str | None,
+        since: int | None,
+        until: int | None,
+        **others: Any,
+    ) -> Any:
+        chosen = Filter(ids=ids, source=source, field=field, rule=rule, since=since, until=until)
+        return command(chosen=chosen, **others)
+
+    for option in (
+        click.option("--until", type=Moment(), help="And before then; written like --since."),
+        click.option(
+            "--since", type=Moment(), help="Came in from then on: 2026-11-22T00:00:00Z, or 24h ago."
+        ),
+        click.option("--rule", help="Only where the rule has these words."),
+        click.option("--field", help="Only where this field was wrong."),
+        click.option("--source", help="Only of this source, import or pull."),
+        click.argument("ids", nargs=-1, type=click.IntRange(min=1), metavar="[ID]..."),
     ):
-        command = option(command)
-    return command
+        asked = option(asked)
+    return asked  # type: ignore[return-value]
 
 
 def _confirmed(command: F) -> F:
     dry = click.option("--dry-run", is_flag=True, help="Only say what would happen.")
     yes = click.option("--yes", is_flag=True, help="Do not ask.")
     return dry(yes(command))
-
-
-def _wanted(
-    config: Config,
-    ids: tuple[int, ...],
-    source: str | None,
-    field: str | None,
-    rule: str | None,
-    since: int | None,
-    until: int | None,
-    states: tuple[str, ...] = ("open",),
-) -> Wanted:
-    now_us = giving.clock_of(config).now_us()
-    return Wanted(
-        ids=ids,
-        source=source,
-        field=field,
-        rule=rule,
-        since_us=None if since is None else giving.at(since, now_us, 0),
-        until_us=None if until is None else giving.at(until, now_us, 0),
-        states=states,
-    )
 
 
 # looking
@@ -125,12 +148,7 @@ def _wanted(
 @configured
 @as_json
 def list_(
-    ids: tuple[int, ...],
-    source: str | None,
-    field: str | None,
-    rule: str | None,
-    since: int | None,
-    until: int | None,
+    chosen: Filter,
     states: tuple[str, ...],
     limit: int,
     config_path: Path,
@@ -141,8 +159,7 @@ def list_(
     Example: lendsignal quarantine list --source backend --since 24h
     """
     config = configuration.load(config_path)
-    wanted = _wanted(config, ids, source, field, rule, since, until, states)
-    _list(config_path, wanted, limit, json_=json_)
+    _list(config_path, chosen.wanted(config, states), limit, json_=json_)
 
 
 def _list(config_path: Path, wanted: Wanted, limit: int, *, json_: bool) -> None:
@@ -253,12 +270,7 @@ def _pairs(context: click.Context, option: click.Parameter, given: tuple[str, ..
 @configured
 @as_json
 def mend(
-    ids: tuple[int, ...],
-    source: str | None,
-    field: str | None,
-    rule: str | None,
-    since: int | None,
-    until: int | None,
+    chosen: Filter,
     sets: dict[str, str],
     unset: tuple[str, ...],
     rename: dict[str, str],
@@ -279,9 +291,7 @@ def mend(
     if not (patch.set or patch.unset or patch.rename):
         raise click.UsageError("say what to change: --set, --unset, --rename or --patch; or use `release`")
     config = configuration.load(config_path)
-    wanted = _wanted(config, ids, source, field, rule, since, until)
-    _narrow(wanted)
-    _send_through(config, wanted, patch, dry_run=dry_run, yes=yes, json_=json_)
+    _send_through(config, chosen.narrowed(config), patch, dry_run=dry_run, yes=yes, json_=json_)
 
 
 @quarantine.command()
@@ -290,12 +300,7 @@ def mend(
 @configured
 @as_json
 def release(
-    ids: tuple[int, ...],
-    source: str | None,
-    field: str | None,
-    rule: str | None,
-    since: int | None,
-    until: int | None,
+    chosen: Filter,
     dry_run: bool,
     yes: bool,
     config_path: Path,
@@ -303,14 +308,12 @@ def release(
 ) -> None:
     """Send refused events through the door's rules again as they are: after the configuration was corrected.
 
-    Restart the service first, so that it knows the new configuration.
+    Reload or restart the service first, so that it knows the new configuration.
 
     Example: lendsignal quarantine release --field brand --yes
     """
     config = configuration.load(config_path)
-    wanted = _wanted(config, ids, source, field, rule, since, until)
-    _narrow(wanted)
-    _send_through(config, wanted, Patch(), dry_run=dry_run, yes=yes, json_=json_)
+    _send_through(config, chosen.narrowed(config), Patch(), dry_run=dry_run, yes=yes, json_=json_)
 
 
 @quarantine.command()
@@ -319,12 +322,7 @@ def release(
 @configured
 @as_json
 def drop(
-    ids: tuple[int, ...],
-    source: str | None,
-    field: str | None,
-    rule: str | None,
-    since: int | None,
-    until: int | None,
+    chosen: Filter,
     dry_run: bool,
     yes: bool,
     config_path: Path,
@@ -335,8 +333,7 @@ def drop(
     Example: lendsignal quarantine drop --source staging --yes
     """
     config = configuration.load(config_path)
-    wanted = _wanted(config, ids, source, field, rule, since, until)
-    _narrow(wanted)
+    wanted = chosen.narrowed(config)
     _may_ask(json_=json_, dry_run=dry_run, yes=yes)
     with _opened(config) as log:
         n = log.quarantine.count(wanted)
@@ -397,12 +394,6 @@ def _read(name: str, text: str) -> object:
         return msgspec.json.decode(text.encode())
     except msgspec.DecodeError:
         return text
-
-
-def _narrow(wanted: Wanted) -> None:
-    """Nobody changes everything by leaving the filter out."""
-    if not any((wanted.ids, wanted.source, wanted.field, wanted.rule, wanted.since_us, wanted.until_us)):
-        raise click.UsageError("say which: IDs, --source, --field, --rule, --since or --until")
 
 
 def _send_through(

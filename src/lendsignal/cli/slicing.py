@@ -1,12 +1,12 @@
 """The options by which every report is sliced, the same words everywhere."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, TypeVar
 
 import click
 
+from lendsignal.cli.words import moment_of
 from lendsignal.errors import InputError
 from lendsignal.report.slices import EVERY, KEYS, RULES, slice_of
 
@@ -68,17 +68,7 @@ def dated(command: F) -> F:
     return click.option(
         "--as-of",
         "as_of",
-        callback=_moment,
+        callback=moment_of,
         metavar="MOMENT",
         help="What was known then: 2026-03-10T18:00:00Z; UTC where no offset is told.",
     )(command)
-
-
-def _moment(context: click.Context, option: click.Parameter, given: str | None) -> datetime | None:
-    if given is None:
-        return None
-    try:
-        found = datetime.fromisoformat(given)
-    except ValueError:
-        raise click.BadParameter(f"{given!r}: write it like 2026-03-10T18:00:00Z", context, option) from None
-    return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC)

@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lendsignal import config as configuration
-from lendsignal.cli.words import as_json, configured, print_json
+from lendsignal.cli.words import as_json, configured, moment_of, print_json
 from lendsignal.clock import clock_at, from_us
 from lendsignal.config import Config
 from lendsignal.decide.promoting import promoted
@@ -35,16 +35,6 @@ SCORED = "brand user_id moment at currency predicted_value low_value sd realised
 """The columns of what `score` writes."""
 
 
-def _moment(context: click.Context, option: click.Parameter, given: str | None) -> datetime | None:
-    if given is None:
-        return None
-    try:
-        found = datetime.fromisoformat(given)
-    except ValueError:
-        raise click.BadParameter(f"{given!r}: write it like 2026-11-01T00:00Z", context, option) from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
-
-
 @click.group()
 def value() -> None:
     """What new users are worth: train a model, see its evidence, put it into force, score users."""
@@ -52,7 +42,7 @@ def value() -> None:
 
 @value.command()
 @click.option(
-    "--as-of", callback=_moment, metavar="MOMENT", help="Learn from what was known then; by default now."
+    "--as-of", callback=moment_of, metavar="MOMENT", help="Learn from what was known then; by default now."
 )
 @click.option(
     "--at",

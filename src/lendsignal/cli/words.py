@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -100,6 +101,17 @@ def with_overrides(command: F) -> F:
         callback=lambda context, option, given: overrides(given),
         help="Set a key for this run, such as door.port=9000.",
     )(command)
+
+
+def moment_of(context: click.Context, option: click.Parameter, given: str | None) -> datetime | None:
+    """What an option means by a moment, in UTC; without an offset it is told in UTC."""
+    if given is None:
+        return None
+    try:
+        found = datetime.fromisoformat(given)
+    except ValueError:
+        raise click.BadParameter(f"{given!r}: write it like 2026-03-10T18:00:00Z", context, option) from None
+    return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def as_json(command: F) -> F:

@@ -13,13 +13,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import MutableHeaders
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lendsignal import __version__
 from lendsignal.clock import SystemClock
@@ -27,7 +25,16 @@ from lendsignal.config import Config
 from lendsignal.console import pages as folder_of_pages
 from lendsignal.console.copying import copy_note
 from lendsignal.console.filters import filters
-from lendsignal.console.gate import COOKIE, HANDSHAKE_COOKIE, HEADERS, TLS_HEADERS, Gate, gate, is_our_form
+from lendsignal.console.gate import (
+    COOKIE,
+    HANDSHAKE_COOKIE,
+    HEADERS,
+    Gate,
+    WithHeaders,
+    gate,
+    is_behind_tls,
+    is_our_form,
+)
 from lendsignal.console.page import Asked, Group, Look, Page, Panel, Went
 from lendsignal.console.provider import CALLBACK, Provider
 from lendsignal.console.room import InStep, Maker, Market, Room
@@ -95,7 +102,7 @@ def console(
         routes.append(Route(under + "/file/{name}", partial(house.file, page)))
         routes.append(Route(under + "/act/{name}", partial(house.act, page), methods=["POST"]))
     app = Starlette(routes=routes, exception_handlers={404: house.not_found, Exception: house.broken})
-    app.add_middleware(_Headers, behind_tls=_is_behind_tls(config))
+    app.add_middleware(WithHeaders, behind_tls=is_behind_tls(config))
     app.state.room = house.room
     return app
 
@@ -109,7 +116,7 @@ class Console:
         self._provider = provider
         self._local = room.config.web.local_accounts
         self._emergency = room.config.web.emergency
-        self._behind_tls = _is_behind_tls(room.config)
+        self._behind_tls = is_behind_tls(room.config)
         self._in_one_piece = room.config.store is None
         self._said: dict[str, tuple[str, bool]] = {}
         self._templates = {language: _templates(words_of(language)) for language in LANGUAGES}
@@ -517,33 +524,6 @@ class _Unkept(Exception):
     def __init__(self, shown: Response) -> None:
         self.shown = shown
         super().__init__()
-
-
-class _Headers:
-    """Every answer carries `HEADERS`, by TLS one more; one may set its own Cache-Control."""
-
-    def __init__(self, app: ASGIApp, *, behind_tls: bool) -> None:
-        self._app = app
-        self._behind_tls = behind_tls
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        carried = dict(HEADERS)
-        if self._behind_tls or scope.get("scheme") == "https":
-            carried |= TLS_HEADERS
-
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in carried.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self._app(scope, receive, with_headers)
-
-
-def _is_behind_tls(config: Config) -> bool:
-    """Whether browsers find the pages at an https address."""
-    return (config.web.address or "").startswith("https:")
 
 
 class _Kept(StaticFiles):

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from hmac import compare_digest
 
 from msgspec import Struct
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lendsignal.config import is_this_host
+from lendsignal.config import Config, is_this_host
 from lendsignal.log.people import People, Session
 from lendsignal.model.member import Member, MemberRole
 
@@ -77,3 +79,30 @@ def is_this_machine(request: Request) -> bool:
     """Whether it was asked of a name of this machine: a page of the web that made another name point here
     is not heard."""
     return is_this_host(request.url.hostname or "")
+
+
+def is_behind_tls(config: Config) -> bool:
+    """Whether browsers find the pages at an https address."""
+    return (config.web.address or "").startswith("https:")
+
+
+class WithHeaders:
+    """Every answer carries `HEADERS`, by TLS one more; one may set its own Cache-Control."""
+
+    def __init__(self, app: ASGIApp, *, behind_tls: bool) -> None:
+        self._app = app
+        self._behind_tls = behind_tls
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        carried = dict(HEADERS)
+        if self._behind_tls or scope.get("scheme") == "https":
+            carried |= TLS_HEADERS
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in carried.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)

@@ -5,33 +5,19 @@ that `lendsignal simulate --strategy` reads: the page and the command line then 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlencode
 
 from msgspec import Struct
 
+from lendsignal.advise.strategies import Binding, Event, Value
 from lendsignal.console.page import Asked
 from lendsignal.console.words import marked as _
 from lendsignal.errors import InputError
 
-EVENTS = (
-    "registration",
-    "application",
-    "likely_credit",
-    "first_credit",
-    "credit_top70",
-    "credit_top50",
-    "credit_top30",
-    "credit_top20",
-    "first_loan",
-    "disbursement",
-    "repayment",
-    "none",
-)
-"""What the market knows that a platform may be told of, in the order of a loan."""
-
-VALUES = ("none", "predicted", "fees")
-BINDINGS = ("last_login", "first_install")
+EVENTS: tuple[str, ...] = get_args(Event)
+VALUES: tuple[str, ...] = get_args(Value)
+BINDINGS: tuple[str, ...] = get_args(Binding)
 MOST = 4
 """Strategies that are compared at once."""
 

@@ -4,16 +4,8 @@
 the process that sends is to load.
 """
 
-from lendsignal.deliver.body import Body, rendered
-from lendsignal.deliver.choose import Choice, Chooser, Chosen, Count, LeftOut
-from lendsignal.deliver.expiry import TokenEnd, token_ends
-from lendsignal.deliver.line import Line
-from lendsignal.deliver.meters import DeliverMeters
-from lendsignal.deliver.outlet import Outlet
-from lendsignal.deliver.pace import Pace
-from lendsignal.deliver.settings import Brakes, DeliverSettings, DestinationSettings, Unknown
-from lendsignal.deliver.standing import Standing, Stopped, standings, stopped
-from lendsignal.deliver.tokens import is_refresh_token, problem_with_google
+from typing import TYPE_CHECKING
+
 from lendsignal.deliver.wire import (
     Done,
     MissingSecret,
@@ -25,6 +17,19 @@ from lendsignal.deliver.wire import (
     wire,
     without_secrets,
 )
+from lendsignal.later import later
+
+if TYPE_CHECKING:
+    from lendsignal.deliver.body import Body, rendered
+    from lendsignal.deliver.choose import Choice, Chooser, Chosen, Count, LeftOut
+    from lendsignal.deliver.expiry import TokenEnd, token_ends
+    from lendsignal.deliver.line import Line
+    from lendsignal.deliver.meters import DeliverMeters
+    from lendsignal.deliver.outlet import Outlet
+    from lendsignal.deliver.pace import Pace
+    from lendsignal.deliver.settings import Brakes, DeliverSettings, DestinationSettings, Unknown
+    from lendsignal.deliver.standing import First, Standing, Stopped, standings, stopped
+    from lendsignal.deliver.tokens import is_refresh_token, problem_with_google
 
 __all__ = [
     "Body",
@@ -37,6 +42,7 @@ __all__ = [
     "DeliverSettings",
     "DestinationSettings",
     "Done",
+    "First",
     "LeftOut",
     "Line",
     "MissingSecret",
@@ -60,3 +66,19 @@ __all__ = [
     "wire",
     "without_secrets",
 ]
+
+__getattr__ = later(
+    __name__,
+    {
+        "body": "Body rendered",
+        "choose": "Choice Chooser Chosen Count LeftOut",
+        "expiry": "TokenEnd token_ends",
+        "line": "Line",
+        "meters": "DeliverMeters",
+        "outlet": "Outlet",
+        "pace": "Pace",
+        "settings": "Brakes DeliverSettings DestinationSettings Unknown",
+        "standing": "First Standing Stopped standings stopped",
+        "tokens": "is_refresh_token problem_with_google",
+    },
+)

@@ -21,7 +21,7 @@ from lendsignal.deliver.settings import DeliverSettings, Unknown
 from lendsignal.deliver.wire import kept
 from lendsignal.destination.spec import Hold, Item, Response, Retries
 from lendsignal.errors import Damaged, LaneMoved, LogError, Overtaken
-from lendsignal.log import EVERY, Changes, Dead, Deliveries, Log, Open, Pause, Receipt, Shelf, Stage, Stop
+from lendsignal.log import EVERY, Changes, Dead, Deliveries, Log, Open, Pause, Placing, Receipt, Stage, Stop
 from lendsignal.log.shared import Shared
 from lendsignal.model import App, Skip
 from lendsignal.plan import Entry, Placed, Rebound, delivery_id, record_of
@@ -87,7 +87,7 @@ class Book:
         self.doubted_us = 0
         self.everything: Pause | None = store.paused().get(EVERY)
         self.bodies: dict[int, Body] = {}
-        self.shelf: Shelf | None = None
+        self.shelf: Placing | None = None
         self.names = {old: outlet.name for outlet in outlets.values() for old in outlet.common.formerly}
         self.lines = _lines(outlets, settings, steady(), chance, _paces(shared, clock))
         self.corrects = any(outlet.spec.corrections is not None for outlet in outlets.values())

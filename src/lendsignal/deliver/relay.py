@@ -13,8 +13,8 @@ from lendsignal.deliver.book import NEVER_US, ROWS_AT_ONCE, Book, withdrawal
 from lendsignal.deliver.line import Line
 from lendsignal.deliver.wire import Done, NoAnswer, Wire
 from lendsignal.destination.spec import SHELF, Response
-from lendsignal.errors import Damaged, LogError
-from lendsignal.log import Offer, Open, Shelf, Stage
+from lendsignal.errors import Damaged, LogError, Overtaken
+from lendsignal.log import Offer, Open, Placing, Stage
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,12 @@ LOOK_SECONDS = 0.05
 
 AGAIN_SECONDS = 5.0
 """How soon a shelf that could not be written is tried again."""
+
+TIDY_SECONDS = 600.0
+"""How often offers are looked for that a kill left behind when their deliveries had ended."""
+
+LEFT_US = 3_600_000_000
+"""How long after its window such an offer goes: by then its delivery has ended, where anybody ends it."""
 
 
 SAID = Response(status=200)
@@ -75,7 +81,7 @@ class Carrier:
     What was started since the last wait is placed by the next one in a single commit.
     """
 
-    def __init__(self, inner: Inner, shelf: Shelf, clock: Clock) -> None:
+    def __init__(self, inner: Inner, shelf: Placing, clock: Clock) -> None:
         self._inner = inner
         self._shelf = shelf
         self._clock = clock
@@ -109,7 +115,7 @@ class Carrier:
         result: Response | NoAnswer = Response(status=200)
         try:
             self._shelf.place([offer for _, offers in started for offer in offers], self._clock.now_us())
-        except Damaged:  # no wait makes that good again
+        except (Damaged, Overtaken):  # no wait makes that good again
             raise
         except LogError as error:
             logger.error("%s; the app's deliveries wait, nothing is lost", error)
@@ -137,11 +143,11 @@ class Pickups:
     A delivery's end is on disk before its offer is cleared away, so what a crash leaves is found again.
     """
 
-    def __init__(self, book: Book, shelf: Shelf) -> None:
+    def __init__(self, book: Book, shelf: Placing) -> None:
         self._book = book
         self._shelf = shelf
         self._lines = [line for line in book.lines.values() if line.outlet.shelved]
-        self._looked_at = float("-inf")
+        self._looked_at = self._tidied_at = float("-inf")
         self._shut: set[str] | None = None
         book.shelf = shelf
 
@@ -171,7 +177,8 @@ class Pickups:
         try:
             self._keep_shut()
             done = self._acknowledged() + sum(self._over(line) for line in self._lines)
-        except Damaged:
+            self._tidy(now)
+        except (Damaged, Overtaken):
             raise
         except LogError as error:
             logger.error("%s; the app's deliveries wait, nothing is lost", error)
@@ -223,6 +230,15 @@ class Pickups:
         if self._clear((name, one.id) for one in found):
             line.pending_us = book.store.first_due(name, Stage.PENDING)
         return len(found)
+
+    def _tidy(self, now: float) -> None:
+        """Takes off the shelf what a kill left there between a delivery's end and its offer's."""
+        if now - self._tidied_at < TIDY_SECONDS:
+            return
+        self._tidied_at = now
+        book = self._book
+        found = self._shelf.expired(book.clock.now_us() - LEFT_US, ROWS_AT_ONCE)
+        self._clear(one for one in found if book.find(*one) is None)
 
     def _clear(self, offers: Iterable[tuple[str, int]]) -> bool:
         """Takes ended deliveries off the shelf once their end is on disk."""

@@ -17,6 +17,7 @@ from msgspec import Struct
 from lendsignal.clock import Clock, to_us
 from lendsignal.deliver.body import Body, delivery_of, fitting, grouped
 from lendsignal.deliver.book import ROWS_AT_ONCE, Book
+from lendsignal.deliver.late import LateTransport
 from lendsignal.deliver.line import MICROSECONDS, Line
 from lendsignal.deliver.meters import DeliverMeters
 from lendsignal.deliver.orders import Obedience
@@ -27,7 +28,6 @@ from lendsignal.deliver.settings import DeliverSettings
 from lendsignal.deliver.tokens import HOST as TOKEN_HOST
 from lendsignal.deliver.tokens import Tokens
 from lendsignal.deliver.topic import Courier, Reports
-from lendsignal.deliver.transport import Transport
 from lendsignal.deliver.wire import (
     Done,
     MissingSecret,
@@ -40,7 +40,7 @@ from lendsignal.deliver.wire import (
 )
 from lendsignal.destination.spec import Bearer, Item, Request, Response, Spec, by_status
 from lendsignal.errors import Damaged, LogError, TransportError
-from lendsignal.log import Deliveries, Log, Open, Orders, Shelf, Stage, Stop
+from lendsignal.log import Deliveries, Log, Open, Orders, Placing, Stage, Stop
 from lendsignal.log.shared import Shared
 from lendsignal.model import (
     Accepted,
@@ -139,7 +139,7 @@ class Sender:
         clock: Clock,
         *,
         orders: Orders | None = None,
-        shelf: Shelf | None = None,
+        shelf: Placing | None = None,
         bells: Iterable[tuple[object, Callable[[], None]]] = (),
         network: Network | None = None,
         steady: Callable[[], float] = time.monotonic,
@@ -154,7 +154,7 @@ class Sender:
         reports = Reports() if any(outlet.is_topic for outlet in outlets.values()) else None
         if reports is not None:
             bells = [*bells, (reports, reports.quiet)]
-        self._network: Network = Transport(bells, may_leave) if network is None else network
+        self._network: Network = LateTransport(bells, may_leave) if network is None else network
         if shelf is not None:
             self._network = Carrier(self._network, shelf, clock)
         if reports is not None:
@@ -841,7 +841,7 @@ class Sender:
             after = found[-1].id
 
 
-def _adopt(store: Deliveries, shelf: Shelf | None, outlets: Mapping[str, Outlet]) -> None:
+def _adopt(store: Deliveries, shelf: Placing | None, outlets: Mapping[str, Outlet]) -> None:
     """What waits under a destination's former names is its own."""
     known = store.destinations()
     for outlet in outlets.values():

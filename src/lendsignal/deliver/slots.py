@@ -5,7 +5,7 @@ end, keeps what came of it, and another one begins with what the store says of t
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from threading import Event
 from time import monotonic
@@ -21,6 +21,7 @@ from lendsignal.log import Deliveries, Log, Orders
 from lendsignal.log.postgres import Database, Terms
 from lendsignal.log.postgres.deliveries import RecordRows, SlotDeliveries, slot_of_delivery
 from lendsignal.log.postgres.orders import OrderRows
+from lendsignal.log.postgres.relay import SlotShelf
 from lendsignal.log.postgres.sending import Change, Sending
 from lendsignal.log.postgres.together import Together
 from lendsignal.model import App
@@ -29,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 0.03
 """How soon a sender looks again for records where nothing was there: each look costs the server a little."""
+
+SHELF_IDLE_SECONDS = 0.5
+"""How soon it looks again for what apps acknowledged where there was nothing: nobody waits for that."""
 
 AWAY_SECONDS = 0.25
 """How soon it tries again a database that did not answer."""
@@ -71,6 +75,7 @@ class SlotSender:
         self._sending = Sending(database, name, slots, terms)
         self._sender: Sender | None = None
         self._store: SlotDeliveries | None = None
+        self._shelf: SlotShelf | None = None
         self._lost: set[int] = set()
         self._ends_by: float | None = None
 
@@ -143,6 +148,8 @@ class SlotSender:
             return
         lost = frozenset(self._lost)
         self._store.disown(lost)
+        if self._shelf is not None:
+            self._shelf.disown(lost)
         if not self._store.is_anything_ours():
             self._drop()
             return
@@ -158,6 +165,7 @@ class SlotSender:
         store = SlotDeliveries(
             self._database, self._slots, mine, self._sending.guard, idle_seconds=IDLE_SECONDS
         )
+        self._shelf = self._shelf_over(mine)
         # The sender knows the engine of a data folder by name; these give what it asks of that one.
         self._store, self._lost, self._ends_by = store, set(), None
         self._sender = Sender(
@@ -168,6 +176,7 @@ class SlotSender:
             self._settings,
             self._clock,
             orders=cast(Orders, OrderRows(self._database)),
+            shelf=self._shelf,
             bells=self._bells,
             steady=self._steady,
             meters=self._meters,
@@ -176,6 +185,14 @@ class SlotSender:
         )
         logger.info("%d of %d slots are sent here", len(mine), self._slots)
         return True
+
+    def _shelf_over(self, mine: Collection[int]) -> SlotShelf | None:
+        """Where the deliveries of these slots wait for apps, if any destination is a relay."""
+        if not any(outlet.shelved for outlet in self._outlets.values()):
+            return None
+        return SlotShelf(
+            self._database, self._slots, mine, self._sending.guard, idle_seconds=SHELF_IDLE_SECONDS
+        )
 
     def _wind_down(self) -> None:
         """From now on nothing new is started."""

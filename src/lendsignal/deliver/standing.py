@@ -5,7 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from lendsignal.log import EVERY, Given, Halt, Pause, Stop
+from lendsignal.log import EVERY, Given, Halt, Open, Pause, Stop
 
 ORDERS_LOOKED_AT = 200
 """Among so many of the youngest orders the one that paused a destination is looked for."""
@@ -19,6 +19,8 @@ class Counting(Protocol):
     def waiting(self) -> dict[str, dict[str, int]]: ...
 
     def tally(self) -> Mapping[tuple[str, str, str, str], int]: ...
+
+    def first_waiting(self, destination: str) -> Open | None: ...
 
 
 class Ordered(Protocol):
@@ -40,6 +42,16 @@ class Stopped(Struct, frozen=True, kw_only=True):
     everything: bool = False
 
 
+class First(Struct, frozen=True, kw_only=True):
+    """Of what waits for a destination, the delivery that was planned first: how often it was tried, why the
+    last time did not do, and when it is tried next (microseconds since 1970)."""
+
+    delivery: int
+    tries: int
+    reason: str
+    due_us: int
+
+
 class Standing(Struct, frozen=True, kw_only=True):
     """One destination: counts of deliveries, and why it sends nothing where it does not."""
 
@@ -51,6 +63,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     pending: int = 0
     dead: int = 0
     stopped: tuple[Stopped, ...] = ()
+    first: First | None = None
 
     @property
     def next_words(self) -> list[str]:
@@ -85,10 +98,23 @@ def standings(store: Counting, orders: Ordered | None, configured: Iterable[str]
             stopped=tuple(
                 stopped(where, paused[where], orders) for where in (EVERY, name) if where in paused
             ),
+            first=_first(store.first_waiting(name)) if waiting.get(name, {}).get("waiting") else None,
             **waiting.get(name, {}),
         )
         for name in sorted(names)
     ]
+
+
+def _first(waiting: Open | None) -> First | None:
+    """`None` where it went in the meantime."""
+    if waiting is None:
+        return None
+    return First(
+        delivery=waiting.id,
+        tries=waiting.attempts + waiting.unknown,
+        reason=waiting.reason,
+        due_us=waiting.due_us,
+    )
 
 
 def stopped(name: str, pause: Pause, orders: Ordered | None) -> Stopped:

@@ -1,16 +1,13 @@
-"""Platforms we can send to. The folder is the registry: every file but `spec.py` is a destination."""
+"""Platforms we can send to. The folder is the registry: every file but `spec.py` is a destination"""
 
+from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
-from typing import cast
 
 from lendsignal.destination.spec import Destination
+from lendsignal.later import Kinds, in_folder
 
 
 @cache
-def registry() -> dict[str, Destination]:
-    """Every destination by the kind it goes by in the configuration."""
-    names = sorted(info.name for info in iter_modules(__path__) if info.name != "spec" and not info.ispkg)
-    modules = (cast(Destination, import_module(f"{__name__}.{name}")) for name in names)
-    return {module.SPEC.name: module for module in modules}
+def registry() -> Mapping[str, Destination]:
+    """Every destination by its kind in the configuration, which is its file's name; loaded when asked for."""
+    return Kinds[Destination](__name__, in_folder(__path__, beside="spec"))

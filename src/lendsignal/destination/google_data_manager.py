@@ -14,6 +14,7 @@ from urllib.parse import quote
 from msgspec import Meta, Struct
 
 from lendsignal.destination.google_ads import (
+    DRY_RUN,
     NO_ACTION,
     SOON,
     click_of,
@@ -230,12 +231,8 @@ def request(items: Sequence[Item], settings: Settings) -> Request:
 
 
 def trial(settings: Settings) -> Trial:
-    """Google has no mark for tests: what comes nearest is a dry run."""
-    return Trial(
-        way="dry_run",
-        look="nowhere: Google shows nothing of a dry run",
-        sees="no problem named below: credentials, account, conversion action and event are right",
-    )
+    """A dry run."""
+    return DRY_RUN
 
 
 def trial_request(items: Sequence[Item], settings: Settings, code: str) -> Request:

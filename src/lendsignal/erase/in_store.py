@@ -20,6 +20,7 @@ from lendsignal.erase.asking import Counts, apps_of, users_of
 from lendsignal.erase.job import ASK_AGAIN_US, askings_of, traced
 from lendsignal.erase.passing import Passed, pass_on
 from lendsignal.errors import LogError
+from lendsignal.log.cluster import undecided_in_topic
 from lendsignal.log.erasures import DONE, OPEN, WAITS, About, Job, Stepped
 from lendsignal.log.postgres import Database, database_of, slots_of
 from lendsignal.log.postgres.erasing import SlotErasing, Struck
@@ -41,6 +42,7 @@ class Shared:
     def __init__(self, config: Config, database: Database, clock: Clock) -> None:
         self.config = config
         self.clock = clock
+        self.database = database
         self.book = ErasureRows(database)
         self.erasing = SlotErasing(database, slots_of(database))
         self.told = ToldRows(database, clock.now_us)
@@ -106,17 +108,26 @@ def carried_on(
     told: Callable[[str], None] = lambda step: None,
 ) -> int | None:
     """Does all that can be done in the store now, of one erasure or of every one that goes on, and where it
-    `asks`, platforms too. When something is to be done next, in microseconds since 1970; `None`: nothing."""
+    `asks`, platforms too. When something is to be done next, in microseconds since 1970; `None`: nothing.
+
+    Raises `LogError` where the store or, for a person, the topic does not answer; what could be done is done.
+    """
     with shared(config, clock) as at:
         jobs = [job for job in at.book.open() if receipt in (None, job.receipt)]
+        trouble: LogError | None = None
         for job in jobs:
-            _turn(at, job, told)
+            try:
+                _turn(at, job, told)
+            except LogError as error:  # brokers that one of them needs; the others go on
+                trouble = error
         passed = pass_on(config, at.book, clock, network) if asks else Passed(None)
         for job in jobs:
             _end(at, job.receipt)
         due = [] if passed.due_us is None else [passed.due_us]
         if at.book.open():
             due.append(clock.now_us() + ASK_AGAIN_US)
+        if trouble is not None:
+            raise trouble
     return min(due, default=None)
 
 
@@ -142,13 +153,14 @@ def _turn(at: Shared, job: Job, told: Callable[[str], None]) -> None:
         note("found", len(about.installations))
     if is_open("log"):
         # Between the first look at a person and now another user may have come in.
-        about = replace(about, users=_users(at, about))
+        about = replace(about, users=_everybody(at, about))
         _keep_out(at, job.receipt, about)
         each = [at.erasing.strike(*user) for user in about.users]
         note("log", sum(one.events for one in each), _struck(each))
         requests, gone = sum(one.requests for one in each), sum(one.deliveries for one in each)
-        records = sum(one.records for one in each)
-        note("deliveries", records, f"{gone} open deliveries ended, {requests} kept requests and answers")
+        records, offers = sum(one.records for one in each), sum(one.offers for one in each)
+        why = f"{gone} open deliveries ended, {requests} kept requests and answers, {offers} offers for apps"
+        note("deliveries", records, why)
     if is_open("feeds"):
         users = [(app, user) for brand, user in about.users for app in apps_of(at.config, brand)]
         note("feeds", at.told.erase(about.installations, users))
@@ -166,6 +178,16 @@ def _users(at: Shared, about: About) -> tuple[tuple[str, str], ...]:
     return users_of(about, () if about.person is None else at.erasing.users_of(about.person))
 
 
+def _everybody(at: Shared, about: About) -> tuple[tuple[str, str], ...]:
+    """The users, also those whom an event makes one with a person that still waits in a topic."""
+    users, store = _users(at, about), at.config.store
+    if about.person is None or store is None:
+        return users
+    waiting = undecided_in_topic(store, at.database)
+    told = {(one.brand, one.user_id) for one in waiting if one.person_id == about.person}
+    return users_of(about, {*users, *told})
+
+
 def _keep_out(at: Shared, receipt: str, about: About) -> int:
     users = _users(at, about)
     for one in [*users, *([("", about.person)] if about.person is not None else [])]:
@@ -174,7 +196,7 @@ def _keep_out(at: Shared, receipt: str, about: About) -> int:
 
 
 def _found(at: Shared, receipt: str, about: About) -> About:
-    users = _users(at, about)
+    users = _everybody(at, about)
     devices, installations = traced([one for user in users for one in at.erasing.devices_of(*user)])
     found = replace(
         about, users=users, installations=tuple(sorted({*about.installations, *installations})), spools=()

@@ -4,17 +4,15 @@ its own, so that a key is good or ended without a restart.
 Of a key only its SHA-256 is kept.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 import apsw
 from msgspec import Struct
 
-from lendsignal.errors import LogError
 from lendsignal.log.folder import DataFolder
-from lendsignal.log.sqlite import Guard, connect, rows, transaction
+from lendsignal.log.sqlite import TellingGuard, connect, rows, transaction
 from lendsignal.log.store import StoreSettings
 
 SCHEMA = """
@@ -99,12 +97,12 @@ class Keys:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._db = connection
-        self._lock = Guard(connection)
+        self._lock = TellingGuard(connection)
 
     def add(self, key: ApiKey) -> None:
         """Makes a key good."""
         scopes = None if key.scopes is None else " ".join(key.scopes)
-        with self._using(), transaction(self._db):
+        with self._lock, transaction(self._db):
             self._db.execute(
                 "insert into api_key values (?, ?, ?, ?, ?)",
                 (key.sha256, key.source, key.made_us, key.expires_us, scopes),
@@ -112,7 +110,7 @@ class Keys:
 
     def end(self, sha256: str, at_us: int) -> None:
         """Has a key end at that moment, or earlier where an earlier end is set."""
-        with self._using(), transaction(self._db):
+        with self._lock, transaction(self._db):
             self._db.execute(
                 "insert into key_end values (?, ?)"
                 " on conflict do update set at_us = min(at_us, excluded.at_us)",
@@ -122,18 +120,18 @@ class Keys:
     def all(self) -> list[ApiKey]:
         """Every key that was made, oldest first, ended ones included."""
         query = "select sha256, source, made_us, expires_us, scopes from api_key order by made_us, sha256"
-        with self._using():
+        with self._lock:
             found = rows(self._db, query)
         return [key_of(*one) for one in found]
 
     def ends(self) -> dict[str, int]:
         """The ends that were set later, by the key's SHA-256."""
-        with self._using():
+        with self._lock:
             return dict(rows(self._db, "select sha256, at_us from key_end"))
 
     def note(self, used: Mapping[str, KeyUse]) -> None:
         """Adds what came in since."""
-        with self._using(), transaction(self._db):
+        with self._lock, transaction(self._db):
             self._db.executemany(
                 "insert into key_use values (?, ?, ?) on conflict do update set"
                 " last_us = max(last_us, excluded.last_us), requests = requests + excluded.requests",
@@ -142,13 +140,13 @@ class Keys:
 
     def uses(self) -> dict[str, KeyUse]:
         """How each key was used, by its SHA-256."""
-        with self._using():
+        with self._lock:
             found = rows(self._db, "select sha256, last_us, requests from key_use")
         return {digest: KeyUse(last, n) for digest, last, n in found}
 
     def version(self) -> int:
         """A number that changes when another connection has written."""
-        with self._using():
+        with self._lock:
             ((number,),) = rows(self._db, "pragma data_version")
         return int(number)
 
@@ -159,14 +157,6 @@ class Keys:
 
     def close(self) -> None:
         self._db.close()
-
-    @contextmanager
-    def _using(self) -> Iterator[None]:
-        try:
-            with self._lock:
-                yield
-        except apsw.Error as error:
-            raise LogError(f"{Path(self._db.filename).name}: {error}") from error
 
 
 def open_keys(path: Path) -> Keys:

@@ -6,8 +6,7 @@ hashes shows where somebody did so past it.
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import cache
 from hashlib import sha256
@@ -20,7 +19,7 @@ from msgspec import Struct, structs
 from lendsignal.clock import MICROSECOND
 from lendsignal.errors import InputError, LogError
 from lendsignal.log.chain import START, Mark, Verdict, linked, verdict
-from lendsignal.log.sqlite import Guard, connect, row, rows, transaction
+from lendsignal.log.sqlite import TellingGuard, connect, row, rows, transaction
 from lendsignal.model.member import Member, MemberRole
 
 if TYPE_CHECKING:  # loaded by the first sign-in
@@ -151,12 +150,12 @@ class People:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._db = connection
-        self._lock = Guard(connection)
+        self._lock = TellingGuard(connection)
         self._link_what_was_before()
 
     def members(self) -> list[Member]:
         """Everybody, by login."""
-        with self._using():
+        with self._lock:
             return [_member(each) for each in rows(self._db, f"{MEMBER} order by login")]
 
     def invite(
@@ -173,7 +172,7 @@ class People:
         """A code, good once within a day, by which a member is made, or gets a new password where `login`
         is one's."""
         code = secrets.token_urlsafe(24)
-        with self._using(), transaction(self._db):
+        with self._lock, transaction(self._db):
             if login is not None and self._find(login) is None:
                 raise InputError("login", f"nobody signs in as {login!r}")
             self._db.execute("delete from invitation where ends_us < ?", (now_us,))
@@ -194,7 +193,7 @@ class People:
 
     def invited(self, code: str, now_us: int) -> tuple[str | None, MemberRole] | None:
         """Whose password an invitation renews, and the role it gives; `None`: it is not good any more."""
-        with self._using():
+        with self._lock:
             found = row(
                 self._db,
                 "select login, role from invitation where sha256 = ? and ends_us >= ?",
@@ -208,7 +207,7 @@ class People:
         if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
             raise InputError("password", f"{SHORTEST_PASSWORD} to {LONGEST_PASSWORD} letters")
         kept = _hasher().hash(password)
-        with self._using(), transaction(self._db):
+        with self._lock, transaction(self._db):
             found = row(
                 self._db,
                 "select login, role, campaigns from invitation where sha256 = ? and ends_us >= ?",
@@ -240,7 +239,7 @@ class People:
         Whoever is not known takes as long to refuse as who is.
         """
         guesses = ((_hash(f"login {login}"), TRIES_BY_LOGIN), (_hash(f"from {address}"), TRIES_BY_ADDRESS))
-        with self._using(), transaction(self._db):
+        with self._lock, transaction(self._db):
             self._db.execute("delete from failure where at_us < ?", (now_us - LOCKED_FOR // MICROSECOND,))
             for who, most in guesses:
                 (tries,) = row(self._db, "select count(*) from failure where who = ?", (who,)) or (0,)
@@ -255,7 +254,7 @@ class People:
         good = _is_password(found[0] if found and found[0] != BY_PROVIDER else _nobodys(), password)
         if found is None or not good or found[1]:
             raise InputError("login", "name and password do not fit")
-        with self._using(), transaction(self._db):
+        with self._lock, transaction(self._db):
             self._db.executemany("delete from failure where who = ?", [(who,) for who, _ in guesses])
             if _hasher().check_needs_rehash(found[0]):
                 self._db.execute(
@@ -265,7 +264,7 @@ class People:
 
     def session(self, token: str, now_us: int) -> Session | None:
         """Who is signed in with this cookie; `None`: nobody, or not any more."""
-        with self._using():
+        with self._lock:
             found = row(
                 self._db,
                 "select login, form, made_us, seen_us from session where sha256 = ?",
@@ -285,7 +284,7 @@ class People:
 
     def sign_out(self, token: str) -> None:
         """Ends the session of this cookie."""
-        with self._using():
+        with self._lock:
             self._db.execute("delete from session where sha256 = ?", (_hash(token),))
 
     def change(
@@ -302,7 +301,7 @@ class People:
         language: str | None = None,
     ) -> Member:
         """Changes what is given of a member. Raises `InputError`; also where no admin would be left."""
-        with self._using(), transaction(self._db):
+        with self._lock, transaction(self._db):
             old = self._find(login)
             if old is None:
                 raise InputError("login", f"nobody signs in as {login!r}")
@@ -321,13 +320,13 @@ class People:
 
     def note(self, now_us: int, login: str, what: str, about: str = "", note: str = "") -> None:
         """Writes down what somebody did."""
-        with self._using(), transaction(self._db):
+        with self._lock, transaction(self._db):
             self._note(now_us, login, what, about, note)
 
     def done(self, *, before: int | None = None, count: int = 100) -> list[Done]:
         """What was done, the latest first."""
         query = "select id, at_us, login, what, about, note from audit where id < ? order by id desc limit ?"
-        with self._using():
+        with self._lock:
             found = rows(self._db, query, (2**62 if before is None else before, count))
         return [
             Done(id=number, at_us=at, login=login, what=what, about=about, note=note)
@@ -336,7 +335,7 @@ class People:
 
     def verified(self, noted: Mark | None = None) -> Verdict:
         """Whether what was done stands as it was written. `noted`: a head that was seen before."""
-        with self._using():
+        with self._lock:
             done = rows(self._db, f"{AUDIT} order by id")
             links = rows(self._db, "select id, sha256 from audit_link order by id")
         return verdict(done, links, noted)
@@ -357,7 +356,7 @@ class People:
         """Lets somebody in by the provider's sign-in under that name; who is a member stays what he is."""
         if not login or len(login) > LONGEST_LOGIN or not login.isprintable():
             raise InputError("login", f"1 to {LONGEST_LOGIN} letters")
-        with self._using(), transaction(self._db):
+        with self._lock, transaction(self._db):
             if self._find(login) is None:
                 seen = _seen_as_kept(campaigns, channels, apps)
                 self._make(login, BY_PROVIDER, role, seen, now_us)
@@ -366,7 +365,7 @@ class People:
 
     def begin(self, state: str, browser: str, handshake: Handshake, now_us: int) -> None:
         """Remembers a sign-in that goes on at the provider. Raises `InputError` where too many do."""
-        with self._using(), transaction(self._db):
+        with self._lock, transaction(self._db):
             self._db.execute("delete from handshake where ends_us < ?", (now_us,))
             (under_way,) = row(self._db, "select count(*) from handshake") or (0,)
             if under_way >= MOST_HANDSHAKES:
@@ -385,7 +384,7 @@ class People:
 
     def take(self, state: str, browser: str, now_us: int) -> Handshake | None:
         """The sign-in that this browser began with that state, once; `None`: there is none (any more)."""
-        with self._using(), transaction(self._db):
+        with self._lock, transaction(self._db):
             found = row(
                 self._db,
                 "delete from handshake where state = ? and browser = ? and ends_us >= ?"
@@ -410,7 +409,7 @@ class People:
         `role` is what the provider's groups give, and `seen` holds its limits; without a role the member
         keeps what an admin gave. `anybody`: whoever has a role becomes a member at the first sign-in.
         """
-        with self._using(), transaction(self._db):
+        with self._lock, transaction(self._db):
             known = row(
                 self._db, "select login from identity where issuer = ? and subject = ?", (issuer, subject)
             )
@@ -437,7 +436,7 @@ class People:
 
     def turn_away(self, issuer: str, subject: str, now_us: int, why: str) -> None:
         """Ends every session of whom the provider gives no role any more, and writes it down."""
-        with self._using(), transaction(self._db):
+        with self._lock, transaction(self._db):
             known = row(
                 self._db, "select login from identity where issuer = ? and subject = ?", (issuer, subject)
             )
@@ -448,7 +447,7 @@ class People:
     def end_local_sessions(self, but: str, now_us: int) -> int:
         """Ends the sessions of all whom the provider does not know, but of one; how many that were."""
         query = "login not in (select login from identity) and login <> ?"
-        with self._using(), transaction(self._db):
+        with self._lock, transaction(self._db):
             ended = rows(self._db, f"delete from session where {query} returning login", (but,))
             if ended:
                 self._note(now_us, "the configuration", "ended local sessions", "", str(len(ended)))
@@ -545,21 +544,13 @@ class People:
 
     def _link_what_was_before(self) -> None:
         """Rows that were written before there was a chain; of later ones a missing link is a finding."""
-        with self._using(), transaction(self._db):
+        with self._lock, transaction(self._db):
             if row(self._db, "select 1 from audit_link limit 1") is not None:
                 return
             before = START
             for done in rows(self._db, f"{AUDIT} order by id"):
                 before = linked(before, done)
                 self._db.execute("insert into audit_link values (?, ?)", (done[0], before))
-
-    @contextmanager
-    def _using(self) -> Iterator[None]:
-        try:
-            with self._lock:
-                yield
-        except apsw.Error as error:
-            raise LogError(f"{Path(self._db.filename).name}: {error}") from error
 
 
 AUDIT = "select id, at_us, login, what, about, note from audit"

@@ -1,12 +1,14 @@
-"""The shelf: what waits here until the app itself fetches it, in a file of its own.
+"""The shelf: what waits here until the app itself fetches it, in a data folder in a file of its own.
 
 The sender places, takes back and clears away; the door gives out and notes what the app acknowledged. An
-offer is known by its destination and delivery, so that placing it again changes nothing.
+offer is known by its destination and delivery, so that placing it again changes nothing. A cluster's shelf is
+a table of its store: `log.postgres.relay`.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import apsw
 from msgspec import Struct
@@ -61,6 +63,41 @@ class Acknowledged(Struct, frozen=True):
     delivery: int
     fetched_us: int
     acknowledged_us: int
+
+
+class Giving(Protocol):
+    """The shelf as a door sees it. Raises `LogError` where the shelf does not answer."""
+
+    def fetch(self, destination: str, address: str, now_us: int, limit: int) -> list[bytes]: ...
+
+    def acknowledge(
+        self, destination: str, address: str, conversions: Collection[str], now_us: int
+    ) -> int: ...
+
+
+class Placing(Protocol):
+    """The shelf as a sender sees it: the offers of its own deliveries. Raises `LogError` where the shelf does
+    not take it, `Overtaken` where another sender has these deliveries by now."""
+
+    def place(self, offers: Sequence[Offer], now_us: int) -> None: ...
+
+    def recall(self, destination: str, delivery: int) -> bool: ...
+
+    def withhold(self, destination: str, delivery: int) -> None: ...
+
+    def fetched_us(self, destination: str, delivery: int) -> int: ...
+
+    def among(self, destination: str, deliveries: Collection[int]) -> set[int]: ...
+
+    def acknowledged(self, limit: int) -> list[Acknowledged]: ...
+
+    def expired(self, before_us: int, limit: int) -> list[tuple[str, int]]: ...
+
+    def clear(self, offers: Iterable[tuple[str, int]]) -> None: ...
+
+    def shut(self, destinations: Collection[str]) -> None: ...
+
+    def rename(self, old: str, new: str) -> None: ...
 
 
 class Shelf:
@@ -133,6 +170,15 @@ class Shelf:
                 (limit,),
             )
         return [Acknowledged(*one) for one in found]
+
+    def expired(self, before_us: int, limit: int) -> list[tuple[str, int]]:
+        """Offers (destination, delivery) that no app was given any more before that moment, oldest first."""
+        with self._lock:
+            return rows(
+                self._db,
+                "select destination, delivery from offer where expires_us < ? order by expires_us limit ?",
+                (before_us, limit),
+            )
 
     def clear(self, offers: Iterable[tuple[str, int]]) -> None:
         """Offers whose delivery has ended, on disk, are needed no more."""

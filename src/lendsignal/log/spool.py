@@ -8,11 +8,7 @@ may have taken without saying so is told once more, and is a `duplicate` there.
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NoAnswer
-from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
 from threading import Condition, Lock, Thread
 
 import apsw
@@ -23,6 +19,7 @@ from lendsignal.errors import DataError, LogError
 from lendsignal.log.engine import Taking
 from lendsignal.log.log import Fact
 from lendsignal.log.numbers import number_of_user
+from lendsignal.log.patience import Patience
 from lendsignal.log.quarantine import Quarantined
 from lendsignal.log.sqlite import BUSY_MS, Guard, connect, row, rows, transaction
 from lendsignal.model import Event, person_key
@@ -98,7 +95,7 @@ class Spool:
         self._away_seconds = away_seconds
         self._db = connect(path, SCHEMA)
         self._file = Guard(self._db)
-        self._line = _Line(direct.append, patience_seconds)
+        self._line: Patience[Sequence[Event]] = Patience(direct.append, patience_seconds)
         self._appending = Lock()
         self._changed = Condition()
         self._held: Counter[int | None] = Counter()
@@ -149,8 +146,8 @@ class Spool:
         return 0
 
     def refuse(self, refused: Sequence[Quarantined]) -> None:
-        """Keeps what the door refused, durably."""
-        if not self._is_away:
+        """Keeps what the door refused, durably. While some wait here, others do too."""
+        if not self._is_away and not self._held[None]:
             try:
                 self._direct.refuse(refused)
                 return
@@ -161,7 +158,7 @@ class Spool:
     def _told(self, events: Sequence[Event]) -> bool:
         """Whether the store has taken them."""
         try:
-            self._line.append(events)
+            self._line.tell(events)
         except DataError:
             raise
         except LogError as error:
@@ -250,31 +247,61 @@ class Spool:
                 if self._stopping:
                     return
             try:
-                self._drain_once()
+                if self._drain_events():
+                    continue
             except LogError as error:
                 self._goes_away(error)
                 self._rest(self._away_seconds)
+                continue
             except Exception as error:  # what waits stays where it is, and the doctor tells for how long
-                logger.error("the spool is not drained: %s: %s", type(error).__name__, error)
-                self._rest(TROUBLE_SECONDS)
+                self._is_stuck(error)
+                continue
+            try:
+                self._drain_refusals()
+            except LogError:  # events may go elsewhere than refusals: they are not held up by them
+                self._rest(self._away_seconds)
+            except Exception as error:
+                self._is_stuck(error)
+
+    def _is_stuck(self, error: Exception) -> None:
+        logger.error("the spool is not drained: %s: %s", type(error).__name__, error)
+        self._rest(TROUBLE_SECONDS)
 
     def _rest(self, seconds: float) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._stopping, seconds)
 
-    def _drain_once(self) -> None:
-        """The first that wait go to the store; each goes out of the file once it is durable there."""
+    def _drain_events(self) -> bool:
+        """The first that wait go to the store, and out of the file once they are durable there; whether there
+        were any."""
+        found = self._first("who is not null")
+        if not found and not self._is_away:
+            return False
+        # With nothing to tell, it is asked whether it answers.
+        self._drained.append([_event(body) for _, _, body in found])
+        self._drop(found)
+        with self._changed:
+            if self._is_away:
+                logger.info("the store takes events again; %d wait here", self._rows)
+            self._is_away = False
+        return bool(found)
+
+    def _drain_refusals(self) -> None:
+        found = self._first("who is null")
+        if found:
+            self._drained.refuse([_refused(body) for _, _, body in found])
+        self._drop(found)
+
+    def _first(self, which: str) -> list[tuple[int, int | None, bytes]]:
         with self._file:
-            found = rows(self._db, "select id, who, body from spooled order by id limit ?", (AT_ONCE,))
-        events = [_event(body) for _, who, body in found if who is not None]
-        refused = [_refused(body) for _, who, body in found if who is None]
-        if events or not found:  # with nothing to tell, it is asked whether it answers
-            self._drained.append(events)
-        if refused:
-            self._drained.refuse(refused)
+            return rows(
+                self._db, f"select id, who, body from spooled where {which} order by id limit ?", (AT_ONCE,)
+            )
+
+    def _drop(self, found: Sequence[tuple[int, int | None, bytes]]) -> None:
         if found:
             with self._file, transaction(self._db):
-                self._db.execute("delete from spooled where id <= ?", (found[-1][0],))
+                self._db.executemany("delete from spooled where id = ?", [(one[0],) for one in found])
         with self._changed:
             for _, who, body in found:
                 self._rows -= 1
@@ -282,45 +309,6 @@ class Spool:
                 self._held[who] -= 1
                 if not self._held[who]:
                     del self._held[who]
-            if self._is_away:
-                logger.info("the store takes events again; %d wait here", self._rows)
-            self._is_away = False
-
-
-class _Line:
-    """Tells the store in a thread of its own, so that a store that froze keeps nobody waiting for long."""
-
-    def __init__(self, append: Callable[[Sequence[Event]], int], patience_seconds: float) -> None:
-        self._append = append
-        self._patience_seconds = patience_seconds
-        self._asked: SimpleQueue[tuple[Sequence[Event], Future[int]] | None] = SimpleQueue()
-        self._last: Future[int] | None = None
-        Thread(target=self._run, name="store", daemon=True).start()
-
-    def append(self, events: Sequence[Event]) -> None:
-        """Returns when they are durable. Raises what the store raised, `LogError` where it says nothing."""
-        if self._last is not None and not self._last.done():
-            raise LogError("the store still says nothing")
-        answer: Future[int] = Future()
-        self._last = answer
-        self._asked.put((events, answer))
-        try:
-            answer.result(self._patience_seconds)
-        except NoAnswer as error:
-            raise LogError(f"the store has said nothing for {self._patience_seconds:g} s") from error
-
-    def end(self) -> None:
-        """No more will come."""
-        self._asked.put(None)
-
-    def _run(self) -> None:
-        while (asked := self._asked.get()) is not None:
-            events, answer = asked
-            try:
-                answer.set_result(self._append(events))
-            except Exception as error:
-                with suppress(Exception):
-                    answer.set_exception(error)
 
 
 def standing_of(path: Path) -> Spooled:

@@ -132,6 +132,17 @@ class Guard:
             raise Damaged(Path(self._db.filename).name, "what it keeps cannot be read") from error
 
 
+class TellingGuard(Guard):
+    """A guard that has whatever else SQLite refuses within be a `LogError` that names the file."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if isinstance(error, apsw.Error):
+            raise LogError(f"{Path(self._db.filename).name}: {error}") from error
+
+
 @contextmanager
 def transaction(db: apsw.Connection) -> Iterator[None]:
     """All of what is written within, or none of it; within another transaction it is a part of that one.

@@ -5,10 +5,12 @@ of another by number it is told by the conversion that it is about.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from hashlib import blake2b
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from lendsignal.archive.layout import (
@@ -39,6 +41,12 @@ from lendsignal.report import (
 )
 from lendsignal.report.slices import Slice
 from lendsignal.report.vintages import vintages
+
+COMPARED = (EVENTS, TOUCHES, INSTALMENTS, CONVERSIONS, DELIVERIES, WITHDRAWALS, OUTCOMES)
+"""The tables whose rows are compared: what MMPs told is no folder's own."""
+
+Named = tuple[tuple[str, Any], ...]
+"""The values of a row, each with the name of its column."""
 
 OF_ITS_OWN = frozenset(("seq", "record", "pack", "place"))
 """Columns that only number rows."""
@@ -86,53 +94,101 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 
 def differences(
-    one: DataFolder, other: DataFolder, left_out: frozenset[str] = frozenset()
+    one: DataFolder,
+    other: DataFolder,
+    left_out: frozenset[str] = frozenset(),
+    tell: Callable[[str], None] = lambda what: None,
 ) -> dict[str, Difference]:
     """Every table and every report of two folders beside each other, by name.
 
     `left_out` are columns that are not compared: moments, where the two had clocks of their own. Of events
-    only the lender's are compared: whoever works says the rules that are in force in his own words.
+    only the lender's are compared: whoever works says the rules that are in force in his own words. `tell`
+    hears what is compared next.
     """
-    found: dict[str, Difference] = {}
-    ours, theirs = _rows(one), _rows(other)
-    for table in (EVENTS, TOUCHES, INSTALMENTS, CONVERSIONS, DELIVERIES, WITHDRAWALS, OUTCOMES):
-        names = [name for name in table.names if name not in left_out]
-        found[table.name] = _compared(
-            (_named(row, names) for row in ours[table.name]),
-            (_named(row, names) for row in theirs[table.name]),
-        )
+    tell("tables")
+    found = _of_tables(_Rows(one, left_out), _Rows(other, left_out))
     with load(one) as tables, load(other) as others:
         for name, make in REPORTS.items():
-            found[name] = _compared(_lines(make(tables)), _lines(make(others)))
+            tell(name)
+            ours, theirs = Counter(_lines(make(tables))), Counter(_lines(make(others)))
+            found[name] = _difference(ours, theirs, *_parted(ours, theirs))
     return found
 
 
-def _rows(folder: DataFolder) -> dict[str, list[dict[str, Any]]]:
-    """Every row of the archive's tables as the folder's own files have them, by table."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    with closing(open_log(folder.log, read_only=True)) as log:
-        conversion = _Conversions(log)
-        for start in range(0, log.position(), AT_ONCE):
-            rows: Rows
-            rows, _ = rows_of_log(log, start, min(start + AT_ONCE, log.position()))
-            for table in (EVENTS, TOUCHES, INSTALMENTS, CONVERSIONS, DELIVERIES, WITHDRAWALS):
-                found.setdefault(table.name, []).extend(_told(table, rows[table.name], conversion))
-        with closing(open_deliveries(folder.deliveries, read_only=True)) as sent:
-            packs = (row for _, pack in rows_of_outcomes(sent, 0, sent.last_pack()) for row in pack)
-            found[OUTCOMES.name] = list(_told(OUTCOMES, packs, conversion))
-    found[EVENTS.name] = [row for row in found[EVENTS.name] if row["brand"] != "lendsignal"]
-    return found
+def _of_tables(one: "_Rows", other: "_Rows") -> dict[str, Difference]:
+    """By digests: all rows of two lenders side by side need more memory than a machine may have. Those that
+    differ are read a second time."""
+    ours, theirs = one.counted(), other.counted()
+    only_one = {table.name: ours[table.name] - theirs[table.name] for table in COMPARED}
+    only_other = {table.name: theirs[table.name] - ours[table.name] for table in COMPARED}
+    first, second = one.first_of(only_one), other.first_of(only_other)
+    return {
+        table.name: _difference(
+            ours[table.name], theirs[table.name], first.get(table.name, []), second.get(table.name, [])
+        )
+        for table in COMPARED
+    }
 
 
-def _told(table: Table, rows: Iterable[Row], conversion: "_Conversions") -> Iterable[dict[str, Any]]:
-    for row in rows:
-        told = dict(zip(table.names, row, strict=True))
-        for name in OF_ITS_OWN & told.keys():
-            del told[name]
-        for name, kind in ABOUT.items():
-            if told.get(name) is not None:
-                told[name] = conversion(told[name], kind)
-        yield told
+class _Rows:
+    """The rows of the archive's tables as a folder's own files have them, without some columns."""
+
+    def __init__(self, folder: DataFolder, left_out: frozenset[str]) -> None:
+        self._folder = folder
+        self._left_out = left_out
+
+    def __iter__(self) -> Iterator[tuple[str, Named]]:
+        """Each row, by the name of its table."""
+        with ExitStack() as opened:
+            log = opened.enter_context(closing(open_log(self._folder.log, read_only=True)))
+            sent = opened.enter_context(closing(open_deliveries(self._folder.deliveries, read_only=True)))
+            conversion = _Conversions(log)
+            for start in range(0, log.position(), AT_ONCE):
+                rows: Rows
+                rows, _ = rows_of_log(log, start, min(start + AT_ONCE, log.position()))
+                for table in COMPARED:
+                    if table is not OUTCOMES:
+                        yield from self._told(table, rows[table.name], conversion)
+            for _, pack in rows_of_outcomes(sent, 0, sent.last_pack()):
+                yield from self._told(OUTCOMES, pack, conversion)
+
+    def counted(self) -> dict[str, Counter[bytes]]:
+        """How often each row is there, by its digest."""
+        found: dict[str, Counter[bytes]] = {table.name: Counter() for table in COMPARED}
+        for name, row in self:
+            found[name][_digest(row)] += 1
+        return found
+
+    def first_of(self, wanted: Mapping[str, Collection[bytes]]) -> dict[str, list[Named]]:
+        """Of the rows with these digests the first ones, as they are sorted."""
+        found: dict[str, list[Named]] = {}
+        if any(wanted.values()):
+            for name, row in self:
+                if _digest(row) in wanted[name]:
+                    found[name] = sorted([*found.get(name, []), row], key=repr)[:SHOWN]
+        return found
+
+    def _told(
+        self, table: Table, rows: Iterable[Row], conversion: "_Conversions"
+    ) -> Iterator[tuple[str, Named]]:
+        gone = OF_ITS_OWN | self._left_out
+        for row in rows:
+            told = dict(zip(table.names, row, strict=True))
+            if table is EVENTS and told["brand"] == "lendsignal":
+                continue
+            for name, kind in ABOUT.items():
+                if told.get(name) is not None:
+                    told[name] = conversion(told[name], kind)
+            yield table.name, tuple((name, value) for name, value in told.items() if name not in gone)
+
+
+def _parted(ours: Counter[Named], theirs: Counter[Named]) -> tuple[list[Named], list[Named]]:
+    """What only one of them has."""
+    return sorted(ours - theirs, key=repr), sorted(theirs - ours, key=repr)
+
+
+def _digest(row: Named) -> bytes:
+    return blake2b(msgspec.json.encode([value for _, value in row]), digest_size=16).digest()
 
 
 class _Conversions:
@@ -150,10 +206,6 @@ class _Conversions:
         return f"{self._known[record]}/{entry}"
 
 
-def _named(row: Mapping[str, Any], names: Iterable[str]) -> tuple[tuple[str, Any], ...]:
-    return tuple((name, row[name]) for name in names if name in row)
-
-
 def _lines(report: Report) -> Iterable[tuple[tuple[str, Any], ...]]:
     """A report's single figures and the rows of its tables, each with the name of where it stands."""
     told = report.to_data()
@@ -169,17 +221,18 @@ def _figure(value: object) -> str:
     return f"{value:.{DIGITS}g}" if isinstance(value, float) else str(value)
 
 
-def _compared(ours: Iterable[tuple[Any, ...]], theirs: Iterable[tuple[Any, ...]]) -> Difference:
-    here, there = Counter(ours), Counter(theirs)
-    only_one, only_other = here - there, there - here
+def _difference(
+    ours: Counter[Any], theirs: Counter[Any], only_one: Sequence[Named], only_other: Sequence[Named]
+) -> Difference:
+    """`only_one`, `only_other`: the first of the rows that one of them alone has."""
     columns: tuple[str, ...] = ()
     if only_one and only_other:
-        first, second = dict(min(only_one, key=repr)), dict(min(only_other, key=repr))
+        first, second = dict(only_one[0]), dict(only_other[0])
         columns = tuple(name for name in first if first[name] != second.get(name))
     return Difference(
-        rows=(here & there).total(),
-        only_one=only_one.total(),
-        only_other=only_other.total(),
+        rows=(ours & theirs).total(),
+        only_one=(ours - theirs).total(),
+        only_other=(theirs - ours).total(),
         columns=columns,
         shown=tuple(dict(row) for row in sorted([*only_one, *only_other], key=repr)[:SHOWN]),
     )

@@ -17,17 +17,33 @@ from lendsignal.role.standing import Status
 AT_ONCE = 1_000
 PATIENCE_SECONDS = 120.0
 
+LONGEST_LOOK_SECONDS = 0.02
+"""How long it waits between two looks at most, where it does not begin with more."""
+
 _encode = msgspec.json.Encoder().encode
 
 
 class Player:
-    """One sender of events on the stage's clock. `tend` is called while waiting."""
+    """One sender of events on the stage's clock. `tend` is called while waiting.
 
-    def __init__(self, service: str, key: str, clock: ReplayClock, tend: Callable[[], None]) -> None:
+    `look_seconds`: how soon it asks for the first time whether all is done, and then a little later each
+    time. A cluster takes longer for its answer, and each of those costs its store some work.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        key: str,
+        clock: ReplayClock,
+        tend: Callable[[], None],
+        *,
+        look_seconds: float = 0.001,
+    ) -> None:
         self._address = service.removeprefix("http://")
         self._key = key
         self._clock = clock
         self._tend = tend
+        self._look_seconds = look_seconds
         self._connection = http.client.HTTPConnection(self._address, timeout=60)
         self.sent = 0
         self.refused = 0
@@ -52,7 +68,8 @@ class Player:
     def settle(self, *, until_idle: bool = True) -> Status:
         """Waits until nothing is left to do at this moment of the clock."""
         end = time.monotonic() + PATIENCE_SECONDS
-        wait = 0.001
+        wait = self._look_seconds
+        longest = max(wait, LONGEST_LOOK_SECONDS)
         while True:
             now = self.status()
             if now.idle or not until_idle:
@@ -61,7 +78,7 @@ class Player:
             if time.monotonic() > end:
                 raise LendsignalError(f"the service is not idle after {PATIENCE_SECONDS:.0f} s: {now}")
             time.sleep(wait)
-            wait = min(0.02, wait * 1.5)
+            wait = min(longest, wait * 1.5)
 
     def status(self) -> Status:
         """How far the service is."""

@@ -5,7 +5,9 @@ reinstall where the phone is known to be the same, and a change of phone where i
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from functools import cache
+from typing import TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,6 +15,7 @@ from msgspec.structs import replace
 from lendsignal.destination import registry
 from lendsignal.model import INSTALL_SCOPED, IdKind
 from lendsignal.report.days import quoted
+from lendsignal.report.installations import KINDS as KINDS_OF_ID
 from lendsignal.report.layout import SHARE, Cell, Report, Table, columns, table
 from lendsignal.report.rates import THIN, Rate
 from lendsignal.report.slices import CAME_KEYS, Slice, cells_of
@@ -37,36 +40,43 @@ KINDS = {
 
 PHONE_CHANGES = frozenset((OTHER_PHONE, OTHER_PLATFORM, OTHER_PHONE_AND_APP))
 
+OF_USER = """
+create or replace temp table of_user as  -- most have one installation: of the others alone more is asked
+select user_key, any_value(brand) as brand, min(at_us) filter (installation is not null) as at_us,
+    min(installation) as installation, max(installation) as last_installation,
+    min(own) as own, max(own) as last_own, min(installation) filter (own is not null) as standing,
+    max(installation) filter (own is not null) as last_standing
+from touch where not test group by user_key
+"""
+
 ARRIVED = """
 create or replace temp table arrived as
-with shown as (
-    select t.user, t.user_key, t.brand, t.at_us, t.event_id, t.installation, i.app, i.device, i.shown
-    from touch t join installation i on i.number = t.installation where not t.test
-), several as (
-    select user_key from shown group by user_key having min(installation) <> max(installation)
-), mine as (  -- most users have one installation: only the logins of the others are sorted
-    select *, row_number() over (partition by user_key, installation order by at_us, event_id) as times,
+with mine as (
+    select user_key, brand, at_us, event_id, installation,
+        row_number() over (partition by user_key, installation order by at_us, event_id) as times,
         lag(installation) over (partition by user_key order by at_us, event_id) as before
-    from shown semi join several using (user_key)
-    union all by name
-    select any_value(user) as user, user_key, any_value(brand) as brand, min(at_us) as at_us,
-        arg_min(event_id, row(at_us, event_id)) as event_id, any_value(installation) as installation,
-        any_value(app) as app, any_value(device) as device, any_value(shown) as shown, 1 as times,
-        null as before
-    from shown anti join several using (user_key) group by user_key
+    from touch where not test and installation is not null
+        and user_key in (select user_key from of_user where installation <> last_installation)
+    union all
+    select user_key, brand, at_us, '' as event_id, installation, 1 as times, null::integer as before
+    from of_user where installation = last_installation
+), c as (
+    select m.user_key, m.brand, m.at_us, m.event_id, m.installation, m.before, i.app, i.device, i.shown
+    from mine m join installation i on i.number = m.installation where m.times = 1
 )
-select c.user, c.user_key, c.at_us, c.event_id, c.installation, b.number as before, {part} as part,
+select c.user_key, c.at_us, c.event_id, c.installation, b.number as before, {part} as part,
     case when b.number is null then '{FIRST}'
         -- no phone has both, whatever ids it shows
         when {old_platform} is distinct from {new_platform} then '{OTHER_PLATFORM}'
         when b.device is null or c.device is null then '{UNKNOWN}'
         when b.device <> c.device then if(b.app = c.app, '{OTHER_PHONE}', '{OTHER_PHONE_AND_APP}')
         when b.app = c.app then '{REINSTALL}' else '{OTHER_APP}' end as kind
-from mine c join installation i on i.number = c.installation
+from c join installation i on i.number = c.installation
     left join installation b on b.number = c.before
     left join app a on a.app = c.app
-    asof left join origin_named o on o.installation = c.installation and c.at_us >= o.from_us
-where c.times = 1 and not (b.device is not distinct from c.device and b.device is not null
+    left join origin_named o on o.installation = c.installation and c.at_us >= o.from_us
+        and c.at_us < o.until_us
+where not (b.device is not distinct from c.device and b.device is not null
     -- the same phone before its app showed an installation is not another installation
     and not (c.shown and b.shown)) and {held}
 """
@@ -104,13 +114,14 @@ def installations(tables: Tables, one: Slice = BY_WEEK) -> InstallationsReport:
     where the slice names what an arrival is not told apart by.
     """
     _lay_out(tables, one)
+    pairs = _kept(tables)
     return InstallationsReport(
         title=", ".join(filter(None, ("Installations", replace(one, by=(), every=None).words))),
         as_of=tables.as_of,
         users=_users(tables),
         weeks=_weeks(tables, one),
-        ids=_ids(tables),
-        reach=_reach(tables),
+        ids=_ids(pairs),
+        reach=_reach(tables, pairs),
         notes=(
             "Phones are told apart by their own ids: where tracking is off, or an iPhone's ids changed with"
             f" the reinstall, an arrival is '{UNKNOWN}' or '{OTHER_PHONE}'.",
@@ -122,7 +133,9 @@ def arrivals_of(tables: Tables, one: Slice = BY_WEEK) -> list[Arrival]:
     """Every arrival in the slice, by user and moment. Test users are left out."""
     _lay_out(tables, one)
     found = tables.rows(
-        "select user, at_us, kind, part, installation, before from arrived order by user, at_us, event_id"
+        "select u.user, a.at_us, a.kind, a.part, a.installation, a.before from arrived a"
+        " join (select user_key, any_value(user) as user from touch group by user_key) u"
+        " on u.user_key = a.user_key order by u.user, a.at_us, a.event_id"
     )
     return [
         Arrival(user=user, at_us=at_us, kind=kind, part=tuple(part), installation=installation, before=before)
@@ -137,6 +150,7 @@ def _lay_out(tables: Tables, one: Slice) -> None:
     of_app = (
         "case {} " + " ".join(f"when {quoted(app)} then {quoted(has)}" for app, has in platforms) + " end"
     )
+    tables.db.execute(OF_USER)
     tables.db.execute(
         ARRIVED.format(
             part=part,
@@ -217,9 +231,30 @@ def _weeks(tables: Tables, sliced: Slice) -> Table:
     )
 
 
+PAIR = """
+create or replace temp table pair as
+select before, installation, if(kind = $same, kind, $other) as change from arrived
+where before is not null and kind in ({changes})
+union all
+select arg_min(own, row(at_us, event_id)) as before,
+    arg_max(installation, row(at_us, event_id)) as installation,
+    '' as change
+from touch where not test and own is not null and user_key in (select user_key from of_user
+    where own <> last_own or standing <> last_standing or own <> standing) group by user_key
+"""
+"""What a return left and where it came to; with no word for the change, each user's first and latest."""
+
+PAIR_LOOK = """
+create or replace temp table pair_look as select * from touch_look where shown in (
+    select shown from look_number where installation in (
+        select before from pair union select installation from pair))
+"""
+
 KEPT = """
-with known as (select installation, kind, list(value) as ids from known_id group by all),
-pair as ({pair})
+with known as (
+    select installation, kind, list(id) as ids
+    from (select distinct installation, kind, hash(value) as id from ({known})) group by installation, kind
+)
 select a.kind, p.change, count(*), count(*) filter (list_has_any(a.ids, b.ids))
 from pair p join known a on a.installation = p.before
     join known b on b.installation = p.installation and b.kind = a.kind
@@ -227,18 +262,32 @@ group by all
 """
 """Of pairs of installations those that both show a kind of id, and those that show the same."""
 
+SHOWN = """
+select {sums} from (
+    select n.installation, {shows} from touch_look l join look_number n on n.shown = l.shown
+    group by n.installation
+) s join (
+    select standing as installation, count(*) as n from of_user
+    where own = last_own and standing = last_standing and own = standing group by standing
+) u on u.installation = s.installation
+"""
+"""Of users who have one installation those who show a kind of id: it is the same first and last."""
 
-def _ids(tables: Tables) -> Table:
+_Kept: TypeAlias = Mapping[tuple[str, str], tuple[int, int]]
+"""By kind of id and change: on how many pairs it stayed, and on how many it is known of both."""
+
+
+def _kept(tables: Tables) -> _Kept:
+    changes = ", ".join(f"'{kind}'" for kind in (REINSTALL, *sorted(PHONE_CHANGES)))
+    words = {"same": REINSTALL, "other": OTHER_PHONE}
+    tables.db.execute(PAIR.format(changes=changes), words)
+    tables.db.execute(PAIR_LOOK)
+    found = tables.rows(KEPT.format(known=tables.known_in("pair_look")))
+    return {(kind, change): (kept, both) for kind, change, both, kept in found}
+
+
+def _ids(counted: _Kept) -> Table:
     """Of the returns whose id is known on both sides, those on which it stayed the same."""
-    changes = ", ".join(f"'{kind}'" for kind in sorted(PHONE_CHANGES))
-    found = tables.rows(
-        KEPT.format(
-            pair="select before, installation, if(kind = $same, kind, 'other phone') as change from arrived"
-            f" where before is not null and kind in ($same, {changes})"
-        ),
-        {"same": REINSTALL},
-    )
-    counted = {(kind, change): (kept, both) for kind, change, both, kept in found}
     rows: list[tuple[Cell, ...]] = []
     for kind in IdKind:
         for change in (REINSTALL, OTHER_PHONE):
@@ -266,20 +315,17 @@ def _ids(tables: Tables) -> Table:
     )
 
 
-def _reach(tables: Tables) -> Table:
+def _reach(tables: Tables, pairs: _Kept) -> Table:
     """Users whom an id of the first installation would no longer find."""
-    found = tables.rows(
-        KEPT.format(
-            pair="select arg_min(own, row(at_us, event_id)) as before,"
-            " arg_max(installation, row(at_us, event_id)) as installation, '' as change"
-            " from touch where not test and own is not null group by user_key"
-        )
-    )
-    counted = {kind: (both - kept, both) for kind, _, both, kept in found}
+    sums = ", ".join(f"coalesce(sum(u.n) filter (s.has_{kind.value}), 0)::bigint" for kind in KINDS_OF_ID)
+    shows = ", ".join(f"bool_or(l.{kind.value} is not null) as has_{kind.value}" for kind in KINDS_OF_ID)
+    (found,) = tables.rows(SHOWN.format(sums=sums, shows=shows))
+    same = dict(zip(KINDS_OF_ID, found, strict=True))
     needed = _needed_by()
     rows: list[tuple[Cell, ...]] = []
     for kind in IdKind:
-        rate = Rate(*counted.get(kind.value, (0, 0)))
+        kept, both = pairs.get((kind.value, ""), (0, 0))
+        rate = Rate(both - kept, both + same.get(kind, 0))
         if rate.n:
             words = ", ".join(needed.get(kind, ()))
             spread = (rate.value, rate.low, rate.high)

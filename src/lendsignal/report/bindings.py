@@ -5,6 +5,7 @@ from datetime import date
 from decimal import Decimal
 
 from lendsignal.report.credit import (
+    each_event,
     expired,
     matrix,
     moved_ids,
@@ -14,22 +15,20 @@ from lendsignal.report.credit import (
 )
 from lendsignal.report.funnel import exact, left_out
 from lendsignal.report.layout import MONEY, SHARE, Cell, Report, Table, columns, table
+from lendsignal.report.making import IS_AGREED, LOAN_EVENTS
 from lendsignal.report.rates import THIN, Rate
-from lendsignal.report.slices import EVERYTHING, NO_TOUCH, Slice, ad_part, facts
-from lendsignal.report.tables import Tables
-
-LOAN_EVENTS = (
-    "applied",
-    "credit_granted",
-    "credit_denied",
-    "disbursed",
-    "repaid",
-    "extended",
-    "overdue",
-    "defaulted",
-    "recovered",
+from lendsignal.report.slices import (
+    AD_LABELS,
+    EVERYTHING,
+    NO_TOUCH,
+    Slice,
+    Tied,
+    ad_part,
+    facts,
+    tied,
+    tied_facts,
 )
-"""The event types that are compared, in the order of a loan's life."""
+from lendsignal.report.tables import Tables
 
 Label = Callable[[str, str], str]
 """Given an event's type and its business key: the name of the row it is counted in."""
@@ -63,12 +62,74 @@ left join origin fo on fo.installation = f.number and c.at_us >= fo.from_us and 
 left join first_loan_at v on v.seq = c.seq
 """
 
+OF_AGREED = (
+    *("last_login", "is_bound", "currency", "lent_us"),
+    *(f"n_{kind}" for kind in LOAN_EVENTS),
+    *(f"{what}_{loans}" for loans in ("first", "later") for what in ("n", "told", "amount")),
+)
+"""What of `agreed` is compared: a row has the events of one user that both rules bind to one installation."""
+
+MOVED = """
+with counted as (
+    select part, any_value(l.type) as type, coalesce(n.label, l.type) as event, count(*) as n,
+        count(*) filter (l.last_login is null) as without, count(*) filter (l.moved) as moved,
+        count(*) filter (l.is_late) as late, count(*) filter (l.is_misled) as misled,
+        count(*) filter (l.last_login is null and l.held is not null) as held
+    from laid l left join labelled n using (seq) group by part, event
+    {alike}
+)
+select part, any_value(type), event, sum(n)::bigint, sum(without)::bigint, sum(moved)::bigint,
+    sum(late)::bigint, sum(misled)::bigint, sum(held)::bigint
+from counted group by part, event order by part, event
+"""
+
+MOVED_ALIKE = """
+union all
+select part, type, type, n, if(is_bound, 0, n), 0, 0, 0, if(not is_bound and is_held, n, 0) from (
+    select place, is_bound, last_login is not null as is_held, {each} from alike group by place, is_bound, 3
+) join agreed_fact_part using (place) where n > 0
+"""
+
+APART = """
+create or replace temp table apart as
+select installation from origin group by installation having count(*) > 1
+union
+select installation from coming_of group by mmp, installation having count(*) > 1
+union
+select c.installation from coming_of c join agreed a on a.last_login = c.installation
+where a.lent_us < c.at_us
+"""
+"""Installations of which it depends on the moment where they came from: their events are looked at one by
+one."""
+
+ALIKE = """
+create or replace temp table alike as
+select a.*, o.ad_number as ad from agreed_fact a left join origin o on o.installation = a.last_login
+"""
+"""All others, with where they came from. Some touch has shown each installation: all have come."""
+
+COMING_OF = """
+create or replace temp table coming_of as
+select mmp, installation, at_us, kind, channel from attribution where installation is not null
+"""
+
+CREDITED_ALIKE = "".join(
+    f"""
+    union all
+    select last_login is null, ad, last_login is null, ad, currency, {is_first}, sum(n_{loans}),
+        sum(told_{loans}), sum(amount_{loans})
+    from alike where n_{loans} > 0 group by all
+"""
+    for loans, is_first in (("first", True), ("later", False))
+)
+
 CREDITED = f"""
 create or replace temp table credited as
 with counted as (  -- ads have numbers, which are quicker to count by than what they are called
     select last_number is null as no_last, last_ad, first_number is null as no_first, first_ad, currency,
         is_first, count(*) as n, count(amount) as told, sum(amount) as amount
     from laid where type = 'disbursed' group by all
+    {{alike}}
 )
 select {ad_part("source_label", "no_last", "l")} as last_source,
     {ad_part("source_label", "no_first", "f")} as first_source, currency, is_first,
@@ -138,40 +199,50 @@ def bindings(
     )
     if label is not None:
         beside += ", c.key"
+    tables.db.execute(COMING_OF)
+    how = None if label is not None else _agreed(tables, one)
+    if how is not None:
+        only += f" and (not {IS_AGREED.format(p='c')} or {how.rest(one)})"
     facts(tables, one, into="binding_fact", only=only, app=False, beside=beside)
-    for query in (FIRST_LOANS, LAID.format(key="null::varchar" if label is None else "c.key"), CREDITED):
-        tables.db.execute(query)
+    tables.db.execute(FIRST_LOANS)
+    tables.db.execute(LAID.format(key="null::varchar" if label is None else "c.key"))
+    tables.db.execute(CREDITED.format(alike=CREDITED_ALIKE if how is not None else ""))
     recorded, warnings = recorded_shares(tables, switched)
     return Bindings(
         title=", ".join(filter(None, ("First install against last login", one.words))),
         as_of=tables.as_of,
-        moved=_moved(tables, one, label),
+        moved=_moved(tables, one, label, how is not None),
         sources=_sources(tables),
         money=_money(tables),
         changes=_changes(tables),
         matrix=matrix(tables),
         orphans=orphans(tables),
-        expired=expired(tables),
-        shares=shares(tables),
+        expired=expired(tables, how is not None),
+        shares=shares(tables, how is not None),
         ids=moved_ids(tables),
         recorded=recorded,
         notes=(*warnings, *left_out(tables)),
     )
 
 
-def _moved(tables: Tables, one: Slice, label: Label | None) -> Table:
+def _agreed(tables: Tables, one: Slice) -> Tied | None:
+    """Lays the events of which both rules say the same beside, in `alike`, where that was prepared."""
+    if tied(tables, one, keys=(*AD_LABELS, "app", "country", "os")) is None:
+        return None
+    tables.db.execute(APART)
+    how = Tied("apart" if tables.number("select count(*) from apart") else None)
+    tied_facts(tables, one, how, into="agreed_fact", of="agreed", beside=OF_AGREED)
+    tables.db.execute(ALIKE)
+    return how
+
+
+def _moved(tables: Tables, one: Slice, label: Label | None, is_tied: bool) -> Table:
     tables.db.execute("create or replace temp table labelled (seq bigint, label varchar)")
     if label is not None:
         found = tables.rows("select seq, type, coalesce(key, '') from laid")
         tables.fill_rows("labelled", ("seq", "label"), [(seq, label(kind, key)) for seq, kind, key in found])
-    counted = tables.rows(
-        "select part, any_value(l.type), coalesce(n.label, l.type) as event, count(*),"
-        " count(*) filter (l.last_login is null), count(*) filter (l.moved),"
-        " count(*) filter (l.is_late), count(*) filter (l.is_misled),"
-        " count(*) filter (l.last_login is null and l.held is not null)"
-        " from laid l left join labelled n using (seq)"
-        " group by part, event order by part, event"
-    )
+    alike = MOVED_ALIKE.format(each=each_event()) if is_tied else ""
+    counted = tables.rows(MOVED.format(alike=alike))
     order = {kind: place for place, kind in enumerate(LOAN_EVENTS)}
     rows: list[tuple[Cell, ...]] = []
     for part, _, event, n, without, moved, late, misled, held in sorted(

@@ -1,7 +1,8 @@
 """The tables of `tables` in ClickHouse, in this process: the same statements, answered by the other engine.
 
-It reads the archive's files itself, where they lie in a folder. What is not archived yet, and what Python
-reckons between two statements, comes to it in files of its own, which are gone afterwards.
+It reads the archive's files itself, where they lie in a folder; those of an object store are brought here
+first. They, what is not archived yet, and what Python reckons between two statements lie in files of its own,
+which are gone afterwards.
 """
 
 import os
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,6 @@ import chdb
 import msgspec
 
 from lendsignal.archive.layout import Kind, Table
-from lendsignal.errors import DataError
 from lendsignal.report.dialect import TEMPORARY, asked_of, translated
 from lendsignal.report.making import word
 from lendsignal.report.sources import Sources
@@ -101,10 +102,9 @@ class ClickHouse(Base):
         return {name for (name,) in found.fetchall()}
 
     def read(self, sources: Sources, name: str) -> None:
-        """Makes a table of the archive known. Raises `DataError` where the archive lies in no folder."""
-        lying = sources.lying(name)
-        if any("://" in address for address in lying.files):
-            raise DataError("ClickHouse reads an archive that lies in a folder, and this one does not")
+        """Makes a table of the archive known; files of an object store are brought here for it. Raises
+        `DataError` where one cannot be read."""
+        lying = sources.lying(name, copies=Path(self._files.name))
         files = list(lying.files)
         if lying.rows or not files:
             files.append(self._put_down(lying.table, lying.rows))

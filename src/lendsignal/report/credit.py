@@ -13,6 +13,7 @@ from math import sqrt
 from lendsignal.report.days import DAY_US, local_day
 from lendsignal.report.funnel import exact
 from lendsignal.report.layout import MONEY, SHARE, Cell, Table, columns, table
+from lendsignal.report.making import LOAN_EVENTS, words
 from lendsignal.report.rates import THIN, Rate
 from lendsignal.report.slices import ad_part
 from lendsignal.report.tables import Tables
@@ -28,6 +29,12 @@ ALARMING = 3.0
 
 RETURNED = "('re_engagement', 're_attribution')"
 """SQL of the kinds that an ad for people who had the app before brought about."""
+
+
+ORGANIC = f"channel = 'organic' and kind not in {RETURNED}"
+
+EXPIRING = ("applied", "credit_granted", "disbursed", "repaid")
+"""The event types that ad accounts optimise for."""
 
 
 def matrix(tables: Tables) -> Table:
@@ -145,18 +152,35 @@ def _follow(tables: Tables) -> None:
     tables.db.execute(FOLLOWED)
 
 
-def expired(tables: Tables) -> Table:
-    """Loan events too old for the window of the first install, and young enough for the last login's."""
+def each_event(kinds: Sequence[str] = LOAN_EVENTS) -> str:
+    """SQL of a row for each of these types with its events in a group of `alike`: `type` and `n`."""
+    sums = ", ".join(f"sum(n_{kind})::bigint" for kind in kinds)
+    return f"unnest([{words(kinds)}]) as type, unnest([{sums}]) as n"
+
+
+def expired(tables: Tables, is_tied: bool) -> Table:
+    """Loan events too old for the window of the first install, and young enough for the last login's.
+
+    Those that both rules bind alike are as old by the one as by the other: with `is_tied` they are taken from
+    `alike`.
+    """
     rows: list[tuple[Cell, ...]] = []
     saved_by = {
         days: f"count(*) filter (first_age_us > {days * DAY_US} and last_age_us <= {days * DAY_US})"
         for days in WINDOWS
     }
     counts = ", ".join(f"{count} as saved_{days}" for days, count in saved_by.items())
+    zeros = ", ".join("0" for _ in saved_by)
+    alike = (
+        f" union all select false, ad, type, n, {zeros} from (select ad, {each_event(EXPIRING)} from alike"
+        "   where last_login is not null group by ad) where n > 0"
+        if is_tied
+        else ""
+    )
     found = tables.rows(
         f"with one as (select last_number is null as nobody, last_ad, type, count(*) as n, {counts} from laid"
         "   where last_age_us is not null and first_age_us is not null"
-        "     and type in ('applied', 'credit_granted', 'disbursed', 'repaid') group by all)"
+        f"     and type in ({words(EXPIRING)}) group by all{alike})"
         f" select {ad_part('channel_label', 'nobody', 'o')} as channel, type, sum(n)::bigint,"
         f" {', '.join(f'sum(saved_{days})::bigint' for days in saved_by)}"
         " from one left join named o on o.ad_number = last_ad group by 1, 2 order by 1, 2"
@@ -182,11 +206,19 @@ def expired(tables: Tables) -> Table:
     )
 
 
-def shares(tables: Tables) -> Table:
-    """Organic and returning by an ad, of disbursements, under both rules, for each MMP that tells."""
-    tables.db.execute(
-        "create or replace temp table coming_of as select mmp, installation, at_us, kind, channel"
-        " from attribution where installation is not null"
+def shares(tables: Tables, is_tied: bool) -> Table:
+    """Organic and returning by an ad, of disbursements, under both rules, for each MMP that tells.
+
+    With `is_tied` those that both rules bind alike are taken from `alike`: each came after its installation.
+    """
+    alike = (
+        " union all select mmp, rule, kind, channel, n, firsts from ("
+        "   select m.mmp, c.kind, c.channel, sum(n_first + n_later) as n, sum(n_first) as firsts"
+        "   from alike a cross join mmp m left join coming_of c"
+        "     on c.mmp = m.mmp and c.installation = a.last_login where n_first + n_later > 0 group by all)"
+        " cross join (select unnest(['first_install', 'last_login']) as rule)"
+        if is_tied
+        else ""
     )
     both = " union all ".join(
         f"select '{rule}' as rule, l.is_first, l.at_us, coalesce(l.{rule}, l.held) as installation"
@@ -208,14 +240,14 @@ def shares(tables: Tables) -> Table:
         "   select d.*, c.kind, c.channel"
         "   from (select * from laid_by semi join again using (mmp, installation)) d"
         "   asof left join coming_of c on c.mmp = d.mmp and c.installation = d.installation"
-        "     and d.at_us >= c.at_us)"
+        "     and d.at_us >= c.at_us),"
+        " counted as ("
+        "   select mmp, rule, kind, channel, count(*) as n, count(*) filter (is_first) as firsts from placed"
+        f"   group by all{alike})"
         " select mmp, rule, unnest(['disbursed', 'first_loan']) as event,"
-        "   unnest([count(*), count(*) filter (is_first)]),"
-        "   unnest([count(*) filter (channel = 'organic' and kind not in " + RETURNED + "),"
-        "     count(*) filter (is_first and channel = 'organic' and kind not in " + RETURNED + ")]),"
-        "   unnest([count(*) filter (kind in " + RETURNED + "),"
-        "     count(*) filter (is_first and kind in " + RETURNED + ")])"
-        " from placed group by mmp, rule order by mmp, event, rule"
+        "   unnest([sum(n)::bigint, sum(firsts)::bigint]),"
+        f"   unnest([{sums_of(ORGANIC)}]), unnest([{sums_of(f'kind in {RETURNED}')}])"
+        " from counted group by mmp, rule order by mmp, event, rule"
     ):
         one, other = Rate(organic, n), Rate(returned, n)
         rows.append(
@@ -254,6 +286,11 @@ def shares(tables: Tables) -> Table:
     )
 
 
+def sums_of(held: str) -> str:
+    """SQL of how many disbursements, and how many of them first loans, something holds for."""
+    return ", ".join(f"coalesce(sum({n}) filter ({held}), 0)::bigint" for n in ("n", "firsts"))
+
+
 def moved_ids(tables: Tables) -> Table:
     """Of disbursements that moved, which ids are other ones on the two installations."""
     tables.db.execute(
@@ -269,8 +306,7 @@ def moved_ids(tables: Tables) -> Table:
     for kind, both, same in tables.rows(
         "with one as ("
         "   select kind, installation, list(value) as ids from"
-        f"     (select distinct installation, kind, value from ({tables.known_in('moved_look')}))"
-        "   group by all)"
+        f"     ({tables.known_in('moved_look')}) group by all)"
         " select a.kind, count(*), count(*) filter (list_has_any(a.ids, b.ids))"
         " from moved_pair l join one a on a.installation = l.last_login"
         " join one b on b.installation = l.first_install and b.kind = a.kind group by all order by all"

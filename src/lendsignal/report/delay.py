@@ -40,11 +40,20 @@ OF_POSTING = (
 COMING = """
 with coming as (
     select installation, at_us, channel from attribution where installation is not null and at_us > 0
+), again as (
+    select installation from coming group by installation having count(*) > 1
+), decided as (
+    select * from decision_fact where installation is not null
+), near as (  -- most installations came once: only those that came again are sorted
+    select d.*, c.at_us as came_us, c.channel
+    from (select * from decided anti join again using (installation)) d
+    join coming c on c.installation = d.installation and d.at_us >= c.at_us
+    union all
+    select d.*, c.at_us as came_us, c.channel
+    from (select * from decided semi join again using (installation)) d
+    asof join coming c on c.installation = d.installation and d.at_us >= c.at_us
 )
-select d.part, c.channel, d.conversion, count(*), {counts}
-from (select * from decision_fact where installation is not null) d
-asof join coming c on c.installation = d.installation and d.at_us >= c.at_us
-group by all order by all
+select part, channel, conversion, count(*), {counts} from near group by all order by all
 """
 
 
@@ -81,8 +90,9 @@ def delay(tables: Tables, windows: Mapping[str, Window] | None = None, one: Slic
     """
     one.beside("the report", "conversion")
     told = "c.record is not null and not c.test"
-    sent_facts(tables, one, into="decision_fact", of="decision", only=told, beside=OF_DECISION)
-    sent_facts(tables, one, into="posted", of="posting", only="c.what = 'accepted'", beside=OF_POSTING)
+    sent_facts(tables, one, into="decision_fact", of="decision", only=told, app=False, beside=OF_DECISION)
+    accepted = "c.what = 'accepted'"
+    sent_facts(tables, one, into="posted", of="posting", only=accepted, app=False, beside=OF_POSTING)
     names = " ".join(one.names)
     return Delay(
         title=", ".join(filter(None, ("Delay", one.words))),
@@ -185,7 +195,8 @@ _Key: TypeAlias = tuple[tuple[str, ...], str, str]
 def _late(tables: Tables, one: Slice) -> dict[_Key, int]:
     """Deliveries that were not taken because their window had closed."""
     held = f"c.what in ('dead', 'skipped') and c.reason in ({', '.join(map(quoted, LATE))})"
-    sent_facts(tables, one, into="late_fact", of="posting", only=held, beside="c.destination, c.conversion")
+    late = "c.destination, c.conversion"
+    sent_facts(tables, one, into="late_fact", of="posting", only=held, app=False, beside=late)
     return {
         (tuple(part), destination, conversion): n
         for part, destination, conversion, n in tables.rows(
@@ -315,8 +326,8 @@ def _windows(tables: Tables, names: str) -> Table:
     names = names.replace("channel", "by_channel")
     rows: list[tuple[Cell, ...]] = []
     counts = ", ".join(
-        f"count(*) filter (d.at_us - c.at_us <= {days * DAY_US}),"
-        f" count(*) filter (greatest(d.applied_us, c.at_us) - c.at_us <= {days * DAY_US})"
+        f"count(*) filter (at_us - came_us <= {days * DAY_US}),"
+        f" count(*) filter (greatest(applied_us, came_us) - came_us <= {days * DAY_US})"
         for days in CLICK_WINDOWS
     )
     for part, channel, conversion, days, n, inside, asked in (

@@ -59,25 +59,31 @@ def curve_of(bad_at: Days, seen_until: Days) -> Curve | None:
     if int(bad.sum()) < THIN:
         return None
     first = int(min(bad_at[bad].min(), seen_until.min()))
-    end = int(np.sort(seen_until)[-THIN]) if len(seen_until) >= THIN else first - 1
+    enough = len(seen_until) >= THIN
+    end = int(np.partition(seen_until, -THIN)[-THIN]) if enough else first - 1
     if end < 1:
         return None
-    ages = np.arange(first, end + 1)
-    seen_to = np.sort(seen_until)
-    gone = np.sort(bad_at[bad])
+    days = end - first + 1
+    seen, gone, young_bad = (
+        _by_day(moments, first, days) for moments in (seen_until, bad_at[bad], seen_until[bad])
+    )
     # At risk at x: seen until x or longer, less those of them that went bad before x. Whoever went bad is
     # seen at least until then, so those who left the risk by being young went bad never, or before.
-    young_bad = np.sort(seen_until[bad])
-    at_risk = (
-        len(seen_to)
-        - np.searchsorted(seen_to, ages, side="left")
-        - (np.searchsorted(gone, ages, side="left") - np.searchsorted(young_bad, ages, side="left"))
-    )
-    went = np.searchsorted(gone, ages, side="right") - np.searchsorted(gone, ages, side="left")
-    known = 1 - np.cumprod(1 - went / np.maximum(at_risk, 1))
+    at_risk = len(seen_until) - _before(seen) - (_before(gone) - _before(young_bad))
+    known = 1 - np.cumprod(1 - gone / np.maximum(at_risk, 1))
     if known[-1] <= 0:
         return None
     return Curve(first, tuple((known / known[-1]).tolist()), int(bad.sum()))
+
+
+def _by_day(ages: Days, first: int, days: int) -> Days:
+    """How many of these lie on each of so many days from `first`; later ones are left out."""
+    return np.bincount(np.minimum(ages - first, days), minlength=days + 1)[:days]
+
+
+def _before(of_day: Days) -> Days:
+    """How many lie before each of the days."""
+    return np.cumsum(of_day) - of_day
 
 
 class Group(Struct, frozen=True):

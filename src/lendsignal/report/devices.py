@@ -21,53 +21,62 @@ NO_PHONE = "(no phone known)"
 
 GATHERED = """
 create or replace temp table phone_of as  -- without any device id an installation is all we know of its phone
-select number as installation, app, id, coalesce(device, -1 - number) as phone from installation;
+select number as installation, coalesce(device, -1 - number) as phone from installation;
 
 create or replace temp table showed as
-select split_part(t.user, ':', 1) as brand, p.phone, t.user, any_value(t.test) as test, count(*) as logins,
-    count(distinct t.own) as installations, arg_min(p.id, p.installation) as id,
-    arg_min(p.app, p.installation) as app, min(p.installation) as number
-from touch t join phone_of p on p.installation = t.own group by all;
+select t.brand, p.phone, t.user_key, any_value(t.test) as test, count(*) as logins,
+    min(p.installation) as number
+from touch t join phone_of p on p.installation = t.own group by t.brand, p.phone, t.user_key;
 
 create or replace temp table phone as
-select brand, phone, arg_min(app, number) as app, arg_min(id, number) as device, count(*) as users,
-    count(*) filter (test) as test_users, sum(logins)::bigint as logins
-from showed group by all;
+select brand, phone, count(*) as users, count(*) filter (test) as test_users, sum(logins)::bigint as logins
+from showed group by brand, phone;
 
+create or replace temp table shared_phone as  -- only of these it is told who they are
+select s.brand, s.phone, arg_min(i.app, i.number) as app, arg_min(i.id, i.number) as device,
+    any_value(p.users) as users, any_value(p.test_users) as test_users, any_value(p.logins) as logins
+from (select * from phone where users > 1) p join showed s on s.brand = p.brand and s.phone = p.phone
+    join installation i on i.number = s.number
+group by s.brand, s.phone;
+
+"""
+
+LOST = """
+create or replace temp table lost_loan as
+select distinct loan from counted where loan is not null and not superseded and not reversed
+    and (type = 'defaulted' or (type = 'overdue' and dpd >= $default_dpd))
 """
 
 PAID_OUT = """
 create or replace temp table paid_out as
-select split_part(c.user, ':', 1) as brand, p.phone, c.amount, c.currency, l.loan_id is not null as lost,
-    b.came_back
-from counted c join device_fact using (seq) left join bound w using (seq)
-    left join phone_of p on p.installation = coalesce(w.last_login, w.held)
-    left join (
-        select distinct user, loan_id from counted where not superseded and not reversed
-            and (type = 'defaulted' or (type = 'overdue' and dpd >= $default_dpd))
-    ) l on l.user = c.user and l.loan_id = c.loan_id
-    left join (
-        select c.seq, sum(r.amount) as came_back
-        from counted c join counted r on r.user = c.user and r.loan_id = c.loan_id
-        where c.type = 'disbursed' and r.type in ('repaid', 'recovered')
-            and not r.superseded and not r.reversed and coalesce(r.currency, c.currency) = c.currency
-        group by c.seq
+select c.brand, p.phone, u.users, c.amount, c.currency, l.loan is not null as lost, b.came_back
+from device_fact c left join phone_of p on p.installation = c.installation
+    left join phone u on u.brand = c.brand and u.phone = p.phone
+    left join lost_loan l on l.loan = c.loan
+    left join (  -- what came back is told of lost loans alone
+        select d.seq, sum(r.amount) as came_back
+        from (select * from device_fact where loan in (select loan from lost_loan)) d
+            join counted r on r.loan = d.loan
+        where r.type in ('repaid', 'recovered')
+            and not r.superseded and not r.reversed and coalesce(r.currency, d.currency) = d.currency
+        group by d.seq
     ) b on b.seq = c.seq
-where c.type = 'disbursed' and not c.superseded and not c.reversed and not c.test
 """
 
 SKIPPED = """
 create or replace temp table skipped as
 select split_part(c.user, ':', 1) as brand, p.phone, count(*) as n
-from delivery d join entry e using (id) join conversion c on c.record = coalesce(e.rebinds, e.record)
+from (select record from delivery where what = 'skipped' and reason = 'shared_device') d
+    join conversion c on c.record = d.record
     left join phone_of p on p.installation = c.installation
-where d.what = 'skipped' and d.reason = 'shared_device' group by all
+group by all
 """
 
 LOANS = """
 select brand, phone, count(*) as loans, count(*) filter (lost) as lost from paid_out
-where phone is not null group by all
+where users > 1 group by all
 """
+"""Of phones with several users: of no other is it told."""
 
 
 class Devices(Report, frozen=True, kw_only=True):
@@ -89,9 +98,11 @@ def devices(tables: Tables, one: Slice = EVERYTHING, *, top: int = TOP) -> Devic
     whatever `by` says. Raises `InputError` where the slice names what there is not.
     """
     lent = "c.type = 'disbursed' and not c.superseded and not c.reversed"
-    facts(tables, replace(one, by=(), every=None), into="device_fact", only=lent)
+    beside = "c.brand, c.loan, c.amount, c.currency, coalesce(c.last_login, c.held) as installation"
+    facts(tables, replace(one, by=(), every=None), into="device_fact", only=lent, app=False, beside=beside)
     tables.db.execute(GATHERED)
-    tables.db.execute(PAID_OUT, {"default_dpd": tables.default_dpd})
+    tables.db.execute(LOST, {"default_dpd": tables.default_dpd})
+    tables.db.execute(PAID_OUT)
     tables.db.execute(SKIPPED)
     enough = tables.shared_device_users
     note = (
@@ -130,8 +141,7 @@ def _bands(tables: Tables) -> Table:
     loans = {
         band: (n, lost)
         for band, n, lost in tables.rows(
-            f"select {_band('p.users')} as band, count(*), count(*) filter (lost)"
-            " from paid_out l left join phone p using (brand, phone) group by band"
+            f"select {_band('users')} as band, count(*), count(*) filter (lost) from paid_out group by band"
         )
     }
     skipped = dict(
@@ -172,9 +182,9 @@ def _lost(lost: int, loans: int) -> tuple[Cell, ...]:
 
 def _money(tables: Tables) -> Table:
     found = tables.rows(
-        f"select coalesce(currency, '(none)'), {_band('p.users')} as band, sum(amount),"
+        f"select coalesce(currency, '(none)'), {_band('users')} as band, sum(amount),"
         " sum(amount) filter (lost), sum(coalesce(came_back, 0)) filter (lost)"
-        " from paid_out l left join phone p using (brand, phone) where amount is not null group by 1, 2"
+        " from paid_out where amount is not null group by 1, 2"
     )
     order = [*BANDS, NO_PHONE]
     rows: list[tuple[Cell, ...]] = [
@@ -201,9 +211,9 @@ def _phones(tables: Tables, top: int) -> Table:
         f"with of_loans as ({LOANS}), whole as (select brand, count(*) as n from paid_out group by brand)"
         " select p.brand, p.app, p.device, p.users, p.test_users, p.logins, coalesce(l.loans, 0),"
         "   w.n, coalesce(l.lost, 0), coalesce(s.n, 0)"
-        " from phone p left join of_loans l using (brand, phone) left join whole w using (brand)"
+        " from shared_phone p left join of_loans l using (brand, phone) left join whole w using (brand)"
         "   left join skipped s on s.brand = p.brand and s.phone = p.phone"
-        " where p.users > 1 order by p.users desc, 7 desc, p.brand, p.device limit $top",
+        " order by p.users desc, 7 desc, p.brand, p.device limit $top",
         {"top": top},
     )
     rows: list[tuple[Cell, ...]] = []
@@ -230,7 +240,7 @@ def _phones(tables: Tables, top: int) -> Table:
 
 def _rings(tables: Tables, top: int) -> Table:
     shared = tables.rows(
-        "select s.brand, s.phone, s.user from showed s join phone p using (brand, phone) where p.users > 1"
+        "select s.brand, s.phone, s.user_key from showed s join shared_phone p using (brand, phone)"
         " order by 1, 2, 3"
     )
     ring_of = _joined(shared)
@@ -238,12 +248,12 @@ def _rings(tables: Tables, top: int) -> Table:
     tables.fill_rows("ring", ("brand", "phone", "ring"), [(*key, ring) for key, ring in ring_of.items()])
     found = tables.rows(
         f"with of_loans as ({LOANS}), whole as (select brand, count(*) as n from paid_out group by brand),"
-        " member as (select r.ring, count(distinct s.user) as users"
+        " member as (select r.ring, count(distinct s.user_key) as users"
         "   from ring r join showed s using (brand, phone) group by r.ring)"
         " select r.brand, min(p.device), count(*) as phones,"
         "   coalesce(any_value(m.users), 0) as users, max(p.users),"
         "   coalesce(sum(l.loans), 0)::bigint, any_value(w.n), coalesce(sum(l.lost), 0)::bigint"
-        " from ring r join phone p using (brand, phone) left join of_loans l using (brand, phone)"
+        " from ring r join shared_phone p using (brand, phone) left join of_loans l using (brand, phone)"
         "   left join whole w using (brand) left join member m on m.ring = r.ring"
         " group by r.brand, r.ring having count(*) > 1 order by users desc, 1, 2 limit $top",
         {"top": top},
@@ -269,9 +279,10 @@ def _rings(tables: Tables, top: int) -> Table:
 
 
 def _joined(shown: Sequence[tuple[Any, ...]]) -> Mapping[tuple[str, int], int]:
-    """A number for each phone, the same for all that users tie together; `shown` are (brand, phone, user)."""
+    """A number for each phone, the same for all that users tie together; `shown` are (brand, phone,
+    user's key)."""
     parent: dict[tuple[str, int], tuple[str, int]] = {}
-    phone_of: dict[str, tuple[str, int]] = {}
+    phone_of: dict[int, tuple[str, int]] = {}
 
     def top(one: tuple[str, int]) -> tuple[str, int]:
         while parent.setdefault(one, one) != one:

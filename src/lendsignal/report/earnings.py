@@ -23,7 +23,7 @@ from msgspec import Struct
 from lendsignal.clock import to_us
 from lendsignal.errors import InputError
 from lendsignal.model.rates import Rates
-from lendsignal.report.days import local_day
+from lendsignal.report.days import DAY_US, local_day
 from lendsignal.report.layout import MONEY, SHARE, Cell, Table, columns, table
 from lendsignal.report.rates import THIN, Z95
 from lendsignal.report.slices import (
@@ -35,6 +35,8 @@ from lendsignal.report.slices import (
     facts,
     period_of,
     spent_facts,
+    tied,
+    tied_facts,
     today,
     within,
 )
@@ -46,16 +48,29 @@ HORIZONS = (0, 7, 14, 30, 60, 90)
 
 Part: TypeAlias = tuple[str, ...]
 
+_Parts: TypeAlias = Mapping[int, Part] | None
+"""What the numbers of parts stand for; `None`: parts stand for themselves."""
+
 CASH = """
 create or replace temp table {into} as
-select {part} as part, b.user_key, {currency} as currency, b.earned{times_rate} as earned,
-    b.lost{times_rate} as lost, {missing} as without_rate{beside}
-from booked b join {facts} f on f.loan = b.loan
+with f as (
+    select {placed} as part, f.app, f.moment_us, b.user_key, b.currency, b.at_us, b.earned, b.lost
+    from booked b join {facts} f on f.loan = b.loan
+    {tied}
+)
+select {part} as part, f.user_key, {currency} as currency, f.earned{times_rate} as earned,
+    f.lost{times_rate} as lost, {missing} as without_rate{beside}
+from f
 {rates}
 where {held}
 """
 
-AGED = ", {cohort_day} as cohort_day, {today} as today, date_diff('day', {cohort_day}, {day}) as age"
+TIED = "union all select place, app, moment_us, user_key, currency, at_us, earned, lost from {tied}"
+"""What was prepared of loans and installations together: parts have numbers, for both."""
+
+BROUGHT = ("currency", "at_us", "earned", "lost")
+
+AGED = ", date_diff('day', {cohort_day}, {day}) as age, date_diff('day', {cohort_day}, {today}) as age_now"
 """How old a cohort was when the money moved, and is now."""
 
 SUMS = """
@@ -71,12 +86,12 @@ EARLY, LATE = (7, 30, 90), 180
 EARLY_VALUE = """
 with first as (
     select user_key, arg_min(seq, at_us) as seq, min(at_us) as at_us from counted
-    where type = 'disbursed' and not test and not superseded and not reversed group by user_key
+    where type = 'disbursed' and not test and not superseded and not reversed and at_us <= $last
+    group by user_key
 ), value as (
     select f.part, a.user_key, {values}
     from first a join {lent} f using (seq)
     join counted c on c.user_key = a.user_key and c.type = 'disbursed' and not c.superseded and not c.reversed
-    where a.at_us + $late * 86400000000 <= $now
     group by all
 ), ranked as (select part, {ranks} from value)
 select part, count(*), {correlations} from ranked group by part order by part
@@ -130,8 +145,8 @@ def earnings(tables: Tables, one: Slice, purse: Purse, cohort: Cohort | None = N
     aged: Cohort = cohort or (
         "install" if tables.number("select count(*) from attribution") else "registration"
     )
-    _cash(tables, one, purse, cohort, "cash")
-    _cash(tables, one, purse, aged, "cash_aged")
+    parts = _cash(tables, one, purse, cohort, "cash")
+    parts_aged = _cash(tables, one, purse, aged, "cash_aged")
     told = spent_facts(tables, one)
     _spent(tables, purse)
     notes = []
@@ -143,8 +158,8 @@ def earnings(tables: Tables, one: Slice, purse: Purse, cohort: Cohort | None = N
     if lacking:
         notes.append(f"{lacking:,} payments and costs have no rate to {purse.currency}: left out.")
     return Earnings(
-        worth=_worth(tables, one, told),
-        horizons=_horizons(tables, one, aged, told),
+        worth=_worth(tables, one, told, parts),
+        horizons=_horizons(tables, one, aged, told, parts_aged),
         notes=tuple(notes),
     )
 
@@ -202,16 +217,21 @@ def _days(first: date | None, last: date | None) -> Sequence[date]:
     return [first + timedelta(days=n) for n in range(-1, (last - first).days + 2)]
 
 
-def _cash(tables: Tables, one: Slice, purse: Purse, cohort: Cohort | None, into: str) -> None:
-    """Fills `into`: every payment and loss, where its loan belongs."""
+def _cash(tables: Tables, one: Slice, purse: Purse, cohort: Cohort | None, into: str) -> _Parts:
+    """Fills `into`: every payment and loss, where its loan belongs; what the numbers of parts stand for."""
     timeless = msgspec.structs.replace(one, every=None, since=None, until=None)
-    fact = _lent(tables, one if cohort else timeless, cohort)
+    # Each day has its own rate, and days are those of an app: without a cohort only events tell it.
+    needs_app = cohort is None and purse.currency is not None
+    how = None if needs_app else tied(tables, one, cohort)
+    fact = _lent(tables, one if cohort else timeless, cohort, only="true" if how is None else how.rest(one))
+    if how is not None:
+        tied_facts(tables, one, how, into=f"{into}_tied", of="brought", cohort=cohort, beside=BROUGHT)
     part, held = "f.part", "true"
     if cohort is None:
-        held = within(tables, one, "b.at_us", "f.app")
+        held = within(tables, one, "f.at_us", "f.app")
         if one.every is not None:
-            part = f"list_prepend({period_of(tables, one.every, 'b.at_us', 'f.app')}, f.part)"
-    day = local_day(tables, "b.at_us", "f.app")
+            part = f"list_prepend({period_of(tables, one.every, 'f.at_us', 'f.app')}, f.part)"
+    day = local_day(tables, "f.at_us", "f.app")
     target = None if purse.currency is None else f"'{purse.currency}'"
     cohort_day = local_day(tables, "f.moment_us", "f.app")
     aged = AGED.format(cohort_day=cohort_day, today=today(tables, "f.app"), day=day)
@@ -219,21 +239,34 @@ def _cash(tables: Tables, one: Slice, purse: Purse, cohort: Cohort | None, into:
         CASH.format(
             into=into,
             part=part,
-            currency=target or "b.currency",
+            currency=target or "f.currency",
             times_rate="" if target is None else "::decimal(18, 4) * x.rate",
             missing="false" if target is None else "x.rate is null",
             beside=aged if into == "cash_aged" else "",
             facts=fact,
-            rates="" if target is None else f"left join fx x on x.currency = b.currency and x.day = {day}",
+            placed="f.part" if how is None else "hash(f.part)",
+            tied="" if how is None else TIED.format(tied=f"{into}_tied"),
+            rates="" if target is None else f"left join fx x on x.currency = f.currency and x.day = {day}",
             held=held,
         )
     )
+    if how is None:
+        return None
+    each = f"select place, part from {into}_tied_part union select distinct hash(part), part from {fact}"
+    return {place: tuple(found) for place, found in tables.rows(each)}
 
 
-def _lent(tables: Tables, one: Slice, cohort: Cohort | None = None) -> str:
-    """The table of the disbursements in a slice."""
-    into = f"lent_by_{cohort}" if cohort else "lent_at_all"
-    lent = "c.type = 'disbursed' and not c.superseded and not c.reversed"
+def _lent(
+    tables: Tables,
+    one: Slice,
+    cohort: Cohort | None = None,
+    *,
+    into: str | None = None,
+    only: str = "true",
+) -> str:
+    """The table of the disbursements in a slice, of those for which the SQL `only` holds."""
+    into = into or (f"lent_by_{cohort}" if cohort else "lent_at_all")
+    lent = f"c.type = 'disbursed' and not c.superseded and not c.reversed and ({only})"
     facts(tables, one, into=into, only=lent, cohort=cohort, beside="c.loan")
     return into
 
@@ -251,7 +284,9 @@ def _spent(tables: Tables, purse: Purse) -> None:
     tables.db.execute(f"create or replace temp table spent as {query}")
 
 
-def _sums(tables: Tables, cash: str, horizons: Mapping[int, str]) -> dict[tuple[Part, str, int], Money]:
+def _sums(
+    tables: Tables, cash: str, horizons: Mapping[int, str], parts: _Parts
+) -> dict[tuple[Part, str, int], Money]:
     """Of every part and currency what was earned and lost by each horizon; `horizons` has SQL of what is."""
     mine = ", ".join(
         f"sum(earned) filter ({held}) as earned_{place}, sum(lost) filter ({held}) as lost_{place}"
@@ -263,15 +298,15 @@ def _sums(tables: Tables, cash: str, horizons: Mapping[int, str]) -> dict[tuple[
         for place in range(len(horizons))
     )
     return {
-        (tuple(part), currency, horizon): Money(*told)
+        (tuple(part) if parts is None else parts[part], currency, horizon): Money(*told)
         for part, currency, *found in tables.rows(SUMS.format(cash=cash, mine=mine, sums=sums))
         for horizon, told in zip(horizons, zip(*[iter(found)] * 4, strict=True), strict=True)
         if told[0] is not None
     }
 
 
-def _worth(tables: Tables, one: Slice, told: bool) -> Table:
-    found = _sums(tables, "cash", {EVER: "true"})
+def _worth(tables: Tables, one: Slice, told: bool, parts: _Parts) -> Table:
+    found = _sums(tables, "cash", {EVER: "true"}, parts)
     spent = spend_of(tables)
     keys = {(part, currency) for part, currency, _ in found} | spent.keys()
     rows: list[tuple[Cell, ...]] = []
@@ -290,11 +325,11 @@ def _worth(tables: Tables, one: Slice, told: bool) -> Table:
     )
 
 
-def _horizons(tables: Tables, one: Slice, aged: Cohort, told: bool) -> Table:
+def _horizons(tables: Tables, one: Slice, aged: Cohort, told: bool, parts: _Parts) -> Table:
     came = _came(tables, one, aged)
     ((now,),) = tables.rows(f"select {today(tables, 'null::varchar')}")
-    ripe_by = {n: f"age <= {n} and date_diff('day', cohort_day, today) > {n}" for n in HORIZONS}
-    found = _sums(tables, "cash_aged", ripe_by)
+    ripe_by = {n: f"age <= {n} and age_now > {n}" for n in HORIZONS}
+    found = _sums(tables, "cash_aged", ripe_by, parts)
     spent = spend_of(tables)
     ripe = {
         (tuple(part), currency, horizon): amount
@@ -377,9 +412,10 @@ def early_value(tables: Tables, one: Slice) -> Table:
     Spearman's rank correlation; its interval by Fisher's transform with the standard error 1.03 / √(n - 3)
     (E. C. Fieller, H. O. Hartley and E. S. Pearson, Biometrika 44 (1957) 470-481).
     """
-    lent = _lent(tables, one)
     days = (*EARLY, LATE)
-    now_us = 0 if tables.as_of is None else to_us(tables.as_of)
+    # Only whose first loan is old enough: who had one by then had the first one by then.
+    last_us = (0 if tables.as_of is None else to_us(tables.as_of)) - LATE * DAY_US
+    lent = _lent(tables, one, into="lent_early", only=f"c.at_us <= {last_us}")
     found = tables.rows(
         EARLY_VALUE.format(
             lent=lent,
@@ -394,7 +430,7 @@ def early_value(tables: Tables, one: Slice) -> Table:
             ),
             correlations=", ".join(f"corr(r{n}, r{LATE})" for n in EARLY),
         ),
-        {"late": LATE, "now": now_us},
+        {"last": last_us},
     )
     rows: list[tuple[Cell, ...]] = []
     for part, users, *correlations in found:

@@ -20,8 +20,18 @@ from lendsignal.report.earnings import (
     spend_of,
 )
 from lendsignal.report.layout import MONEY, SECONDS, SHARE, Cell, Report, Table, columns, table
+from lendsignal.report.making import MONEY_STEPS, STEP_OF, STEPS
 from lendsignal.report.rates import THIN, Rate
-from lendsignal.report.slices import CAME_KEYS, EVERYTHING, Cohort, Slice, came_facts, facts
+from lendsignal.report.slices import (
+    CAME_KEYS,
+    EVERYTHING,
+    Cohort,
+    Slice,
+    came_facts,
+    facts,
+    tied,
+    tied_facts,
+)
 from lendsignal.report.spend import rounded
 from lendsignal.report.tables import Tables
 
@@ -41,7 +51,7 @@ LOANS = ("all", "first", "repeat", "unknown")
 COSTED = ("installed", "registered", "applied", "granted", "disbursed")
 """The steps whose cost is told."""
 
-COUNTED_STEPS = "'registered', 'applied', 'credit_granted', 'disbursed', 'repaid', 'defaulted', 'overdue'"
+COUNTED_STEPS = ", ".join(map(quoted, STEP_OF))
 
 LOST = """
 create or replace temp table lost_at as
@@ -52,18 +62,7 @@ where (type = 'defaulted' or (type = 'overdue' and dpd >= $default_dpd))
 qualify row_number() over (partition by coalesce(loan, hash(user_key, event_id)) order by at_us, seq) = 1
 """
 
-STEP_OF = {
-    "registered": "registered",
-    "applied": "applied",
-    "credit_granted": "granted",
-    "disbursed": "disbursed",
-    "repaid": "repaid",
-    "defaulted": "lost",
-    "overdue": "lost",
-}
-"""The step that each type of event takes."""
-
-NUMBER = {step: number for number, step in enumerate(BEFORE)}
+NUMBER = {step: number for number, step in enumerate(STEPS)}
 """Steps have numbers, which are quicker to count by than words."""
 
 OF_STEPS = (
@@ -75,9 +74,14 @@ OF_STEPS = (
 
 INSTALLED = """
 create or replace temp table installed as
-with owner as (
-    select own as installation, arg_min(user_key, (at_us, event_id)) as user_key from touch
+with shown as (
+    select own as installation, min(user_key) as user_key, max(user_key) as other from touch
     where own is not null group by own
+), owner as (  -- most installations are of one user: only of the others it is looked who was the first
+    select installation, user_key from shown where user_key = other
+    union all
+    select own, arg_min(user_key, (at_us, event_id)) from touch
+    where own in (select installation from shown where user_key <> other) group by own
 )
 select coalesce(o.user_key, (hash('installation', f.app, f.id) >> 1)::bigint) as user_key,
     if(f.kind = 'install', 'first', 'repeat') as loans, {number}::utinyint as step,
@@ -90,34 +94,105 @@ create or replace temp table installed as
 select user_key, loans, step, known_us, place, part from step_taken limit 0
 """
 
+OF_JOURNEY = (
+    *("loans", "currency", "apart"),
+    *(f"{what}_{step}" for step in STEPS[1:] for what in ("n", "us", "loans")),
+    *(f"{what}_{step}" for step in MONEY_STEPS for what in ("told", "amount", "fee")),
+)
+"""What of `journey` the steps are made of: a row is of one user, one kind of loan and one installation."""
+
+MINE = """
+select place, loans as kind, user_key, {steps} from (
+    select place, loans, user_key, step, known_us from step_taken
+    union all select place, loans, user_key, step, known_us from installed
+) group by place, loans, user_key
+"""
+
+MINE_TIED = """
+select place, kind, user_key, {all_steps} from (
+    select place, loans as kind, user_key, {steps} from step_taken group by place, loans, user_key
+    union all by name
+    select place, loans as kind, user_key, true as has_installed, known_us as us_installed from installed
+    union all by name
+    select place, loans as kind, user_key, {journey_steps} from journey_taken
+) group by place, kind, user_key
+"""
+
 TAKEN = """
 create or replace temp table taken as
-with mine as (
-    select place, loans as kind, user_key, {steps} from (
-        select place, loans, user_key, step, known_us from step_taken
-        union all select place, loans, user_key, step, known_us from installed
-    ) group by place, loans, user_key
-)
+with mine as ({mine})
 select * from mine union all select place, 'all', user_key, {all_steps} from mine group by place, user_key
 """
-"""A row for each user, so that whatever is asked next looks at few rows; `place` is a part's number. Each
-step has its events (`n_…`) and the first of them (`us_…`)."""
+"""A row for each user, so that whatever is asked next looks at few rows; `place` is a part's number. Of each
+step it has whether the user took it (`has_…`) and the first such event (`us_…`)."""
+
+STEPPED = """
+create or replace temp table stepped as
+with counted as (
+    select place, loans as kind, step, count(*) as n from step_taken group by all
+    union all select place, loans, step, count(*) from installed group by all
+    {tied}
+)
+select place, kind, step, sum(n)::bigint as n from counted group by all
+union all select place, 'all', step, sum(n)::bigint from counted group by place, step
+"""
+"""How many events each step has."""
+
+STEPPED_TIED = """
+union all select place, loans, unnest([{numbers}]), unnest([{counts}]) from journey_taken
+group by place, loans
+"""
 
 LOANS_OF_STEPS = """
-select any_value(p.part), step, count(*), count(*) filter (first), count(*) filter (again),
-    count(*) filter (unknown)
+select any_value(p.part), step, sum(n)::bigint, sum(first)::bigint, sum(again)::bigint, sum(unknown)::bigint
 from (
-    select place, step, loan, bool_or(loans = 'first') as first, bool_or(loans = 'repeat') as again,
-        bool_or(loans = 'unknown') as unknown
-    from step_taken where loan is not null group by place, step, loan
+    select place, step, 1 as n, first::integer as first, again::integer as again, unknown::integer as unknown
+    from (
+        select place, step, loan, bool_or(loans = 'first') as first, bool_or(loans = 'repeat') as again,
+            bool_or(loans = 'unknown') as unknown
+        from ({loans}) group by place, step, loan
+    ) {alone}
 ) join place_of p using (place) group by place, step
+"""
+
+LOANS_TAKEN = "select place, step, loan, loans from step_taken where loan is not null"
+
+LOANS_APART = """
+union all
+select place, step, loan, loans from (
+    select place, loans, unnest(apart, recursive := true) from journey_taken where apart is not null
+)
+"""
+"""The loans whose events of one step stand in several rows of `journey`: they are counted by their names."""
+
+LOANS_ALONE = """
+union all
+select place, step, n, if(loans = 'first', n, 0), if(loans = 'repeat', n, 0), if(loans = 'unknown', n, 0)
+from (
+    select place, loans, unnest([{numbers}]) as step, unnest([{counts}]) as n from journey_taken
+    group by place, loans
+) where n > 0
+"""
+"""All other loans, which each row has counted."""
+
+MONEY_OF_STEPS = """
+select any_value(p.part) as part, loans, step, currency, sum(n)::bigint, sum(amount), sum(fee) from (
+    select place, loans, step, coalesce(currency, '(none)') as currency, count(*) as n,
+        sum(amount) as amount, sum(fee) as fee
+    from step_taken where step in ({steps}) and amount is not null group by all
+    {tied}
+) join place_of p using (place) group by place, loans, step, currency order by part, loans, step, currency
+"""
+
+MONEY_TIED = """
+union all
+select place, loans, {number}, currency, sum(told_{step}), sum(amount_{step}), sum(fee_{step})
+from journey_taken where told_{step} > 0 group by place, loans, currency
 """
 
 PLACES = """
 create or replace temp table place_of as
-select place, any_value(part) as part from (
-    select place, part from step_taken union all select place, part from installed
-) group by place
+select place, any_value(part) as part from ({facts}) group by place
 """
 
 
@@ -149,11 +224,26 @@ def funnel(
     `InputError` where the slice names what there is not.
     """
     one.beside("the funnel", "loans")
-    tables.db.execute(LOST, {"default_dpd": tables.default_dpd})
-    only = (
-        f"c.type in ({COUNTED_STEPS}) and not c.superseded and not c.reversed"
-        " and (c.type not in ('defaulted', 'overdue') or c.seq in (select seq from lost_at))"
-    )
+    how = tied(tables, one, cohort)
+    if how is not None:
+        tied_facts(
+            tables,
+            one,
+            how,
+            into="journey_taken",
+            of="journey",
+            cohort=cohort,
+            beside=OF_JOURNEY,
+            as_table=True,
+        )
+    only = "false"
+    if how is None or how.apart is not None:
+        tables.db.execute(LOST, {"default_dpd": tables.default_dpd})
+        only = (
+            f"c.type in ({COUNTED_STEPS}) and not c.superseded and not c.reversed"
+            " and (c.type not in ('defaulted', 'overdue') or c.seq in (select seq from lost_at))"
+            f" and {'true' if how is None else how.rest(one)}"
+        )
     facts(
         tables,
         one,
@@ -166,28 +256,53 @@ def funnel(
         beside=OF_STEPS,
     )
     has_installs = _install(tables, one, cohort)
-    steps = (
-        f"count(*) filter (step = {number}) as n_{step}, min(known_us) filter (step = {number}) as us_{step}"
-        for step, number in NUMBER.items()
-    )
-    all_steps = (f"sum(n_{step})::bigint, min(us_{step})" for step in BEFORE)
-    tables.db.execute(TAKEN.format(steps=", ".join(steps), all_steps=", ".join(all_steps)))
-    tables.db.execute(PLACES)
+    is_tied = how is not None
+    _take(tables, is_tied)
     brought = earnings(tables, one, purse, cohort)
     of_cohort = "" if cohort is None else f"by cohort of {cohort}"
     words = ", ".join(filter(None, (of_cohort, one.words)))
     return Funnel(
         title=f"Funnel {words}".strip(),
         as_of=tables.as_of,
-        steps=_steps(tables, one, has_installs),
+        steps=_steps(tables, one, has_installs, is_tied),
         times=_times(tables, one),
-        money=_money(tables, one),
+        money=_money(tables, one, is_tied),
         costs=_costs(tables, one),
         worth=brought.worth,
         horizons=brought.horizons,
         early=early_value(tables, one),
         notes=(*left_out(tables), *brought.notes, *_several(tables, has_installs)),
     )
+
+
+def _take(tables: Tables, is_tied: bool) -> None:
+    """Fills `taken`, and `place_of` with the part that each number stands for."""
+    steps = ", ".join(
+        f"bool_or(step = {number}) as has_{step}, min(known_us) filter (step = {number}) as us_{step}"
+        for step, number in NUMBER.items()
+    )
+    all_steps = ", ".join(f"bool_or(has_{step}) as has_{step}, min(us_{step}) as us_{step}" for step in STEPS)
+    mine, counted = MINE.format(steps=steps), ""
+    facts_of = ["step_taken", "installed"]
+    if is_tied:
+        told = ", ".join(f"n_{step} > 0 as has_{step}, us_{step}" for step in STEPS[1:])
+        mine = MINE_TIED.format(steps=steps, all_steps=all_steps, journey_steps=told)
+        counted = STEPPED_TIED.format(numbers=_numbers(), counts=_each("n"))
+        facts_of.append("journey_taken_part")
+    tables.db.execute(TAKEN.format(mine=mine, all_steps=all_steps))
+    tables.db.execute(STEPPED.format(tied=counted))
+    each = " union all ".join(f"select place, part from {name}" for name in facts_of)
+    tables.db.execute(PLACES.format(facts=each))
+
+
+def _numbers() -> str:
+    """The numbers of the steps that `journey` has."""
+    return ", ".join(str(NUMBER[step]) for step in STEPS[1:])
+
+
+def _each(what: str) -> str:
+    """SQL of what the rows of `journey` in a group have of each step."""
+    return ", ".join(f"sum({what}_{step})::bigint" for step in STEPS[1:])
 
 
 def _install(tables: Tables, one: Slice, cohort: Cohort | None) -> bool:
@@ -232,27 +347,42 @@ def left_out(tables: Tables) -> tuple[str, ...]:
     return tuple(f"{n:,} {words}." for n, words in told if n)
 
 
-def _steps(tables: Tables, one: Slice, has_installs: bool) -> Table:
-    loans_of = {
-        (tuple(part), kind, list(BEFORE)[step]): loans
-        for part, step, *counts in tables.rows(LOANS_OF_STEPS)
-        for kind, loans in zip(LOANS, counts, strict=True)
+def _loans_of(tables: Tables, is_tied: bool) -> dict[tuple[Part, str, str], int]:
+    """How many loans took each step."""
+    loans, alone = LOANS_TAKEN, ""
+    if is_tied:
+        loans += LOANS_APART
+        alone = LOANS_ALONE.format(numbers=_numbers(), counts=_each("loans"))
+    return {
+        (tuple(part), kind, STEPS[step]): n
+        for part, step, *counts_of in tables.rows(LOANS_OF_STEPS.format(loans=loans, alone=alone))
+        for kind, n in zip(LOANS, counts_of, strict=True)
+    }
+
+
+def _steps(tables: Tables, one: Slice, has_installs: bool, is_tied: bool) -> Table:
+    loans_of = _loans_of(tables, is_tied)
+    events_of = {
+        (tuple(part), kind, STEPS[step]): events
+        for part, kind, step, events in tables.rows(
+            "select p.part, kind, step, n from stepped join place_of p using (place)"
+        )
     }
     counts: dict[tuple[Part, str, str], tuple[int, int, int]] = {}
     both: dict[tuple[Part, str, str], int] = {}
     each = ", ".join(
-        f"count(*) filter (n_{step} > 0), sum(n_{step})::bigint,"
-        f" count(*) filter (n_{step} > 0 and {'true' if base is None else f'n_{base} > 0'})"
+        f"count(*) filter (has_{step}), count(*) filter (has_{step} and {before})"
         for step, base in BEFORE.items()
+        for before in ["true" if base is None else f"has_{base}"]
     )
     for part, kind, *found in tables.rows(
         f"select any_value(p.part), kind, {each} from taken join place_of p using (place)"
         " group by place, kind"
     ):
-        for step, users, events, with_base in zip(BEFORE, found[::3], found[1::3], found[2::3], strict=True):
+        for step, users, with_base in zip(BEFORE, found[::2], found[1::2], strict=True):
             key = tuple(part), kind, step
             if users:
-                counts[key] = users, events, loans_of.get(key, 0)
+                counts[key] = users, events_of[key], loans_of.get(key, 0)
                 both[key] = with_base
     steps = [step for step in BEFORE if has_installs or step != "installed"]
     rows: list[tuple[Cell, ...]] = []
@@ -333,16 +463,12 @@ def _times(tables: Tables, one: Slice) -> Table:
     )
 
 
-def _money(tables: Tables, one: Slice) -> Table:
-    found = tables.rows(
-        "select any_value(p.part) as part, loans,"
-        f" if(step = {NUMBER['disbursed']}, 'disbursed', 'repaid') as step, coalesce(currency, '(none)'),"
-        " count(amount), sum(amount), sum(fee) from step_taken join place_of p using (place)"
-        f" where step in ({NUMBER['disbursed']}, {NUMBER['repaid']}) and amount is not null"
-        " group by place, loans, step, 4 order by part, loans, step, 4"
-    )
+def _money(tables: Tables, one: Slice, is_tied: bool) -> Table:
+    tied_money = (MONEY_TIED.format(step=step, number=NUMBER[step]) for step in MONEY_STEPS)
+    numbers = ", ".join(str(NUMBER[step]) for step in MONEY_STEPS)
+    found = tables.rows(MONEY_OF_STEPS.format(steps=numbers, tied="".join(tied_money) if is_tied else ""))
     rows: Sequence[tuple[Cell, ...]] = [
-        (*part, kind, step, currency, n, exact(amount), exact(fee))
+        (*part, kind, STEPS[step], currency, n, exact(amount), exact(fee))
         for part, kind, step, currency, n, amount, fee in found
     ]
     return table(
@@ -356,7 +482,7 @@ def _money(tables: Tables, one: Slice) -> Table:
 def _costs(tables: Tables, one: Slice) -> Table:
     spent = spend_of(tables)
     names = ", ".join(f"'{step}'" for step in COSTED)
-    users_of = ", ".join(f"count(*) filter (n_{step} > 0)" for step in COSTED)
+    users_of = ", ".join(f"count(*) filter (has_{step})" for step in COSTED)
     users = {
         (tuple(part), kind, step): n
         for part, kind, step, n in tables.rows(
@@ -406,9 +532,9 @@ def _costs(tables: Tables, one: Slice) -> Table:
 def _parts(tables: Tables, one: Slice) -> list[Part]:
     by_time = "any_value(p.part)[1], " if one.every is not None else ""
     found = tables.rows(
-        "select any_value(p.part) as part from taken join place_of p using (place) where kind = 'all'"
-        f" group by place order by {by_time}sum(n_disbursed) desc,"
-        f" sum({' + '.join(f'n_{step}' for step in BEFORE)}) desc, part"
+        "select any_value(p.part) as part from stepped join place_of p using (place) where kind = 'all'"
+        f" group by place order by {by_time}"
+        f" coalesce(sum(n) filter (step = {NUMBER['disbursed']}), 0) desc, sum(n) desc, part"
     )
     return [tuple(part) for (part,) in found] or ([()] if not one.names else [])
 

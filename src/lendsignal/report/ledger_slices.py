@@ -94,7 +94,7 @@ def apart(tables: Tables, one: Slice, brand: str | None = None) -> Apart:
         told="arg_min(f.part, c.seq)",
         told_join="left join (select seq as place, part from told_fact) f on f.place = c.seq",
         sent="p.part",
-        sent_join="left join sent_fact p on p.record = v.record",
+        sent_join="left join sent_fact p on p.record = d.record",
         recorded=f"case when {held or 'true'} then [{cells}]::varchar[] end",
         recorded_join=NAMED_CAMPAIGN,
         untold=_untold(tables, one, brand),

@@ -315,6 +315,71 @@ union all
 select l.loan, l.user_key, l.currency, o.at_us, 0, l.amount - coalesce(b.principal, 0)
 from loan l join lost o on o.loan = l.loan left join paid_before b on b.loan = l.loan
 """,
+    "journey": """
+create table journey as  -- what of a user's events the funnel counts, those of one kind and binding together
+with lost as (  -- a loan is lost once
+    select seq from placed_loan
+    where (type = 'defaulted' or (type = 'overdue' and dpd >= $default_dpd))
+        and not test and not superseded and not reversed
+    qualify row_number() over (partition by coalesce(loan, hash(user_key, event_id)) order by at_us, seq) = 1
+), step as (
+    select user_key, loans, coalesce(last_login, held) as last_login,
+        coalesce(first_install, held) as first_install, app, {step} as step, loan,
+        case when by_day or at_us <= 0 then null else at_us end as known_us, amount, fee,
+        case when type in ('disbursed', 'repaid') and amount is not null
+            then coalesce(currency, '(none)') end as money_in
+    from placed_loan
+    where type in ({steps}) and not test and not superseded and not reversed
+        and (type not in ('defaulted', 'overdue') or seq in (select seq from lost))
+), several as (  -- users with money in several currencies: each has its own rows
+    select user_key from step where money_in is not null group by user_key
+    having min(money_in) <> max(money_in)
+), of_loan as (
+    select user_key, loans, last_login, first_install, app, step, loan,
+        case when user_key in (select user_key from several) then money_in end as kept_in,
+        min(money_in) as money_in, count(*) as n, min(known_us) as us, count(money_in) as told,
+        sum(amount) filter (money_in is not null) as amount, sum(fee) filter (money_in is not null) as fee
+    from step group by all
+), apart as (  -- a loan's steps that stand in several rows
+    select user_key, loan, step from of_loan where loan is not null group by all having count(*) > 1
+), marked as (
+    select o.*, a.loan is not null as is_apart from of_loan o left join apart a
+    on a.user_key = o.user_key and a.loan = o.loan and a.step = o.step
+)
+select user_key, loans, last_login, first_install, app, min(money_in) as currency, {step_columns},
+    {money_columns},
+    list({{'step': step, 'loan': loan}} order by step, loan) filter (is_apart) as apart
+from marked group by user_key, loans, last_login, first_install, app, kept_in
+""",
+    "brought": """
+create table brought as  -- what loans brought, by where each disbursement of theirs is bound: see `earnings`
+select b.user_key, b.currency, b.at_us, b.earned, b.lost, c.loans,
+    coalesce(c.last_login, c.held) as last_login, coalesce(c.first_install, c.held) as first_install, c.app
+from booked b join placed_loan c on c.loan = b.loan
+where c.type = 'disbursed' and not c.test and not c.superseded and not c.reversed
+""",
+    "agreed": """
+create table agreed as  -- loan events that both rules bind alike, and none came late: see `bindings`
+with first as (
+    select distinct user_key, event_id from conversion where name = 'first_loan' and certain
+), alike as (
+    select p.user_key, p.type, coalesce(p.last_login, p.held) as last_login, p.app, p.at_us, p.amount,
+        p.last_login is not null as is_bound, case when p.type = 'disbursed' then p.currency end as currency,
+        f.event_id is not null as is_first
+    from placed_loan p left join first f
+        on p.type = 'disbursed' and f.user_key = p.user_key and f.event_id = p.event_id
+    where p.type in ({loan_events}) and not p.test and not p.superseded and not p.reversed
+        and {is_agreed}
+)
+select user_key, last_login, last_login as first_install, app, is_bound, currency, {event_columns},
+    min(at_us) filter (type = 'disbursed') as lent_us,
+    count(*) filter (is_first)::integer as n_first, count(amount) filter (is_first)::integer as told_first,
+    sum(amount) filter (is_first) as amount_first,
+    count(*) filter (type = 'disbursed' and not is_first)::integer as n_later,
+    count(amount) filter (type = 'disbursed' and not is_first)::integer as told_later,
+    sum(amount) filter (type = 'disbursed' and not is_first) as amount_later
+from alike group by user_key, last_login, app, is_bound, currency
+""",
     "decision": """
 create table decision as  -- conversions of what answers an application, by what the time went: see `delay`
 with granted as (
@@ -523,6 +588,39 @@ where what in ('accepted', 'dead', 'skipped', 'cancelled') group by all
 """The sender's counts at an earlier moment, counted delivery by delivery."""
 
 
+STEP_OF: Mapping[str, str] = {
+    "registered": "registered",
+    "applied": "applied",
+    "credit_granted": "granted",
+    "disbursed": "disbursed",
+    "repaid": "repaid",
+    "defaulted": "lost",
+    "overdue": "lost",
+}
+"""The step of the funnel that each type of event takes; of `overdue`, the one by which a loan is lost."""
+
+STEPS = ("installed", *dict.fromkeys(STEP_OF.values()))
+"""The steps in their order: their numbers are quicker to count by than words."""
+
+LOAN_EVENTS = (
+    "applied",
+    "credit_granted",
+    "credit_denied",
+    "disbursed",
+    "repaid",
+    "extended",
+    "overdue",
+    "defaulted",
+    "recovered",
+)
+"""The event types of which both rules of binding are compared, in the order of a loan's life."""
+
+IS_AGREED = "(not coalesce({p}.is_late, false) and {p}.last_login is not distinct from {p}.first_install)"
+"""SQL of whether both rules bind an event alike, and no touch came too late to matter."""
+
+MONEY_STEPS = ("disbursed", "repaid")
+"""The steps whose money is added up."""
+
 AD = "(hash(channel, media_source, campaign, campaign_id, ad_set, ad_set_id) >> 1)::bigint"
 """SQL of a number that is equal where an ad set's six words are: quicker to join by than those."""
 
@@ -539,6 +637,41 @@ def key_of_type() -> str:
 def once() -> str:
     """SQL of the types that happen once for their key."""
     return words(sorted(ONCE_PER_KEY))
+
+
+def step() -> str:
+    """SQL of the number of the step that an event takes."""
+    return (
+        f"(case type {' '.join(f'when {word(kind)} then {STEPS.index(to)}' for kind, to in STEP_OF.items())}"
+        " end)::utinyint"
+    )
+
+
+def step_columns() -> str:
+    """Of each step in `journey`: its events (`n_…`), the first that has an hour (`us_…`), and its loans but
+    those that are `apart` (`loans_…`)."""
+    return ", ".join(
+        f"coalesce(sum(n) filter (step = {n}), 0)::integer as n_{name},"
+        f" min(us) filter (step = {n}) as us_{name},"
+        f" count(loan) filter (step = {n} and not is_apart)::integer as loans_{name}"
+        for n, name in enumerate(STEPS)
+        if n
+    )
+
+
+def event_columns() -> str:
+    """Of each type in `agreed`: its events (`n_…`)."""
+    return ", ".join(f"count(*) filter (type = {word(kind)})::integer as n_{kind}" for kind in LOAN_EVENTS)
+
+
+def money_columns() -> str:
+    """The money in `journey`: how often a sum is told (`told_…`), what they and their fees add up to."""
+    return ", ".join(
+        f"coalesce(sum(told) filter (step = {n}), 0)::integer as told_{name},"
+        f" sum(amount) filter (step = {n}) as amount_{name}, sum(fee) filter (step = {n}) as fee_{name}"
+        for name in MONEY_STEPS
+        for n in [STEPS.index(name)]
+    )
 
 
 def chosen(of: str, given: Mapping[str, str], otherwise: str) -> str:

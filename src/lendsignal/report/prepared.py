@@ -44,7 +44,18 @@ FROM_PLACED: Mapping[str, str] = {
 }
 """Tables whose columns stand in `placed_loan`."""
 
-BY_USER = ("tester", "event_struck", "touch", "conversion", "placed_loan", "booked", "decision")
+BY_USER = (
+    "tester",
+    "event_struck",
+    "touch",
+    "conversion",
+    "placed_loan",
+    "journey",
+    "booked",
+    "brought",
+    "agreed",
+    "decision",
+)
 """Tables of which a user's rows follow from what came in of that user alone."""
 
 NEEDS: Mapping[str, Sequence[str]] = {
@@ -59,7 +70,10 @@ NEEDS: Mapping[str, Sequence[str]] = {
     "placed": ("counted", "bound"),
     "placed_loan": ("placed", "loans_of"),
     "conversion": ("raw_conversions",),
+    "journey": ("placed_loan",),
     "booked": ("counted",),
+    "brought": ("booked", "placed_loan"),
+    "agreed": ("placed_loan", "conversion"),
     "decision": ("counted", "conversion"),
 }
 """What each table is made of, as far as it is of single users."""
@@ -96,7 +110,10 @@ KEPT: Mapping[str, str] = {
     " order by id",
     "open_delivery": "select delivery as id from planned_delivery"
     " anti join prepared.delivery d on d.id = delivery",
+    "journey": "select * from journey order by user_key",
     "booked": "select * from booked order by user_key, at_us",
+    "brought": "select * from brought order by user_key, at_us",
+    "agreed": "select * from agreed order by user_key",
     "decision": "select * from decision order by user_key, decided",
     "posting": "select * from posting order by id",
     # By what looks that come later are told to be of an installation or a phone that is known.

@@ -43,7 +43,13 @@ MEMORY = "3GB"
 EVENTS_A_PIECE = 2_000_000
 """Events that are sorted at once, about."""
 
-DONE_WITH = {"conversion": ("conversion",), "placed_loan": ("bound", "event_touch", "loans_of")}
+DONE_WITH = {
+    "conversion": ("conversion",),
+    "placed_loan": ("bound", "event_touch", "loans_of"),
+    "journey": ("journey",),
+    "brought": ("brought",),
+    "agreed": ("agreed",),
+}
 """Tables that nobody needs any more once one is in the file."""
 
 TAKEN_FROM = {"conversion": ("conversion",), "placed_loan": ("placed_loan", "counted")}

@@ -8,13 +8,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta, tzinfo
 from decimal import Decimal
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct, field
 
 from lendsignal.clock import MICROSECOND, from_us
 from lendsignal.model import ZERO_DECIMAL, plain
-from lendsignal.report.days import local_day
+from lendsignal.plan.records import ENTRIES_PER_RECORD
+from lendsignal.report.days import local_day, quoted
 from lendsignal.report.layout import MONEY, SHARE, Cell, Report, Table, columns, table
 from lendsignal.report.ledger import Paid
 from lendsignal.report.ledger_slices import Apart, Part, apart
@@ -56,39 +57,64 @@ from counted c {joined} where type = 'disbursed' and loan_id is not null and not
 group by loan_id
 """
 
-SENT = """
-create or replace temp table sent_all as
-select v.id, hash(v.id, s.kind) as pair, d.id as delivery, s.kind, d.destination, d.conversion, d.name,
-    d.what, d.at_us, v.app, v.loan_id, v.event_type, a.amount, a.currency, {part} as part
-from delivery d join conversion v on v.record = d.record
-join (select destination, any_value(kind) as kind from step group by destination) s
-    on s.destination = d.destination
-left join valued a on a.id = d.id {joined}
+CALLED = """
+create or replace temp table called as
+select destination, kind, name from planned_delivery group by destination, kind, name
+"""
+"""What each destination is called, of which kind it is and how events are called there."""
+
+KIND_OF = """
+create or replace temp table kind_of as
+select destination, any_value(kind) as kind from called group by destination
 """
 
-SENT_ONCE = """
-create or replace temp table sent_one as
-with again as (select pair from sent_all group by pair having count(*) > 1)
-select * from sent_all where pair not in (select pair from again)
+SENT_AGAIN = f"""
+create or replace temp table sent_again as
+select record from conversion
+where hash(id) in (select hash(id) from conversion group by hash(id) having count(*) > 1)
 union all
--- a delivery that was moved to another destination is counted where it arrived
-select * from sent_all where pair in (select pair from again)
-qualify row_number() over (partition by id, kind order by what = 'accepted' desc, delivery desc) = 1
+select d.record from delivery d join kind_of k on k.destination = d.destination
+where d.record in (  -- most records have one delivery, which has the first of the record's numbers
+    select record from delivery where id <> record * {ENTRIES_PER_RECORD})
+group by d.record, k.kind having count(*) > 1
 """
+"""Records of conversions that one platform may have been to have more than once."""
+
+STOOD_FOR = """
+create or replace temp table stood_for as
+-- a delivery that was moved to another destination is counted where it arrived
+select delivery from (
+    select d.id as delivery, row_number() over (
+        partition by v.id, k.kind order by case when d.what = 'accepted' then 0 else 1 end, d.id desc) as turn
+    from (select * from delivery where record in (select record from sent_again)) d
+    join conversion v on v.record = d.record join kind_of k on k.destination = d.destination
+) where turn > 1
+"""
+"""Deliveries that another one of the same conversion stands for, to the same platform."""
+
+OURS = "d.at_us is not null"
+"""SQL of whether a delivery `d` is of a conversion: a correction is of none, and has no moment."""
+
+NOT_STOOD_FOR = " and d.id not in (select delivery from stood_for)"
 
 FATES = """
-select part, destination, conversion, count(distinct loan_id), count(*) filter (what = 'accepted'),
-    count(*) filter (what in ('waiting', 'held', 'planned')), count(*) filter (what = 'dead'),
-    count(*) filter (what in ('skipped', 'cancelled'))
-from sent_one where event_type = 'disbursed' and part is not null group by all order by all
+select {part} as part, d.destination, d.conversion, count(distinct v.loan),
+    count(*) filter (d.what = 'accepted'), count(*) filter (d.what in ('waiting', 'held', 'planned')),
+    count(*) filter (d.what = 'dead'), count(*) filter (d.what in ('skipped', 'cancelled'))
+from delivery d join (
+    select record, case when loan_id is not null then hash(loan_id) end as loan from conversion
+    where event_type = 'disbursed'
+) v on v.record = d.record {joined}
+where {ours} and {part} is not null group by all order by all
 """
 
 SEEN = """
 create or replace temp table seen_one as
-select mmp, app, conversion, min(at_us) as at_us, min(day) as day, any_value(name order by at_us) as name,
-    any_value(amount order by at_us) as amount, any_value(currency order by at_us) as currency,
-    sum(copies)::bigint as copies, any_value(part order by at_us) as part
-from recorded_part where is_primary and conversion <> '' group by all
+select hash(conversion, mmp) as pair, mmp, app, conversion, min(at_us) as at_us, min(day) as day,
+    any_value(name order by at_us) as name, any_value(amount order by at_us) as amount,
+    any_value(currency order by at_us) as currency, sum(copies)::bigint as copies,
+    any_value(part order by at_us) as part
+from recorded_part where is_primary and conversion <> '' group by mmp, app, conversion
 """
 
 MATCHED = """
@@ -96,21 +122,25 @@ create or replace temp table matched_one as
 with covered as (
     select mmp, app, greatest(min(day), $since) as first_day, least(max(day), $until) as last_day
     from recorded where day <> '' group by all
-), wanted as (
-    select s.*, strftime({day}, '%Y-%m-%d') as day from sent_one s where s.what = 'accepted'
-    union all  -- of what is not accepted only that counts which the platform has all the same
-    select s.*, strftime({day}, '%Y-%m-%d') as day from sent_one s where s.what <> 'accepted'
-        and (s.id, s.kind) in (select (conversion, mmp) from seen_one)
+), known as (
+    select d.id as delivery, d.record, d.destination, d.conversion, k.kind, hash(v.id, k.kind) as pair,
+        d.what, d.name, strftime({day}, '%Y-%m-%d') as day, v.app, {part} as part
+    from delivery d join conversion v on v.record = d.record
+    join kind_of k on k.destination = d.destination {joined}
+    where {ours} and k.kind in (select mmp from recorded)
+), wanted as (  -- of what is not accepted only that counts which the platform has all the same
+    select w.*, a.amount, a.currency from known w left join valued a on a.id = w.delivery
+    where w.what = 'accepted' or w.pair in (select pair from seen_one)
 )
 select coalesce(w.destination, '') as destination, coalesce(w.conversion, '') as conversion,
-    coalesce(w.kind, r.mmp) as kind, coalesce(w.id, r.conversion) as id, coalesce(w.what, '') as what, w.name,
+    coalesce(w.kind, r.mmp) as kind, w.record, r.conversion as seen_id, coalesce(w.what, '') as what, w.name,
     w.day, w.amount, w.currency, r.name as seen_name, r.day as seen_day, r.amount as seen_amount,
     r.currency as seen_currency, r.copies, c.first_day is not null as covered,
-    case when w.id is null then r.part else w.part end as part
-from wanted w full join seen_one r on r.conversion = w.id and r.mmp = w.kind
+    case when w.pair is null then r.part else w.part end as part
+from wanted w full join seen_one r on r.pair = w.pair
 left join covered c on c.mmp = coalesce(w.kind, r.mmp) and c.app = coalesce(w.app, r.app)
     and coalesce(w.day, r.day) between c.first_day and c.last_day
-where case when w.id is null then r.part else w.part end is not null
+where case when w.pair is null then r.part else w.part end is not null
 """
 
 TOTALS = """
@@ -123,13 +153,25 @@ select part, {day} as day, destination, conversion, kind, count(*) filter (cover
 from matched_one group by all
 """
 
+NOT_COVERED = """
+select {part} as part, {day} as day, d.destination, d.conversion, k.kind, 0, 0, 0, 0, count(*), 0, 0
+from delivery d join kind_of k on k.destination = d.destination {joined}
+where {ours} and d.what = 'accepted' and k.kind not in (select mmp from recorded) and {part} is not null
+    and {within}
+group by 1, 2, 3, 4, 5
+"""
+"""What was accepted by platforms that told nothing at all, in the columns of `TOTALS`."""
+
 DIFFERENT = """
-select part, destination, conversion, kind, id, what, name, day, amount, currency, seen_name, seen_day,
-    seen_amount, seen_currency, copies
-from matched_one
-where covered and (copies is null or what <> 'accepted' or copies > 1 or name is distinct from seen_name
-    or day is distinct from seen_day or amount is distinct from seen_amount
-    or currency is distinct from seen_currency)
+with different as (
+    select * from matched_one
+    where covered and (copies is null or what <> 'accepted' or copies > 1 or name is distinct from seen_name
+        or day is distinct from seen_day or amount is distinct from seen_amount
+        or currency is distinct from seen_currency)
+)
+select m.part, m.destination, m.conversion, m.kind, coalesce(m.seen_id, v.id) as id, m.what, m.name, m.day,
+    m.amount, m.currency, m.seen_name, m.seen_day, m.seen_amount, m.seen_currency, m.copies
+from different m left join conversion v on v.record = m.record
 order by id
 """
 
@@ -138,7 +180,7 @@ select r.mmp, r.name, r.day, r.amount, r.currency, r.part, sum(r.copies)::bigint
 from recorded_part r
 where r.part is not null and r.conversion = '' and r.is_primary and r.day between $since and $until
     and r.sent_by <> 'SDK'
-    and (r.mmp, r.name) in (select (kind, name) from step)
+    and (r.mmp, r.name) in (select (kind, name) from called)
 group by all order by all
 """
 
@@ -147,6 +189,9 @@ RECORDED = """
 create or replace temp table recorded_part as
 select r.*, {part} as part from recorded r left join app a on a.app = r.app {joined}
 """
+
+
+ALL_DAYS = ("0000-00-00", "9999-99-99")
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -223,18 +268,17 @@ def reconcile(
     """
     sides = apart(tables, one, brand)
     days = (
-        one.since.isoformat() if one.since else "0000-00-00",
-        one.until.isoformat() if one.until else "9999-99-99",
+        one.since.isoformat() if one.since else ALL_DAYS[0],
+        one.until.isoformat() if one.until else ALL_DAYS[1],
     )
     limits = limits or Limits()
     books = (
         _Books() if ledger is None else _against_ledger(tables, ledger, sides, zone, days, late_after, brand)
     )
-    tables.db.execute(SENT.format(part=sides.sent, joined=sides.sent_join))
-    tables.db.execute(SENT_ONCE)
+    counted = _counted(tables)
     tables.db.execute(RECORDED.format(part=sides.recorded, joined=sides.recorded_join))
     tables.db.execute(SEEN)
-    conversions, platform, compared = _against_platforms(tables, sides, days)
+    conversions, platform, compared = _against_platforms(tables, sides, counted, days)
     checks = [
         *(_checks("ledger", sides, books.found, books.compared, limits) if ledger is not None else ()),
         *_checks("platform", sides, conversions, compared, limits),
@@ -259,7 +303,7 @@ def reconcile(
             f"\nthe platform says it recorded. of: everything that was compared; thin: fewer than {THIN}.",
         ),
         ledger=_ledger(sides, books),
-        sent=_sent(tables, sides),
+        sent=_sent(tables, sides, counted),
         platform=platform,
         ledger_differences=table(
             "Differences with the lender's ledger",
@@ -387,8 +431,18 @@ def _between(told: _Told, day: date, booked: Paid, late_us: int, part: Part) -> 
     return found
 
 
+def _counted(tables: Tables) -> str:
+    """SQL of whether a delivery `d` is counted; fills what it asks."""
+    for query in (CALLED, KIND_OF, SENT_AGAIN):
+        tables.db.execute(query)
+    if not tables.number("select count(*) from sent_again"):
+        return OURS
+    tables.db.execute(STOOD_FOR)
+    return OURS + NOT_STOOD_FOR
+
+
 def _against_platforms(
-    tables: Tables, sides: Apart, days: tuple[str, str]
+    tables: Tables, sides: Apart, counted: str, days: tuple[str, str]
 ) -> tuple[list[_Found], Table, Counter[Part]]:
     """The differences, the table by destination and conversion, and how many conversions were compared."""
     span = {"since": days[0], "until": days[1]}
@@ -396,8 +450,14 @@ def _against_platforms(
     counts: dict[tuple[Part, str, str], Counter[str]] = defaultdict(Counter)
     money: dict[tuple[Part, str, str], list[Decimal]] = defaultdict(lambda: [Decimal(0), Decimal(0)])
     compared: Counter[Part] = Counter()
-    tables.db.execute(MATCHED.format(day=local_day(tables, "s.at_us", "s.app")), span)
-    spans = "''" if sides.every is None else "coalesce(day, seen_day)"
+    totals = _not_covered(tables, sides, counted, span)
+    unlike: list[tuple[Any, ...]] = []
+    if tables.number("select count(*) from recorded"):
+        of_sides = {"part": sides.sent, "joined": sides.sent_join, "ours": counted}
+        tables.db.execute(MATCHED.format(day=local_day(tables, "d.at_us", "v.app"), **of_sides), span)
+        spans = "''" if sides.every is None else "coalesce(day, seen_day)"
+        totals += tables.rows(TOTALS.format(day=spans), span)
+        unlike = tables.rows(DIFFERENT)
     for (
         by,
         day,
@@ -411,7 +471,7 @@ def _against_platforms(
         uncovered,
         sent,
         told,
-    ) in tables.rows(TOTALS.format(day=spans), span):
+    ) in totals:
         part = sides.on(by, day)
         key = (part, destination or f"({kind})", conversion or "(unknown)")
         if not of and not uncovered:
@@ -419,7 +479,7 @@ def _against_platforms(
         compared[part] += of
         counts[key].update(accepted=accepted, recorded=seen, matched=matched, not_covered=uncovered)
         money[key] = [money[key][0] + sent, money[key][1] + told]
-    for by, destination, conversion, kind, id_, what, *sides_of in tables.rows(DIFFERENT):
+    for by, destination, conversion, kind, id_, what, *sides_of in unlike:
         ours, theirs, copies = sides_of[:4], sides_of[4:8], sides_of[8]
         part = sides.on(by, ours[1] or theirs[1])
         where = destination or f"({kind})", conversion or "(unknown)"
@@ -463,6 +523,25 @@ def _against_platforms(
             "\nsent in.",
         ),
         compared,
+    )
+
+
+def _not_covered(
+    tables: Tables, sides: Apart, counted: str, span: Mapping[str, str]
+) -> list[tuple[Any, ...]]:
+    """Rows of `NOT_COVERED`; days are reckoned where the slice asks for them."""
+    is_asked = sides.every is not None or (span["since"], span["until"]) != ALL_DAYS
+    day = f"strftime({local_day(tables, 'd.at_us', 'v.app')}, '%Y-%m-%d')"
+    within = f"{day} between {quoted(span['since'])} and {quoted(span['until'])}" if is_asked else "true"
+    of_app = "join (select record, app from conversion) v on v.record = d.record" if is_asked else ""
+    return tables.rows(
+        NOT_COVERED.format(
+            part=sides.sent,
+            day="''" if sides.every is None else day,
+            joined=f"{of_app} {sides.sent_join}",
+            ours=counted,
+            within=within,
+        )
     )
 
 
@@ -558,13 +637,14 @@ def _ledger(sides: Apart, books: _Books) -> Table:
     )
 
 
-def _sent(tables: Tables, sides: Apart) -> Table:
+def _sent(tables: Tables, sides: Apart, counted: str) -> Table:
     # Of a slice by days this table has all days: a loan is on its way for longer than one.
     names = " ".join(name for name in sides.names if name != sides.every)
+    fates = FATES.format(part=sides.sent, joined=sides.sent_join, ours=counted)
     return table(
         "What became of the loans we were told",
         columns(f"{names} destination conversion loans accepted open dead never_sent"),
-        [(*part, *rest) for part, *rest in tables.rows(FATES)],
+        [(*part, *rest) for part, *rest in tables.rows(fates)],
         "open: waiting, held or not read yet. never_sent: skipped or cancelled; `report delivery` says why.",
     )
 

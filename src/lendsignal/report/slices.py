@@ -5,7 +5,7 @@ A report asks for the *facts* it counts (`facts`: events; `sent_facts`: conversi
 key means is said once, in `PARTS`, whatever is counted. Days, weeks and months are those of the fact's app.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from difflib import get_close_matches
 from typing import Literal, TypeAlias, get_args
@@ -150,6 +150,11 @@ class Slice(Struct, frozen=True, kw_only=True):
         return frozenset(self.by).union(key for key, _ in (*self.where, *self.limits))
 
     @property
+    def has_days(self) -> bool:
+        """Whether it asks on which day a fact is."""
+        return self.every is not None or self.since is not None or self.until is not None
+
+    @property
     def words(self) -> str:
         """What a title adds: "by campaign and week, first install"; empty for all there is."""
         by = " and ".join(name.replace("_", " ") for name in (*self.by, *filter(None, (self.every,))))
@@ -285,7 +290,7 @@ def facts(
         cohort or "", "c.at_us"
     )
     of_installation = cohort == "install" or bool(keys.intersection(INSTALLATION_KEYS))
-    of_app = app or one.every is not None or one.since is not None or one.until is not None
+    of_app = app or one.has_days
     joins = [
         "join registered r on r.user_key = c.user_key left join bound b on b.seq = r.seq"
         if by_registration
@@ -321,6 +326,168 @@ def facts(
     )
 
 
+TIED_KEYS = (*AD_LABELS, "app", "country", "os", "loans")
+"""What rows that are tied to an installation, and to no moment, can be told apart by."""
+
+COME_AGAIN = """
+create or replace temp table come_again as
+select installation from origin group by installation having count(*) > 1
+"""
+"""Installations that came from several places: of what is bound there the moment says from where."""
+
+
+class Tied(Struct, frozen=True):
+    """That `tied_facts` answers; to `facts` it leaves what is bound to installations of the table `apart`."""
+
+    apart: str | None = None
+
+    def rest(self, one: Slice) -> str:
+        """SQL of the events that are left to `facts`, of `placed` as `c`."""
+        return "false" if self.apart is None else f"coalesce(c.{one.binding}, c.held) {self.is_apart}"
+
+    def but_apart(self, one: Slice) -> str:
+        """SQL that adds to a condition of tied rows `c`: what is left to `facts` is not in them."""
+        return "" if self.apart is None else f" and coalesce(not c.{one.binding} {self.is_apart}, true)"
+
+    @property
+    def is_apart(self) -> str:
+        """SQL that follows an installation's number: whether it is one of them."""
+        return f"in (select installation from {self.apart})"
+
+
+def tied(
+    tables: Tables, one: Slice, cohort: Cohort | None = None, *, keys: Collection[str] = TIED_KEYS
+) -> Tied | None:
+    """Whether a slice can be answered by what was prepared of each user and installation together.
+
+    `None`: it asks for what only the events tell, or for another key than these, or nothing is prepared.
+    """
+    by_moment = cohort == "registration" or (cohort is None and one.has_days)
+    if not tables.is_prepared or by_moment or not one.keys.issubset(keys):
+        return None
+    if cohort is None and not one.keys.intersection(AD_LABELS):
+        return Tied()
+    tables.db.execute(COME_AGAIN)
+    return Tied("come_again" if tables.number("select count(*) from come_again") else None)
+
+
+def tied_facts(
+    tables: Tables,
+    one: Slice,
+    how: Tied,
+    *,
+    into: str,
+    of: str,
+    beside: Sequence[str],
+    cohort: Cohort | None = None,
+    as_table: bool = False,
+) -> None:
+    """Makes `into(user_key, place, app, moment_us, …)` of the rows of `of` in the slice; the part that each
+    number stands for is in `into_part(place, part)`.
+
+    `of` is `journey`, `brought` or `agreed`; what `how` leaves to `facts` is not in it. `app` and `moment_us`
+    are filled for a `cohort`. `beside` names further columns. What is asked once need not be `as_table`.
+    """
+    prepared(tables, one)
+    columns = ", ".join(f"c.{name}" for name in beside)
+    parts = {**PARTS, "loans": "c.loans"}
+    of_loans = replace(one, where=_pairs(one.where, loans=True), limits=_pairs(one.limits, loans=True))
+    only = " and ".join(_held(of_loans, parts)) or "true"
+    if cohort is None and not one.keys.intersection(INSTALLATION_KEYS):
+        only += how.but_apart(one)
+        everything = f"hash({_list(())})"
+        query = (
+            f"select c.user_key, {everything} as place, null::varchar as app, null::bigint as moment_us,"
+            f" {columns} from {of} c where {only}"
+        )
+        _lay(tables, f"{into}_part", "view", f"select {everything} as place, {_list(())} as part")
+        _lay(tables, into, "view", query)
+        return
+    placed_in = _placing(tables, one, how, cohort)
+    unplaced = _unplaced(tables, one, how, into=f"{into}_apart", of=of, beside=beside, cohort=cohort)
+    names = "user_key, place, app, moment_us"
+    query = (
+        f"select c.user_key, p.place, p.app, p.moment_us, {columns} from {of} c"
+        f" join {placed_in} p on p.number = c.{one.binding} where {only}"
+        f" union all select {names}, {columns} from {unplaced} c"
+    )
+    each = (f"select place, part from {name}" for name in (placed_in, unplaced))
+    _lay(tables, f"{into}_part", "view", " union ".join(each))
+    under = (tables.filled[placed_in], tables.filled[unplaced])
+    _lay(tables, into, "table" if as_table else "view", query, *under)
+
+
+def _pairs(pairs: Sequence[tuple[str, str]], *, loans: bool) -> tuple[tuple[str, str], ...]:
+    """Those of a slice's conditions that are of loans, or all others."""
+    return tuple(pair for pair in pairs if (pair[0] in LOAN_KEYS) == loans)
+
+
+def _placing(tables: Tables, one: Slice, how: Tied, cohort: Cohort | None) -> str:
+    """The table of which part each installation belongs to: most of what is bound is told apart by it."""
+    into = f"installation_by_{cohort}" if cohort else "installation_at_all"
+    by_ad = bool(one.keys.intersection(AD_LABELS))
+    _fill(
+        tables,
+        replace(one, where=_pairs(one.where, loans=False), limits=_pairs(one.limits, loans=False)),
+        into,
+        first="i.number",
+        source="installation i",
+        joins=["cross join (select null::varchar as app) c", *_of_installation(cohort, by_ad)],
+        only="i.app <> ''" + ("" if how.apart is None else f" and not i.number {how.is_apart}"),
+        app=_APP if cohort else "null::varchar",
+        moment=_came(cohort),
+        beside="hash(part) as place",
+    )
+    return into
+
+
+def _unplaced(
+    tables: Tables,
+    one: Slice,
+    how: Tied,
+    *,
+    into: str,
+    of: str,
+    beside: Sequence[str],
+    cohort: Cohort | None,
+) -> str:
+    """The table of what is bound to no installation, or to one whose app is not known."""
+    by_ad = bool(one.keys.intersection(AD_LABELS))
+    only = f"c.{one.binding} is null"
+    if tables.number("select count(*) from installation where app = ''"):
+        only = f"({only} or c.{one.binding} in (select number from installation where app = ''))"
+    _fill(
+        tables,
+        one,
+        into,
+        first="c.user_key",
+        source=f"{of} c",
+        joins=[
+            f"left join installation i on i.number = c.{one.binding}",
+            *_of_installation(cohort, by_ad),
+        ],
+        only=only + how.but_apart(one),
+        app=_APP if cohort else "null::varchar",
+        moment=_came(cohort),
+        own={"loans": "c.loans"},
+        beside=", ".join(("hash(part) as place", *(f"c.{name}" for name in beside))),
+    )
+    return into
+
+
+def _of_installation(cohort: Cohort | None, by_ad: bool) -> Iterator[str]:
+    """Joins of what is asked of an installation that came from one place."""
+    if cohort or by_ad:
+        named = "origin_named" if by_ad else "origin"
+        yield f"left join {named} o on o.installation = i.number"
+    if cohort:
+        yield "left join first_seen s on s.installation = i.number"
+
+
+def _came(cohort: Cohort | None) -> str:
+    return "coalesce(nullif(o.came_us, 0), s.at_us)" if cohort else "null::bigint"
+
+
 def sent_facts(
     tables: Tables,
     one: Slice,
@@ -328,12 +495,14 @@ def sent_facts(
     into: str = "sent_fact",
     of: str = "conversion",
     only: str = "true",
+    app: bool = True,
     beside: str = "",
 ) -> None:
     """Fills `into(record, part, app, moment_us, …)`: conversions, by the installation they were bound to.
 
     `of` is a table of what belongs to conversions (`conversion`, `decision` or `posting`): its rows, `only`
-    those for which that SQL holds, as `c`, with `beside`, SQL of further columns.
+    those for which that SQL holds, as `c`, with `beside`, SQL of further columns. `app` is filled where it is
+    asked for.
     """
     prepared(tables, one)
     source = f"{of} c"
@@ -346,8 +515,11 @@ def sent_facts(
             " on e.user_key = n.user_key and e.event_id = n.event_id) c"
         )
     bound = "installation" if one.binding == "last_login" else "first_installation"
+    of_app = app or one.has_days
     joins = [
-        f"left join installation i on i.number = c.{bound}",
+        f"left join installation i on i.number = c.{bound}"
+        if of_app or one.keys.intersection(INSTALLATION_KEYS)
+        else "",
         "left join origin_named o on o.installation = i.number and c.at_us >= o.from_us"
         " and c.at_us < o.until_us"
         if one.keys.intersection(AD_LABELS)
@@ -362,10 +534,12 @@ def sent_facts(
         first="c.record",
         source=source,
         joins=joins,
+        app=_APP if of_app else "null::varchar",
         only=only,
         moment="c.at_us",
         own=own,
         beside=beside,
+        as_it_lies=True,
     )
 
 
@@ -581,6 +755,7 @@ def _fill(
     own: Mapping[str, str] | None = None,
     app: str = _APP,
     beside: str = "",
+    as_it_lies: bool = False,
 ) -> None:
     parts = {**PARTS, **(own or {})}
     joined = [*joins]
@@ -605,9 +780,22 @@ def _fill(
         f" {moment} as moment_us{',' if beside else ''} {beside}"
         f" from {source} {' '.join(filter(None, joined))} where {conditions}"
     )
-    if tables.filled.get(into) != query:  # what holds at one moment is laid out once
-        tables.db.execute(f"create or replace temp table {into} as {query}")
-        tables.filled[into] = query
+    # Rows that are taken as they lie are read again where they lie, which costs less than a copy.
+    kind = "view" if as_it_lies and not cells and not any(joined) else "table"
+    _lay(tables, into, kind, query)
+
+
+def _lay(tables: Tables, into: str, kind: str, query: str, *under: str) -> None:
+    """What holds at one moment is laid out once; `under` is how the tables that the query reads are laid."""
+    statement = f"create or replace temp {kind} {into} as {query}"
+    laid = "; ".join((statement, *under))
+    before = tables.filled.get(into)
+    if before == laid:
+        return
+    if before is not None and not before.startswith(f"create or replace temp {kind} "):
+        tables.db.execute(f"drop {'table' if kind == 'view' else 'view'} {into}")
+    tables.db.execute(statement)
+    tables.filled[into] = laid
 
 
 def _held(one: Slice, parts: Mapping[str, str]) -> list[str]:

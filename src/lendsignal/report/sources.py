@@ -18,7 +18,7 @@ from lendsignal.archive.layout import ATTRIBUTIONS, EVENTS, OUTCOMES
 from lendsignal.archive.place import Bucket
 from lendsignal.archive.readers import reading as archive_reading
 from lendsignal.archive.taking import FEED_OF, OF_LOG, Erased, Rows, rows_of_log, rows_of_outcomes, undecided
-from lendsignal.errors import Damaged, NotYet
+from lendsignal.errors import Damaged, DataError, LogError, NotYet
 from lendsignal.log import DataFolder, Deliveries, Feeds, Log
 from lendsignal.log.sqlite import DAMAGE, connect
 from lendsignal.report.making import word
@@ -65,6 +65,7 @@ class Sources:
         self._archived_only = archived_only
         self.taken_away = 0
         """How often rows left the archive."""
+        self._is_listed = False
         try:
             self._parts, self._reach, self._erased = self._archive(folder)
             self._sent = self._open.enter_context(reading(folder.deliveries))
@@ -123,16 +124,25 @@ class Sources:
         known = f" where {lying.known}" if lying.known else ""
         db.execute(f"create view {name} as select * from ({' union all '.join(parts)}){known}")
 
-    def lying(self, name: str) -> "Lying":
-        """Where the rows of a table lie, for whoever reads them."""
+    def lying(self, name: str, copies: Path | None = None) -> "Lying":
+        """Where the rows of a table lie, for whoever reads them. `copies`: a folder to which files of an
+        object store are brought, for an engine that reads files alone."""
         table, known = TABLE_OF[name], ""
         rows, stale = self._new(table)
         files = [part for part in self._parts if part.table == table.name and part.day not in stale]
         if self._as_of is not None:
             moment = word(self._as_of.astimezone(UTC).isoformat())
             known = f"coalesce({KNOWN_BY[table.name]} <= {moment}::timestamptz, true)"
-        addresses = tuple(self._place.address(part.name) for part in files)
+        addresses = tuple(self._address(part.name, copies) for part in files)
         return Lying(table=table, files=addresses, rows=rows, known=known)
+
+    def _address(self, name: str, copies: Path | None) -> str:
+        if copies is None or not isinstance(self._place, Bucket):
+            return self._place.address(name)
+        try:
+            return str(self._place.local(name, copies))
+        except LogError as error:
+            raise DataError(f"the archive cannot be read: {error}") from error
 
     def close(self) -> None:
         """Lets the files go."""
@@ -162,9 +172,17 @@ class Sources:
     def _make_readable(self, db: "duckdb.DuckDBPyConnection") -> None:
         import duckdb
 
-        if isinstance(self._place, Bucket):
-            with suppress(duckdb.InvalidInputException):  # it is known already
-                db.register_filesystem(self._place.files)
+        if not isinstance(self._place, Bucket):
+            return
+        with suppress(duckdb.InvalidInputException):  # it is known already
+            db.register_filesystem(self._place.files)
+        # No file changes while somebody reads, and one list tells of all of them: otherwise each look into
+        # one asks the store some eight times what it is.
+        with suppress(duckdb.CatalogException):  # older releases have no such setting
+            db.execute("set validate_external_file_cache = 'NO_VALIDATION'")
+        if not self._is_listed:
+            self._is_listed = True
+            self._place.learn()
 
     def _new(self, table: Table) -> tuple[list[tuple[object, ...]], Collection[int]]:
         """The rows that are not archived, and the days on which they take the place of archived ones."""

@@ -461,6 +461,20 @@ class Tables:
                 return making.once()
             case "ad":
                 return making.AD
+            case "step":
+                return making.step()
+            case "steps":
+                return making.words(list(making.STEP_OF))
+            case "step_columns":
+                return making.step_columns()
+            case "money_columns":
+                return making.money_columns()
+            case "loan_events":
+                return making.words(making.LOAN_EVENTS)
+            case "event_columns":
+                return making.event_columns()
+            case "is_agreed":
+                return making.IS_AGREED.format(p="p")
             case "default_app":
                 return making.chosen("brand", derive.default_app, "''")
             case "binds":

@@ -28,6 +28,12 @@ MEASURES = ("1dpd", "7dpd", "15dpd", "30dpd", "default")
 AGES = (7, 14, 30, 60, 90, 180)
 """Days since the disbursement, at which the repayment curve is told."""
 
+SEEN_BY = "case " + " ".join(f"when age >= {age} then {age}" for age in reversed(AGES)) + " else -1 end"
+"""SQL of the last of `AGES` that a loan has reached."""
+
+PAID_BY = "case " + " ".join(f"when paid_age <= {age} then {age}" for age in AGES) + " else 1000000 end"
+"""SQL of the first of `AGES` that a payment lies within."""
+
 DUE_AGES = (-15, 0, 1, 3, 7, 15, 30, 45, 60, 90)
 """Days past the final due day, at which the development curve is told."""
 
@@ -37,78 +43,118 @@ LATER = (3, 7, 15, 30, 60)
 MATURE = 0.95
 """The part of its bad loans that is known, from which on a vintage counts as mature."""
 
+LENT_PART = """
+create or replace temp table lent_part as  -- a number is quicker to count by than what it stands for
+select part, row_number() over (order by part) as place
+from (select distinct part from lent_fact where loan is not null and amount is not null)
+"""
+
 LENT = """
 create or replace temp table lent as
-with paid_out as (
-    select seq, loan, at_us, app, amount, amount + coalesce(fee, 0) as owed,
-        coalesce(currency, '(none)') as currency, term_days, due_day, part
-    from lent_fact where loan is not null and amount is not null
-), due as (
+with due as (
     select seq, max(due_day) as last_due, sum(amount) as owed from instalment group by seq
 ), put_off as (
     select loan, max(due_day) as last_due from counted
     where type = 'extended' and loan is not null and due_day is not null and not superseded group by all
 ), aged as (
-    select p.*, {local_day} as day, {vintage} as vintage, {today} as today
-    from paid_out p
-), late as (
+    select p.seq, p.loan, p.at_us, p.app, p.amount, p.amount + coalesce(p.fee, 0) as owed,
+        coalesce(p.currency, '(none)') as currency, p.term_days, p.due_day, n.place,
+        {local_day} as day, {vintage} as vintage, {today} as today
+    from lent_fact p join lent_part n on n.part = p.part where p.loan is not null and p.amount is not null
+)
+select p.seq, p.loan, p.at_us, p.app, p.due_day, p.currency, p.amount, p.place,
+    coalesce(d.owed, p.owed) as owed, p.day, p.vintage, p.today, date_diff('day', p.day, p.today) as age,
+    greatest(try_cast(coalesce(d.last_due, p.due_day) as date), try_cast(e.last_due as date),
+        case when coalesce(d.last_due, p.due_day, e.last_due) is null then p.day + p.term_days end) as due
+from aged p left join due d on d.seq = p.seq
+left join put_off e on e.loan = p.loan
+"""
+
+BAD = """
+create or replace temp table bad as  -- the loans of which anything late was told, and when they were how late
+with late as (
     select loan, {reached} from (
         select *, case type when 'defaulted' then 1000000 else dpd end as days from counted
         where type in ('overdue', 'defaulted') and loan is not null and not superseded
-    ) group by all
+    ) group by loan
 )
-select p.seq, p.loan, p.at_us, p.app, p.due_day, p.currency, p.amount, p.part,
-    coalesce(d.owed, p.owed) as owed, p.day, p.vintage, p.today,
-    greatest(try_cast(coalesce(d.last_due, p.due_day) as date), try_cast(e.last_due as date),
-        case when coalesce(d.last_due, p.due_day, e.last_due) is null then p.day + p.term_days end) as due,
-    {columns}
-from aged p left join due d on d.seq = p.seq
-left join put_off e on e.loan = p.loan
-left join late l on l.loan = p.loan
+select p.loan, p.vintage, p.place, p.currency, p.owed, {columns}
+from late l join lent p on p.loan = l.loan
 """
 
 PAID = """
-create or replace temp table paid_back as
-select l.loan, c.at_us, c.amount, date_diff('day', l.day, {day}) as age, c.type
-from lent l join counted c on c.loan = l.loan
-where c.type in ('repaid', 'recovered') and c.amount is not null and not c.superseded and not c.reversed
+create or replace temp table paid_back as  -- by the ages that the loan and the payment have reached
+select vintage, place, currency, {seen_by} as seen_by, {paid_by} as paid_by, sum(amount) as amount
+from (
+    select l.vintage, l.place, l.currency, l.age, c.amount, date_diff('day', l.day, {day}) as paid_age
+    from lent l join counted c on c.loan = l.loan where {is_paid}
+) group by all
 """
+
+IS_PAID = "c.type in ('repaid', 'recovered') and c.amount is not null and not c.superseded and not c.reversed"
 
 BOOK = """
 with back as (
-    select b.loan, sum(b.amount) as repaid, {at_bad},
-        sum(b.amount) filter (l.us_default is not null and b.at_us > l.us_default) as recovered
-    from paid_back b join lent l on l.loan = b.loan group by all
+    select vintage, place, currency, sum(amount) as amount from paid_back group by vintage, place, currency
+), book as (
+    select vintage, place, currency, count(*) as loans, sum(amount) as amount, sum(owed) as owed
+    from lent group by vintage, place, currency
 )
-select vintage, part, currency, count(*), sum(amount), sum(owed), coalesce(sum(repaid), 0),
-    coalesce(sum(recovered), 0), {bad}
-from lent left join back using (loan) group by all order by all
+select k.vintage, n.part, k.currency, k.loans, k.amount, k.owed, coalesce(b.amount, 0) as repaid
+from book k join lent_part n on n.place = k.place
+left join back b on b.vintage = k.vintage and b.place = k.place and b.currency = k.currency
+order by k.vintage, n.part, k.currency
+"""
+
+BAD_BOOK = """
+with back as (
+    select b.loan, {at_bad},
+        sum(c.amount) filter (b."us_default" is not null and c.at_us > b."us_default") as recovered
+    from bad b join counted c on c.loan = b.loan where {is_paid} group by b.loan
+), told as (
+    select b.vintage, b.place, b.currency, coalesce(sum(k.recovered), 0) as recovered, {bad}
+    from bad b left join back k on k.loan = b.loan group by b.vintage, b.place, b.currency
+)
+select t.vintage, n.part, t.* exclude (vintage, place) from told t join lent_part n on n.place = t.place
 """
 
 FIRST_PAID = """
-with first as (
-    select loan, min(at_us) as at_us, arg_min(app, at_us) as app,
-        arg_min(coalesce(due_day, ''), at_us) as due_day
-    from counted where type = 'repaid' and loan is not null and not superseded and not reversed
-    group by all
+with repaid as (
+    select loan, at_us, app, due_day from counted
+    where type = 'repaid' and loan is not null and not superseded and not reversed
+), first as (
+    select loan, min(at_us) as at_us from repaid group by loan
+), due as (  -- of the payments that tell which instalment they are for
+    select loan, at_us, max(due_day) as due_day from repaid where due_day is not null group by loan, at_us
+), at_app as (
+    select loan, arg_min(app, at_us) as app from repaid
+    where loan in (select loan from lent where nullif(app, '') is null) group by loan
 ), scheduled as (
     select seq, min(due_day) as due_day from instalment group by seq
 ), b as (
-    select l.part, f.at_us, coalesce(nullif(l.app, ''), f.app) as app,
-        try_cast(coalesce(nullif(f.due_day, ''), s.due_day, l.due_day) as date) as due
+    select l.place, f.at_us, coalesce(nullif(l.app, ''), a.app) as app,
+        try_cast(coalesce(nullif(d.due_day, ''), s.due_day, l.due_day) as date) as due
     from lent l join first f on f.loan = l.loan
+    left join due d on d.loan = f.loan and d.at_us = f.at_us
+    left join at_app a on a.loan = l.loan
     left join scheduled s on s.seq = l.seq
-), told as (select part, due, {day} as day from b where due is not null)
-select part, count(*), {counts} from told group by part order by count(*) desc, part
+), told as (select place, due, {day} as day from b where due is not null
+), counted_by as (select place, count(*) as n, {counts} from told group by place)
+select p.part, c.* exclude (place) from counted_by c join lent_part p on p.place = c.place
+order by c.n desc, p.part
 """
 
 CURVE = """
-with paid as (select loan, {paid} from paid_back group by loan),
-aged as (
-    select l.vintage, l.currency, l.owed, date_diff('day', l.day, l.today) as age, p.* exclude (loan)
-    from lent l left join paid p using (loan)
+with seen as (
+    select vintage, currency, {seen_by} as seen_by, count(*) as n, sum(owed) as owed
+    from lent group by all
+), loans as (
+    select vintage, currency, sum(n)::bigint as n, {seen} from seen group by vintage, currency
+), back as (
+    select vintage, currency, {paid} from paid_back group by vintage, currency
 )
-select vintage, currency, count(*), {seen} from aged group by vintage, currency order by vintage, currency
+select l.vintage, l.currency, l.n, {told} from loans l
+left join back b on b.vintage = l.vintage and b.currency = l.currency order by l.vintage, l.currency
 """
 """What was paid back by each age, of the loans that are that old."""
 
@@ -171,7 +217,8 @@ def vintages(tables: Tables, one: Slice = BY_CAMPAIGN) -> Vintages:
     every = one.every or "week"
     _lend(tables, one, every)
     books, loans = _books(tables), _loans(tables)
-    known = {measure: _known(loans, measure) for measure in MEASURES}
+    curves = {measure: _curves(loans, measure) for measure in MEASURES}
+    known = {measure: _known(loans, curves[measure]) for measure in MEASURES}
     words = replace(one, by=(), every=None).words
     return Vintages(
         title=", ".join(filter(None, (f"Vintages by {every}", words))),
@@ -181,7 +228,7 @@ def vintages(tables: Tables, one: Slice = BY_CAMPAIGN) -> Vintages:
         delinquency=_delinquency(books, loans, known),
         campaigns=_campaigns(books, loans, known, one.by),
         punctuality=_punctuality(tables, one.by),
-        development=_development(loans),
+        development=_development(curves),
         notes=_notes(tables),
     )
 
@@ -190,14 +237,19 @@ def _lend(tables: Tables, one: Slice, every: Every) -> None:
     lent = "c.type = 'disbursed' and not c.superseded and not c.reversed"
     beside = "c.loan, c.at_us, c.amount, c.fee, c.currency, c.term_days, c.due_day"
     facts(tables, replace(one, every=None), into="lent_fact", only=lent, beside=beside)
-    default = f"days >= {tables.default_dpd}"
-    reached = {measure: f"days >= {measure.removesuffix('dpd')}" for measure in MEASURES[:-1]}
-    reached["default"] = default
+    tables.db.execute(LENT_PART)
     tables.db.execute(
         LENT.format(
             local_day=local_day(tables, "p.at_us", "p.app"),
             vintage=period_of(tables, every, "p.at_us", "p.app"),
             today=today(tables, "p.app"),
+        )
+    )
+    default = f"days >= {tables.default_dpd}"
+    reached = {measure: f"days >= {measure.removesuffix('dpd')}" for measure in MEASURES[:-1]}
+    reached["default"] = default
+    tables.db.execute(
+        BAD.format(
             reached=", ".join(
                 f'min(at_us) filter ({test}) as "us_{measure}",'
                 f' arg_min(outstanding, at_us) filter ({test}) as "left_{measure}"'
@@ -206,27 +258,40 @@ def _lend(tables: Tables, one: Slice, every: Every) -> None:
             columns=", ".join(_reached_at(tables, measure) for measure in MEASURES),
         )
     )
-    tables.db.execute(PAID.format(day=local_day(tables, "c.at_us", "c.app")))
+    tables.db.execute(
+        PAID.format(
+            day=local_day(tables, "c.at_us", "c.app"), is_paid=IS_PAID, seen_by=SEEN_BY, paid_by=PAID_BY
+        )
+    )
 
 
 def _reached_at(tables: Tables, measure: str) -> str:
     day = local_day(tables, f'l."us_{measure}"', "p.app")
-    return f"""l."us_{measure}", l."left_{measure}", date_diff('day', due, {day}) as "age_{measure}\""""
+    age = f"date_diff('day', p.due, {day})"
+    known = ", ".join(f'l."{what}_{measure}" as "{what}_{measure}"' for what in ("us", "left"))
+    return f'{known}, {age} as "age_{measure}"'
 
 
 def _books(tables: Tables) -> list[_Book]:
     at_bad = ", ".join(
-        f'sum(b.amount) filter (b.at_us <= l."us_{measure}") as "paid_{measure}"' for measure in MEASURES
+        f'sum(c.amount) filter (c.at_us <= b."us_{measure}") as "paid_{measure}"' for measure in MEASURES
     )
     bad = ", ".join(
-        f'count("us_{measure}"), coalesce(sum(coalesce("left_{measure}",'
-        f' greatest(owed - coalesce("paid_{measure}", 0), 0))) filter ("us_{measure}" is not null), 0)'
+        f'count(b."us_{measure}") as "n_{measure}", coalesce(sum(coalesce(b."left_{measure}",'
+        f' greatest(b.owed - coalesce(k."paid_{measure}", 0), 0)))'
+        f' filter (b."us_{measure}" is not null), 0) as "balance_{measure}"'
         for measure in MEASURES
     )
+    told = {
+        (vintage, tuple(part), currency): (recovered, counts)
+        for vintage, part, currency, recovered, *counts in tables.rows(
+            BAD_BOOK.format(at_bad=at_bad, bad=bad, is_paid=IS_PAID)
+        )
+    }
+    none = Decimal(0), [0, Decimal(0)] * len(MEASURES)
     found = []
-    for vintage, part, currency, loans, amount, owed, repaid, recovered, *counts in tables.rows(
-        BOOK.format(at_bad=at_bad, bad=bad)
-    ):
+    for vintage, part, currency, loans, amount, owed, repaid in tables.rows(BOOK):
+        recovered, counts = told.get((vintage, tuple(part), currency), none)
         by_measure = dict(zip(MEASURES, zip(counts[::2], counts[1::2], strict=True), strict=True))
         found.append(
             _Book(vintage, tuple(part), currency, loans, amount, owed, repaid, recovered, by_measure)
@@ -235,15 +300,17 @@ def _books(tables: Tables) -> list[_Book]:
 
 
 def _loans(tables: Tables) -> _Loans:
-    ages = ", ".join(f'coalesce("age_{measure}", {NEVER}) as "age_{measure}"' for measure in MEASURES)
+    ages = ", ".join(f'coalesce(b."age_{measure}", {NEVER}) as "age_{measure}"' for measure in MEASURES)
     tables.db.execute(
-        "create or replace temp table cell as select vintage, part, row_number() over () as number"
-        " from (select distinct vintage, part from lent where due is not null)"
+        "create or replace temp table cell as select vintage, place, row_number() over () as number"
+        " from (select distinct vintage, place from lent where due is not null)"
     )
-    cells = tables.rows("select number, vintage, part from cell")
+    cells = tables.rows("select number, vintage, part from cell join lent_part using (place)")
     found = tables.db.execute(
-        "select number, date_diff('day', day, due) as term, date_diff('day', due, today) as seen_until,"
-        f" {ages} from lent join cell using (vintage, part) where due is not null order by at_us, loan"
+        "select c.number, date_diff('day', l.day, l.due) as term,"
+        f" date_diff('day', l.due, l.today) as seen_until, {ages}"
+        " from lent l join cell c on c.vintage = l.vintage and c.place = l.place"
+        " left join bad b on b.loan = l.loan where l.due is not null order by l.at_us, l.loan"
     ).fetchnumpy()
     of_cell = found["number"]
     return _Loans(
@@ -281,9 +348,8 @@ def _latest(bad_at: Days) -> Days:
     return np.where(bad_at < NEVER, bad_at, np.iinfo(np.int64).min)
 
 
-def _known(loans: _Loans, measure: str) -> Shares | None:
+def _known(loans: _Loans, curves: Mapping[int | None, Curve]) -> Shares | None:
     """For each loan the chance that it would be known to be bad by now, if it were; `None`: it is unknown."""
-    curves = _curves(loans, measure)
     if None not in curves:
         return None
     known = curves[None].at(loans.seen_until)
@@ -356,12 +422,16 @@ def _money(books: Sequence[_Book], loans: _Loans, known: Shares | None) -> Table
 
 
 def _repayment(tables: Tables) -> Table:
-    paid = ", ".join(f"sum(amount) filter (age <= {age}) as paid_{age}" for age in AGES)
-    seen_by = ", ".join(
-        f"count(*) filter (age >= {age}), sum(owed) filter (age >= {age}),"
-        f" coalesce(sum(paid_{age}) filter (age >= {age}), 0)"
+    seen = ", ".join(
+        f"coalesce(sum(n) filter (seen_by >= {age}), 0)::bigint as seen_{age},"
+        f" sum(owed) filter (seen_by >= {age}) as owed_{age}"
         for age in AGES
     )
+    paid = ", ".join(
+        f"sum(amount) filter (paid_by <= {age} and seen_by >= {age}) as paid_{age}" for age in AGES
+    )
+    told = ", ".join(f"l.seen_{age}, l.owed_{age}, coalesce(b.paid_{age}, 0) as paid_{age}" for age in AGES)
+    curve = CURVE.format(seen_by=SEEN_BY, seen=seen, paid=paid, told=told)
     rows: list[tuple[Cell, ...]] = [
         (
             vintage,
@@ -373,7 +443,7 @@ def _repayment(tables: Tables) -> Table:
             _share(repaid, owed),
             "" if seen == loans else "maturing",
         )
-        for vintage, currency, loans, *by_age in tables.rows(CURVE.format(paid=paid, seen=seen_by))
+        for vintage, currency, loans, *by_age in tables.rows(curve)
         for age, (seen, owed, repaid) in zip(AGES, zip(*[iter(by_age)] * 3, strict=True), strict=True)
         if seen
     ]
@@ -515,7 +585,7 @@ def _punctuality(tables: Tables, by: tuple[str, ...]) -> Table:
         "late": f"{days} > 0",
         **{f"more than {n} days late": f"{days} > {n}" for n in LATER},
     }
-    counts = ", ".join(f"count(*) filter ({test})" for test in tests.values())
+    counts = ", ".join(f"count(*) filter ({test}) as n_{place}" for place, test in enumerate(tests.values()))
     found = tables.rows(FIRST_PAID.format(day=local_day(tables, "b.at_us", "b.app"), counts=counts))
     rows: list[tuple[Cell, ...]] = []
     for part, loans, *hits in found:
@@ -536,10 +606,10 @@ def _punctuality(tables: Tables, by: tuple[str, ...]) -> Table:
     )
 
 
-def _development(loans: _Loans) -> Table:
+def _development(curves: Mapping[str, Mapping[int | None, Curve]]) -> Table:
     rows: list[tuple[Cell, ...]] = []
-    for measure in MEASURES:
-        for term, curve in _curves(loans, measure).items():
+    for measure, of_terms in curves.items():
+        for term, curve in of_terms.items():
             known = curve.at(np.array(DUE_AGES, dtype=np.int64))
             last = curve.first + len(curve.share) - 1
             before = 0.0

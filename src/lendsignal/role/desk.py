@@ -16,11 +16,12 @@ from lendsignal.config import Config
 from lendsignal.errors import DataError, LogError
 from lendsignal.lifeline import stop_on_signal
 from lendsignal.log import DataFolder, Pulse, open_log
-from lendsignal.log.copied import CopyStanding, Lead, tell_lead, tell_standing
+from lendsignal.log.copied import CopyStanding, Lead, desk_name, tell_lead, tell_standing
 from lendsignal.log.copied_deliveries import open_copied_deliveries
 from lendsignal.log.copied_log import open_copied_log
-from lendsignal.log.postgres import database_of
+from lendsignal.log.postgres import Database, database_of
 from lendsignal.log.postgres.following import Follower, Turned, store_word
+from lendsignal.log.postgres.forgetting import tell_copied
 from lendsignal.log.postgres.singles import DESK, LEASE, Single
 from lendsignal.metrics import FolderMeters, Meters, RoleMetrics, Ticking
 from lendsignal.role.cluster import PAUSE_SECONDS, node_name, slots_when_there, store_of
@@ -36,6 +37,9 @@ KEEP_SECONDS = 0.1
 
 BEAT_SECONDS = 5.0
 """How often the lease of what one desk does for all is renewed; it lasts several times as long."""
+
+TELL_SECONDS = 60.0
+"""How often a desk says in the store that its copy is whole."""
 
 SURE = LEASE - timedelta(seconds=BEAT_SECONDS)
 """How long after it was asked for a lease counts here: nobody's clock runs so much faster."""
@@ -66,11 +70,13 @@ def desk(config: Config) -> None:
         single = Single(database, DESK, node_name("desk"))
         leading = opened.enter_context(Leading(single, folder))
         keeper = LogKeeper(config, folder, log, clock, kept)
+        telling = Telling(database, desk_name(folder))
 
         def between(turned: Turned) -> None:
             pulse.beat()
             meters.turned(turned)
             leading.turned(turned)
+            telling.turned(turned)
             if turned.has_more:
                 return
             log.prune()
@@ -158,6 +164,26 @@ class Leading:
                 self._single.let_go()
             except LogError as away:
                 logger.warning("%s; the lease of the desk ends by itself", away)
+
+
+class Telling:
+    """Says in the store how far this desk's copy is: so somebody hears of it before what it has not copied
+    goes."""
+
+    def __init__(self, database: Database, name: str, steady: Callable[[], float] = monotonic) -> None:
+        self._database = database
+        self._name = name
+        self._steady = steady
+        self._tell_at = float("-inf")
+
+    def turned(self, turned: Turned) -> None:
+        """Says it where the copy is whole, now and then."""
+        if turned.is_whole and self._steady() >= self._tell_at:
+            self._tell_at = self._steady() + TELL_SECONDS
+            try:
+                tell_copied(self._database, self._name)
+            except LogError as error:
+                logger.warning("%s; how far the copy is, is told again", error)
 
 
 class DeskMeters(Meters):

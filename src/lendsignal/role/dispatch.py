@@ -8,7 +8,7 @@ from lendsignal.clock import clock_at
 from lendsignal.config import Config
 from lendsignal.deliver import DeliverMeters
 from lendsignal.deliver.slots import AWAY_SECONDS, SlotSender, send_slots
-from lendsignal.errors import ConfigError, LogError, Problem
+from lendsignal.errors import LogError
 from lendsignal.lifeline import stop_on_signal
 from lendsignal.log import DataFolder, Pulse
 from lendsignal.log.postgres import Database, Terms, database_of, slots_of
@@ -21,11 +21,9 @@ BEATS_PER_LEASE = 4
 def dispatch(config: Config) -> None:
     """Sends what is planned in the slots that this node leases, until told to stop.
 
-    Then it waits for the answers to what is in flight, and leaves its slots to others. Raises `ConfigError`
-    where a destination needs what a cluster does not have.
+    Then it waits for the answers to what is in flight, and leaves its slots to others.
     """
     assert config.store is not None, "the role `send` asks"
-    _refuse_shelves(config)
     folder = DataFolder(config.data)
     with folder.lock("send"):
         stopping = stop_on_signal()
@@ -67,19 +65,3 @@ def _slots_when_there(database: Database, stopping: threading.Event) -> int | No
         except LogError:
             stopping.wait(AWAY_SECONDS)
     return None
-
-
-def _refuse_shelves(config: Config) -> None:
-    """What an app is to fetch needs a shelf beside the door, which only a data folder has yet."""
-    found = [
-        Problem(
-            f"destination.{name}",
-            f"kind = {outlet.common.kind!r}, which keeps deliveries for the app to fetch",
-            "destinations that are sent to; on a cluster there is no such shelf yet",
-            config.path.name,
-        )
-        for name, outlet in config.outlets.items()
-        if outlet.shelved
-    ]
-    if found:
-        raise ConfigError(found)

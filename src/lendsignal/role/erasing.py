@@ -12,7 +12,7 @@ from lendsignal.clock import Clock
 from lendsignal.config import Config
 from lendsignal.erase.asking import ask, subject_of
 from lendsignal.erase.receipt import receipt_of
-from lendsignal.errors import InputError
+from lendsignal.errors import InputError, LogError
 from lendsignal.log.erasures import About
 from lendsignal.source import Access, Keyring
 from lendsignal.source.answers import Problem, Refusal, headers_of
@@ -25,6 +25,7 @@ def erasing_routes(config: Config, keys: Keyring, clock: Clock) -> list[Route]:
 
     `id` is `user_id` with `?brand=`, or `brand:user_id`; `?person=` means every user of that person and takes
     `-` in place of the id. 202 with the receipt: it is noted durably, and carried out within seconds.
+    503: the store is away, and nothing was noted.
     """
 
     async def erased(request: Request) -> Response:
@@ -40,6 +41,8 @@ def erasing_routes(config: Config, keys: Keyring, clock: Clock) -> list[Route]:
             return _refused(refusal)
         except InputError as error:
             return _problem(400, "bad request", error.rule, field=error.field)
+        except LogError:
+            return _not_now()
         found = {"receipt": job.receipt, "see": f"/v1/erasures/{job.receipt}"}
         return Response(msgspec.json.encode(found), 202, media_type="application/json")
 
@@ -53,6 +56,8 @@ def erasing_routes(config: Config, keys: Keyring, clock: Clock) -> list[Route]:
             return _refused(refusal)
         except InputError as error:
             return _problem(404, "unknown receipt", error.rule)
+        except LogError:
+            return _not_now()
         return Response(msgspec.json.encode(found), media_type="application/json")
 
     return [
@@ -79,6 +84,13 @@ def _refused(refusal: Refusal) -> Response:
     response = _problem(refusal.status, refusal.title, refusal.detail)
     for name, value in headers_of(refusal.status, refusal.retry_after):
         response.headers[name.decode()] = value.decode()
+    return response
+
+
+def _not_now() -> Response:
+    """Nothing was noted, or nobody can say: the disk, or the store of a cluster, does not answer."""
+    response = _problem(503, "not durable", "ask again: until it is answered with 202 nobody is erased")
+    response.headers["retry-after"] = "5"
     return response
 
 

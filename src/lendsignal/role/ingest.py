@@ -2,12 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import msgspec
-from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -19,24 +16,26 @@ from lendsignal.log.postgres import Database, database_of
 from lendsignal.log.postgres.erasing import KeptOutWatch
 from lendsignal.log.spool import Spool
 from lendsignal.metrics import FolderMeters, RoleMetrics, Ticking
-from lendsignal.model import Event, reveal
+from lendsignal.model import Event
 from lendsignal.role.cluster import LateDoor, cluster_status, store_of
-from lendsignal.role.serving import may_be_told, metrics_route, serve, turned_away
-from lendsignal.role.spooling import SpoolMeters, spool_over
+from lendsignal.role.doorway import doorway, erasing_routes_of, feed_secrets, json_answer, standing_routes
+from lendsignal.role.serving import metrics_route, serve
+from lendsignal.role.shelf import is_relayed, relay_door
+from lendsignal.role.spooling import TOLD_FILE, SpoolMeters, spool_over, told_spool_over
 from lendsignal.role.standing import STILL_SECONDS
 from lendsignal.source import (
-    SEGMENT_PATHS,
     Door,
     Held,
     Intake,
     Keyring,
+    RelayDoor,
     SegmentDoor,
     SourceMeters,
     reader_of,
 )
-from lendsignal.source.openapi import openapi
 
 if TYPE_CHECKING:
+    from lendsignal.log.told_spool import ToldSpool
     from lendsignal.source.feeds.door import FeedDoor
 
 
@@ -51,7 +50,6 @@ def ingest(config: Config) -> None:
         asked = database_of(store)
         spool = spool_over(store, folder.path, log, drained, looked_at, clock)
         came_in = SourceMeters("ingest")
-        spooled = SpoolMeters(spool, clock)
         kept_out = KeptOutWatch(database_of(store))
         reader = reader_of(
             config.apps,
@@ -73,39 +71,35 @@ def ingest(config: Config) -> None:
         held = Held(config.door.max_held_bytes)
         door = Door(config.door, reader, intake, spool, clock, keys, came_in, held)
         segment = SegmentDoor(config.door, config.sources, reader, intake, clock, keys, came_in, held)
-        feeds = _feed_door(config, intake, clock)
-        told = [] if feeds is None else [feeds.meters]
-        meters = [came_in, spooled, FolderMeters(folder.path), *told]
+        told = _told_spool(config, folder, clock)
+        feeds = None if told is None else _feed_door(config, told, intake, clock)
+        relay = _relay_door(config, clock, keys)
+        meters = [came_in, SpoolMeters(spool, clock, told), FolderMeters(folder.path)]
+        meters += [] if feeds is None else [feeds.meters]
         metrics = RoleMetrics("ingest", folder.path, meters)
         spool.start()
+        if told is not None:
+            told.start()
         intake.start()
-        routes = [*_routes(config, clock, intake, asked, spool), *_erasing_routes(config, keys)]
-        rest = Starlette(routes=[*routes, metrics_route(metrics, config)])
-
-        async def app(
-            scope: MutableMapping[str, Any],
-            receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
-            send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
-        ) -> None:
-            if scope["type"] == "http" and scope["path"].startswith("/v1/events"):
-                await door(scope, receive, send)
-            elif scope["type"] == "http" and scope["path"] in SEGMENT_PATHS:
-                await segment(scope, receive, send)
-            elif feeds is not None and scope["type"] == "http" and scope["path"].startswith(feeds.path):
-                await feeds(scope, receive, send)
-            else:
-                await rest(scope, receive, send)
+        rest = [
+            *_routes(config, clock, intake, asked, spool),
+            *([] if relay is None else relay.routes()),
+            *erasing_routes_of(config, keys),
+            metrics_route(metrics, config),
+        ]
 
         try:
             with keys, kept_out, Ticking(metrics):
                 serve(
-                    app,
+                    doorway(door, segment, feeds, rest),
                     config.door.host,
                     config.door.port,
                     folder.path / "ingest.address",
                     config.door.max_connections,
                 )
         finally:
+            if relay is not None:
+                relay.close()
             if feeds is not None:
                 feeds.close()
             intake.stop()
@@ -119,37 +113,40 @@ def _decided_elsewhere(first: int, events: Sequence[Event]) -> bool:
     return False
 
 
-def _erasing_routes(config: Config, keys: Keyring) -> list[Route]:
-    """The calls that have users erased, where any source may have a key for them: it brings more code."""
-    if not any("admin" in source.scopes for source in config.sources.values()):
-        return []
-    from lendsignal.role.erasing import erasing_routes
+def _told_spool(config: Config, folder: DataFolder, clock: Clock) -> "ToldSpool | None":
+    """Where what MMPs tell goes, if any feed has a secret: to the store, and while it is away into a spool.
 
-    return erasing_routes(config, keys, SystemClock())
-
-
-def _feed_door(config: Config, intake: Intake, clock: Clock) -> "FeedDoor | None":
-    """The calls of MMPs, if any feed has a secret: it brings more code. While the store is away they are told
-    to come again."""
-    found = {name: reveal(secret) for name, secret in config.feed_secrets.items()}
-    secrets = {name: secret for name, secret in found.items() if secret is not None}
-    if not secrets:
+    A spool that a door left behind is drained, whichever feeds there are now.
+    """
+    if not feed_secrets(config) and not (folder.path / TOLD_FILE).exists():
         return None
     from lendsignal.log.postgres.told import ToldRows
+
+    store = store_of(config)
+    direct, drained = (ToldRows(database_of(store), clock.now_us) for _ in range(2))
+    return told_spool_over(store, folder.path, direct, drained, clock)
+
+
+def _feed_door(config: Config, told: "ToldSpool", intake: Intake, clock: Clock) -> "FeedDoor":
+    """The calls of MMPs: they bring more code."""
     from lendsignal.source.feeds import FeedWriter
     from lendsignal.source.feeds.door import FeedDoor
 
-    writer = FeedWriter(ToldRows(database_of(store_of(config)), clock.now_us))
+    writer = FeedWriter(told)
     writer.start()
-    return FeedDoor(config.feeds, secrets, writer, intake, clock)
+    return FeedDoor(config.feeds, feed_secrets(config), writer, intake, clock)
+
+
+def _relay_door(config: Config, clock: Clock, keys: Keyring) -> RelayDoor | None:
+    """The calls of the client relay, if any destination is one. Senders look themselves what apps said."""
+    if not is_relayed(config):
+        return None
+    from lendsignal.log.postgres.relay import DoorShelf
+
+    return relay_door(config, DoorShelf(database_of(store_of(config))), clock, keys, lambda: None)
 
 
 def _routes(config: Config, clock: Clock, intake: Intake, store: Database, spool: Spool) -> list[Route]:
-    encode = msgspec.json.encode
-
-    def answer(body: object, code: int = 200) -> Response:
-        return Response(encode(body), code, media_type="application/json")
-
     def missing() -> str:
         """Why this door cannot take events now; nothing where it can.
 
@@ -163,27 +160,13 @@ def _routes(config: Config, clock: Clock, intake: Intake, store: Database, spool
             return "the store does not take events"
         return "the store is away, and the spool is full" if spool.is_full else ""
 
-    async def alive(request: Request) -> Response:
-        return answer({"status": "alive"})
+    async def why() -> str:
+        return await asyncio.to_thread(missing)
 
-    async def ready(request: Request) -> Response:
-        why = await asyncio.to_thread(missing)
-        return answer({"status": "not ready" if why else "ready", "why": why}, 503 if why else 200)
-
-    async def how(request: Request) -> Response:
-        if not may_be_told(request, config):
-            return turned_away(config)
+    async def how() -> Response:
         try:
-            return answer(await asyncio.to_thread(cluster_status, store, config, clock))
+            return json_answer(await asyncio.to_thread(cluster_status, store, config, clock))
         except LogError as error:
-            return answer({"status": "the store does not answer", "why": str(error)}, 503)
+            return json_answer({"status": "the store does not answer", "why": str(error)}, 503)
 
-    async def described(request: Request) -> Response:
-        return answer(openapi(config.door))
-
-    return [
-        Route("/healthz", alive),
-        Route("/readyz", ready),
-        Route("/v1/status", how),
-        Route("/openapi.json", described),
-    ]
+    return standing_routes(config, why, how)

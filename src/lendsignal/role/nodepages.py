@@ -37,7 +37,7 @@ from lendsignal.role.nodeshown import (
 from lendsignal.role.serving import may_be_told, metrics_route, serve, turned_away
 from lendsignal.role.standing import STILL_SECONDS
 from lendsignal.source import Access, Keyring
-from lendsignal.source.answers import Problem, Refusal
+from lendsignal.source.answers import Problem, Refusal, with_verdicts
 
 
 def node_pages(config: Config) -> None:
@@ -125,19 +125,7 @@ class Pages:
         ]
         if not found:
             return _problem(404, "unknown event", "no event of that id is in the log")
-        shown = [
-            {
-                "event_id": fact.event.event_id,
-                "type": fact.event.type,
-                "occurred_at": fact.event.occurred_at,
-                "received_at": fact.event.received_at,
-                "source": fact.event.source,
-                "flags": fact.event.flags,
-                "verdict": "pending" if verdict is None else verdict.value,
-            }
-            for fact, verdict in found
-        ]
-        return _json({"events": shown})
+        return _json({"events": with_verdicts(found)})
 
     async def overview(self, request: Request) -> Response:
         """The page for people."""

@@ -5,12 +5,16 @@ from pathlib import Path
 
 from lendsignal.clock import Clock
 from lendsignal.log import Taking
-from lendsignal.log.spool import PATIENCE_SECONDS, Spool
+from lendsignal.log.spool import PATIENCE_SECONDS, Spool, Spooled, standing_of
 from lendsignal.log.store import StoreSettings
+from lendsignal.log.told_spool import Telling, ToldSpool, told_standing_of
 from lendsignal.metrics import Meters
 
-FILE = "spool.sqlite"
-"""In a node's data folder."""
+FILE, TOLD_FILE = "spool.sqlite", "told-spool.sqlite"
+"""In a node's data folder: events and refusals, and what MMPs told."""
+
+TOLD_SHARE = 4
+"""What MMPs told may take a fourth of the room that events may, beside it: it never keeps an event out."""
 
 MEGABYTE = 1_000_000
 
@@ -34,16 +38,31 @@ def spool_over(
     )
 
 
-class SpoolMeters(Meters):
-    """What waits in a door's spool."""
+def told_spool_over(
+    store: StoreSettings, folder: Path, direct: Telling, drained: Telling, clock: Clock
+) -> ToldSpool:
+    """The spool of what MMPs tell a node's door, over two ways to the store."""
+    limit = store.spool_megabytes * MEGABYTE // TOLD_SHARE
+    return ToldSpool(direct, drained, folder / TOLD_FILE, clock.now_us, limit=limit)
 
-    def __init__(self, spool: Spool, clock: Clock) -> None:
+
+def waiting_in(folder: Path) -> tuple[Spooled, Spooled]:
+    """What waits in a node's data folder, while a door works with it or not: events and refusals, and what
+    MMPs told."""
+    return standing_of(folder / FILE), told_standing_of(folder / TOLD_FILE)
+
+
+class SpoolMeters(Meters):
+    """What waits in a door's spools."""
+
+    def __init__(self, spool: Spool, clock: Clock, told: ToldSpool | None = None) -> None:
         super().__init__()
         self._spool = spool
+        self._told = told
         self._clock = clock
         self._rows = self.gauge(
             "lendsignal_spool_waiting_events",
-            "Events and refusals that a door has taken and the store has not yet.",
+            "Events, refusals and messages of MMPs that a door has taken and the store has not yet.",
         )
         self._bytes = self.gauge("lendsignal_spool_waiting_bytes", "The room that they take.")
         self._oldest = self.gauge(
@@ -52,8 +71,9 @@ class SpoolMeters(Meters):
 
     def sample(self) -> None:
         """As it stands now."""
-        found = self._spool.standing()
-        self._rows.set(found.rows)
-        self._bytes.set(found.bytes)
-        waited_us = 0 if found.oldest_us is None else self._clock.now_us() - found.oldest_us
-        self._oldest.set(max(0, waited_us) / 1e6)
+        found = [self._spool.standing(), *([] if self._told is None else [self._told.standing()])]
+        self._rows.set(sum(one.rows for one in found))
+        self._bytes.set(sum(one.bytes for one in found))
+        now_us = self._clock.now_us()
+        waited_us = [now_us - one.oldest_us for one in found if one.oldest_us is not None]
+        self._oldest.set(max([0, *waited_us]) / 1e6)

@@ -76,8 +76,10 @@ def _sending(
     except NotYet:
         return 0, {}, (), {}
     try:
+        # In the order in which things happen: what is due at one look is claimed at the next.
+        position, due = deliveries.position(), deliveries.due(now_us)
         paused = {name: pause.reason for name, pause in deliveries.paused().items()}
-        return deliveries.position(), deliveries.waiting(), deliveries.due(now_us), paused
+        return position, deliveries.waiting(), due, paused
     finally:
         deliveries.close()
 

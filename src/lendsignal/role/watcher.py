@@ -55,7 +55,7 @@ from lendsignal.report.health import (
 )
 from lendsignal.role.leading import leads, marks_of
 from lendsignal.role.standing import sending
-from lendsignal.source import quarantine_standing
+from lendsignal.source import position_at, quarantine_standing
 
 logger = logging.getLogger(__name__)
 
@@ -224,7 +224,7 @@ def read(config: Config, store: Alerts, log: Log, deliveries: Deliveries | None,
     delays: Counter[tuple[str, str, int, int]] = Counter()
     position = store.position("events")
     if not position:
-        position = _position_at(log, now_us - KEPT_DAYS * 24 * HOUR_US)
+        position = position_at(log, now_us - KEPT_DAYS * 24 * HOUR_US)
     caught_up, position = _events(config, log, position, counts, delays)
     positions = {"events": position, "looked_us": now_us}
     if now_us - store.position("looked_us") > GAP_US:
@@ -426,16 +426,3 @@ def _silent_feeds(config: Config, folder: DataFolder, now_us: int) -> list[Fetch
         for name in config.feed_secrets
         if name in latest and now_us - latest[name] > SILENT_FEED_US
     ]
-
-
-def _position_at(log: Log, moment_us: int) -> int:
-    """The last event that came in before a moment."""
-    low, high = 0, log.end()
-    while low < high:
-        middle = (low + high) // 2
-        found = log.read(middle, 1)
-        if found and to_us(found[0].event.received_at) < moment_us:
-            low = max(middle + 1, found[0].seq)
-        else:
-            high = middle
-    return low

@@ -1,22 +1,56 @@
 """Pages and reports, so that none of them ever delays a delivery."""
 
+import asyncio
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from threading import Event
 
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
 from lendsignal.clock import SystemClock, clock_at
 from lendsignal.config import Config
+from lendsignal.console.gate import WithHeaders, is_behind_tls
+from lendsignal.decide.cutting import Cutter
+from lendsignal.deliver.audiences.meters import ListMeters
 from lendsignal.log import DataFolder, keys_of, open_log
 from lendsignal.log.people import People, open_people
 from lendsignal.metrics import RoleMetrics, Ticking
 from lendsignal.model.member import MemberRole
 from lendsignal.role import DESK, own_roles
 from lendsignal.role.serving import metrics_route, serve
+from lendsignal.role.tracing import Tracing
+from lendsignal.role.watcher import Watcher
+from lendsignal.source import Keyring
 
 logger = logging.getLogger(__name__)
+
+
+class Pages:
+    """The pages as an ASGI application that is made when one of them is asked for.
+
+    What makes pages and reports takes as much memory as all the rest of this role: where nobody looks, it
+    is not there. What is measured is told from the start.
+    """
+
+    def __init__(self, config: Config, metrics: Route, make: Callable[[], ASGIApp]) -> None:
+        self._measured = metrics
+        self._at_once = WithHeaders(metrics, behind_tls=is_behind_tls(config))
+        self._make = make
+        self._made: ASGIApp | None = None
+        self._making = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == self._measured.path:
+            await self._at_once(scope, receive, send)
+            return
+        async with self._making:
+            if self._made is None:
+                self._made = await asyncio.to_thread(self._make)
+        await self._made(scope, receive, send)
 
 
 def web(config: Config) -> None:
@@ -29,16 +63,6 @@ def web(config: Config) -> None:
 
         node_pages(config)
         return
-    # Imported here: core and send live without the pages, the reports and their database.
-    from lendsignal.console import console
-    from lendsignal.decide.cutting import Cutter
-    from lendsignal.deliver.audiences.meters import ListMeters
-    from lendsignal.role.market import compared_in_market
-    from lendsignal.role.reports import MAKERS, report_routes
-    from lendsignal.role.tracing import Tracing
-    from lendsignal.role.watcher import Watcher
-    from lendsignal.source import Keyring
-
     folder = DataFolder(config.data)
     clock = clock_at(config.replay_clock)
     metrics = RoleMetrics("web", folder.path, [ListMeters(folder.audiences, clock)])
@@ -52,7 +76,6 @@ def web(config: Config) -> None:
             open_things.callback(_note_the_head, people)
             if not config.web.local_accounts:
                 people.end_local_sessions(config.web.emergency or "", clock.now_us())
-        app = console(config, people, MAKERS, in_step, market=compared_in_market)
         # The machine's own clock: a key ends when it ends, also while history is replayed.
         keys = Keyring(
             config.keys,
@@ -63,19 +86,31 @@ def web(config: Config) -> None:
             patient=config.store is not None,
         )
         open_things.enter_context(keys)
-        app.router.routes[:0] = [metrics_route(metrics, config), *report_routes(config, keys)]
         open_things.enter_context(Ticking(metrics))
+        calls: list[Route] = []
         if config.store is not None:
             from lendsignal.role.deskcalls import desk_calls
 
-            app.router.routes[:0] = open_things.enter_context(desk_calls(config, keys, clock))
+            calls = open_things.enter_context(desk_calls(config, keys, clock))
         else:
             open_things.enter_context(
                 Cutter(lambda: open_log(folder.log), config.policy, config.tiers, clock)
             )
             open_things.enter_context(Watcher(config, clock))
             open_things.enter_context(Tracing(config))
-        serve(app, config.web.host, config.web.port, folder.path / "web.address")
+        pages = Pages(config, metrics_route(metrics, config), lambda: _made(config, people, keys, calls))
+        serve(pages, config.web.host, config.web.port, folder.path / "web.address")
+
+
+def _made(config: Config, people: People | None, keys: Keyring, calls: Sequence[Route]) -> ASGIApp:
+    """The console, with reports for programs beside it, and what a desk answers."""
+    from lendsignal.console import console
+    from lendsignal.role.market import compared_in_market
+    from lendsignal.role.reports import MAKERS, report_routes
+
+    app = console(config, people, MAKERS, in_step, market=compared_in_market)
+    app.router.routes[:0] = [*calls, *report_routes(config, keys)]
+    return app
 
 
 def in_step(config: Config, names: Sequence[str]) -> str:

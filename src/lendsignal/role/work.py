@@ -27,6 +27,7 @@ from lendsignal.metrics import RoleMetrics, Ticking
 from lendsignal.plan import version_of
 from lendsignal.role.chores import Chore, Chores
 from lendsignal.role.cluster import PAUSE_SECONDS, node_name, slots_when_there, store_of
+from lendsignal.role.forgetting import StoreMeters, forgets
 from lendsignal.role.keeping import windows_of
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,8 @@ def work(config: Config) -> None:
         counted = opened.enter_context(closing(database_of(store)))
         counts = ClusterCounts(counted, elsewhere=lambda: waiting_in_topic(store, counted))
         meters = DecideMeters(counts, clock)
-        opened.enter_context(Ticking(RoleMetrics("work", folder.path, [meters])))
+        kept = StoreMeters(counted, lambda: days_kept(config, clock))
+        opened.enter_context(Ticking(RoleMetrics("work", folder.path, [meters, kept])))
         opened.enter_context(Chores(database_of(store), name, chores_of(config, clock)))
         one = Turning(_log_of(store, database, name, slots), clock, meters, pulse)
         decide_until(one, stopping)
@@ -84,6 +86,7 @@ def chores_of(config: Config, clock: Clock) -> Sequence[Chore]:
     """What one worker does for all."""
     return [
         Chore("days", HOURLY, lambda single: tend_days(single.database, days_kept(config, clock))),
+        Chore("receipts", MINUTELY, forgets(clock, lambda: days_kept(config, clock))),
         Chore(
             "quarantine",
             HOURLY,

@@ -1,10 +1,14 @@
 """How the doors answer over plain ASGI: JSON, and RFC 9457 problems."""
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
+
+if TYPE_CHECKING:  # who refuses a call needs neither
+    from lendsignal.log import Fact
+    from lendsignal.plan import Verdict
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -46,6 +50,22 @@ class Refusal(Exception):
         self.status, self.title, self.detail = status, title, detail
         self.body, self.keep, self.why, self.source, self.retry_after = body, keep, why, source, retry_after
         super().__init__(title)
+
+
+def with_verdicts(found: "Iterable[tuple[Fact, Verdict | None]]") -> list[dict[str, object]]:
+    """Events as whoever sent them is told of them; the verdict is `pending` until there is one."""
+    return [
+        {
+            "event_id": fact.event.event_id,
+            "type": fact.event.type,
+            "occurred_at": fact.event.occurred_at,
+            "received_at": fact.event.received_at,
+            "source": fact.event.source,
+            "flags": fact.event.flags,
+            "verdict": "pending" if verdict is None else verdict.value,
+        }
+        for fact, verdict in found
+    ]
 
 
 async def answer(send: Send, status: int, body: object) -> None:

@@ -16,7 +16,7 @@ from lendsignal.clock import Clock, from_us
 from lendsignal.errors import InputError
 from lendsignal.log import Quarantined, Taking
 from lendsignal.model import Event
-from lendsignal.source.answers import Problem, Receive, Refusal, Scope, Send, answer, problem
+from lendsignal.source.answers import Problem, Receive, Refusal, Scope, Send, answer, problem, with_verdicts
 from lendsignal.source.body import Body, Held
 from lendsignal.source.ids import Warned
 from lendsignal.source.intake import Full, Inlet
@@ -166,19 +166,7 @@ class Door:
         if not found:
             detail = "no event of that id is in the log; what is older than it is in the archive alone"
             return await problem(send, 404, "unknown event", detail)
-        shown = [
-            {
-                "event_id": fact.event.event_id,
-                "type": fact.event.type,
-                "occurred_at": fact.event.occurred_at,
-                "received_at": fact.event.received_at,
-                "source": fact.event.source,
-                "flags": fact.event.flags,
-                "verdict": "pending" if verdict is None else verdict.value,
-            }
-            for fact, verdict in found
-        ]
-        return await answer(send, 200, {"events": shown})
+        return await answer(send, 200, {"events": with_verdicts(found)})
 
     def _items(self, body: bytes, content_type: bytes) -> "tuple[_Items, bool]":
         """The events of a body, and whether it was a single one: an object, an array, or one a line."""

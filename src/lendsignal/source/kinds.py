@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from lendsignal.clock import Clock
 from lendsignal.errors import Problem
+from lendsignal.later import Kinds
 from lendsignal.log import Marks
 from lendsignal.source.pull import Feed, PullSettings
 
@@ -49,8 +50,10 @@ class PullPlan(Struct, frozen=True, kw_only=True):
         return found
 
 
-def feed_kinds() -> Mapping[str, Any]:
-    """Every kind by the word that a configuration has for it."""
-    from lendsignal.source import kafka, objects, sql
+KINDS = {"sql": "sql", "files": "objects", "kafka": "kafka"}
+"""The modules of the kinds, by the word that a configuration has for each."""
 
-    return {"sql": sql, "files": objects, "kafka": kafka}
+
+def feed_kinds() -> Mapping[str, Any]:
+    """Every kind by that word; each is loaded when it is asked for."""
+    return Kinds[Any]("lendsignal.source", KINDS)

@@ -10,6 +10,7 @@ import hmac
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from hashlib import sha256
 from typing import Annotated, Any, TypeVar
@@ -24,7 +25,7 @@ from starlette.routing import Route
 from lendsignal.clock import Clock, from_us
 from lendsignal.destination.relay import address_of
 from lendsignal.errors import LogError
-from lendsignal.log import Shelf
+from lendsignal.log import Giving
 from lendsignal.model.event import Key
 from lendsignal.source import answers
 from lendsignal.source.answers import Problem
@@ -42,6 +43,12 @@ wild."""
 
 REMEMBERED = 100_000
 """Holders and kinds of call that are counted; of more the longest quiet are forgotten."""
+
+AT_THE_SHELF = 200
+"""Apps that may wait for the shelf: more would wait for longer than anybody does."""
+
+PATIENCE_SECONDS = 5.0
+"""How long an app waits for a shelf that says nothing, as one does whose database froze."""
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -139,7 +146,7 @@ class RelayDoor:
         self,
         relays: Mapping[str, Relay],
         secrets: Mapping[str, str],
-        shelf: Shelf,
+        shelf: Giving,
         clock: Clock,
         *,
         keys: Keyring,
@@ -153,6 +160,9 @@ class RelayDoor:
         self._keys = keys
         self._woken = woken
         self._allowance = Allowance(steady)
+        # One at a time, in a thread of their own: whoever else needs one finds it though the shelf stands.
+        self._hand = ThreadPoolExecutor(1, "shelf")
+        self._waiting = 0
 
     def routes(self) -> list[Route]:
         """The three calls."""
@@ -161,6 +171,10 @@ class RelayDoor:
             _route("/v1/relay/events", "GET", self.events),
             _route("/v1/relay/acknowledged", "POST", self.acknowledged),
         ]
+
+    def close(self) -> None:
+        """Asks the shelf nothing more."""
+        self._hand.shutdown(wait=False, cancel_futures=True)
 
     async def token(self, request: Request) -> Response:
         """A token for one user's installation, for a back end with an API key."""
@@ -178,7 +192,7 @@ class RelayDoor:
     async def events(self, request: Request) -> Response:
         """What waits for the installation that asks; `more` where that is not all of it."""
         holder = self._holder(request)
-        found = await asyncio.to_thread(
+        found = await self._at_the_shelf(
             self._shelf.fetch, holder.destination, holder.address, self._clock.now_us(), EVENTS_AT_ONCE
         )
         return _answer({"events": [msgspec.Raw(one) for one in found], "more": len(found) == EVENTS_AT_ONCE})
@@ -187,7 +201,7 @@ class RelayDoor:
         """The app has logged these: those that waited for its word are counted, others change nothing."""
         holder = self._holder(request)
         logged = await _read(request, Logged)
-        n = await asyncio.to_thread(
+        n = await self._at_the_shelf(
             self._shelf.acknowledge,
             holder.destination,
             holder.address,
@@ -197,6 +211,27 @@ class RelayDoor:
         if n:
             self._woken()
         return _answer({"acknowledged": n})
+
+    async def _at_the_shelf(self, ask: Callable[..., _T], *values: Any) -> _T:
+        """What the shelf answers. Raises `LogError` where it does not, or too many wait for it already.
+
+        What was given out too late for its app is given again; what the app said too late for an answer
+        counts.
+        """
+        if self._waiting >= AT_THE_SHELF:
+            raise LogError("too many apps wait for the shelf")
+        self._waiting += 1
+        answer = asyncio.get_running_loop().run_in_executor(self._hand, ask, *values)
+        answer.add_done_callback(self._is_done)
+        try:
+            return await asyncio.wait_for(asyncio.shield(answer), PATIENCE_SECONDS)
+        except TimeoutError:
+            raise LogError(f"the shelf has said nothing for {PATIENCE_SECONDS:g} s") from None
+
+    def _is_done(self, answer: "asyncio.Future[Any]") -> None:
+        self._waiting -= 1
+        if not answer.cancelled():
+            answer.exception()  # whoever asked may have gone
 
     def _admit(self, request: Request) -> Access:
         """The back end's API key, which must be good for this."""

@@ -32,7 +32,7 @@ class QuarantineStanding(Struct, frozen=True, kw_only=True):
 def quarantine_standing(log: Log, now_us: int, alert: float) -> QuarantineStanding:
     """How the quarantine stands. `alert` is a number from 1 on, below 1 a share of all that came in."""
     lately = log.quarantine.count(Wanted(since_us=now_us - DAY_US))
-    taken = log.end() - _position_at(log, now_us - DAY_US)
+    taken = log.end() - position_at(log, now_us - DAY_US)
     many = alert if alert >= 1 else max(FEWEST, alert * (taken + lately))
     return QuarantineStanding(
         open=log.quarantine.count(Wanted()),
@@ -42,7 +42,7 @@ def quarantine_standing(log: Log, now_us: int, alert: float) -> QuarantineStandi
     )
 
 
-def _position_at(log: Log, moment_us: int) -> int:
+def position_at(log: Log, moment_us: int) -> int:
     """The last event that came in before a moment. Events arrive in order, but for imports of the past."""
     low, high = 0, log.end()
     while low < high:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from tests.acme import loan, us
+from tests.unit.log import test_told_spool as told
 from tests.unit.log.test_spool import Store
 
 from lendsignal.cli import doctor_moving, giving
 from lendsignal.log.spool import Spool
 from lendsignal.log.store import StoreSettings
+from lendsignal.log.told_spool import ToldSpool
 from lendsignal.model import Secret
 
 
@@ -48,6 +50,20 @@ def test_what_waits_for_a_moment_is_worth_knowing(config: Any) -> None:
     (found,) = doctor_moving.spool(config)
     assert found.level == "look"
     assert found.found.startswith("3 events wait for the store")
+
+
+def test_what_mmps_told_is_told_of_beside_events(config: Any) -> None:
+    kept(config.data, 3, 1.9)
+    store = told.Store()
+    store.is_away = True
+    with closing(
+        ToldSpool(store, store, config.data / "told-spool.sqlite", lambda: us(0), limit=9_999)
+    ) as one:
+        one.take([told.came("a"), told.recorded("b")])
+
+    events, messages = doctor_moving.spool(config)
+    assert (events.level, messages.level) == ("look", "act")
+    assert messages.found.startswith("2 messages of MMPs wait for the store")
 
 
 def test_what_waits_for_long_or_fills_the_spool_is_for_a_person(config: Any) -> None:

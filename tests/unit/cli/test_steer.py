@@ -118,6 +118,17 @@ def call(*words: str, code: int = 0, answer: str = "") -> Result:
     return found
 
 
+def test_status_says_why_the_oldest_waits(lender: Path) -> None:
+    changes = Changes()
+    with closing(open_deliveries(DataFolder(lender / "data").deliveries)) as store:
+        name, number = next(iter(store.first_open().items()))
+        changes.keep(Open(name, number, Stage.PARKED, due_us=0, attempts=3, reason="platform_error"))
+        store.commit(changes)
+    told = call("status").output
+
+    assert "the oldest was tried 3 times: platform_error; again now" in told
+
+
 def as_json(*words: str, code: int = 0) -> Any:
     return json.loads(call(*words, "--json", code=code).stdout)
 

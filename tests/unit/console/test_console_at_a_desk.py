@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.browsing import Browser
+from tests.lender_file import ACME
 from tests.running import free_port
 
 from lendsignal import config as configuration
@@ -21,20 +22,9 @@ from lendsignal.role.reports import MAKERS
 NOW_US = 1_763_900_000_000_000
 PASSWORD = "made-up-password-of-the-store"
 
-CONFIG = """
-[portfolio]
-name = "acme"
-
-[brand.acme]
-
-[app.acme-ng]
-brand    = "acme"
-platform = "android"
-bundle   = "com.acme.loans"
-country  = "NG"
-currency = "NGN"
-timezone = "Africa/Lagos"
-
+CONFIG = (
+    ACME
+    + """
 [store]
 url = { env = "ACME_STORE" }
 
@@ -48,6 +38,7 @@ secret = { env = "ACME_HOOK" }
 to   = "warehouse"
 send = { disbursement = "ev_ln" }
 """
+)
 
 
 @pytest.fixture

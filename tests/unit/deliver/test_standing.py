@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lendsignal.deliver import Standing, standings
+from lendsignal.deliver import First, Standing, standings
 from lendsignal.log import EVERY, Changes, Deliveries, Halt, Open, Orders, Pause, Stage, Stop, open_deliveries
 from lendsignal.log import open_orders as opened
 
@@ -50,6 +50,19 @@ def test_every_stage_is_counted_and_what_is_dead(store: Deliveries) -> None:
         "lendsignal replay --state held --destination acme --dry-run",
         "lendsignal dead list --destination acme",
     ]
+
+
+def test_of_what_waits_the_oldest_says_why(store: Deliveries) -> None:
+    changes = Changes()
+    changes.keep(Open("acme", 5, Stage.WAITING, 70))
+    changes.keep(Open("acme", 3, Stage.PARKED, 90, attempts=4, unknown=1, reason="platform_error"))
+    changes.keep(Open("acme", 2, Stage.HELD, 10, attempts=9, reason="timeout"))
+    changes.add("acme", "disbursement", "planned", n=3)
+    store.commit(changes)
+    acme, other = standings(store, None, ["acme", "other"])
+
+    assert acme.first == First(delivery=3, tries=5, reason="platform_error", due_us=90)
+    assert other.first is None
 
 
 def test_a_pause_by_a_person_names_who_ordered_it_last(store: Deliveries, orders: Orders) -> None:

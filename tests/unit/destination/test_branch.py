@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.apps import ANDROID, IOS
 
 from lendsignal.destination.branch import SPEC, Settings, classify, encode, problem_with_name, request
 from lendsignal.destination.spec import Response
@@ -27,25 +28,6 @@ from lendsignal.model import (
 )
 
 SETTINGS = Settings(branch_key=Secret(env="BRANCH_KEY"))
-ANDROID = App(
-    name="acme-ng",
-    brand="acme",
-    platform="android",
-    bundle="com.example.loans",
-    country="NG",
-    currency="NGN",
-    timezone="Africa/Lagos",
-)
-IOS = App(
-    name="acme-mx",
-    brand="acme",
-    platform="ios",
-    bundle="id123456789",
-    bundle_id="com.example.prestamos",
-    country="MX",
-    currency="MXN",
-    timezone="America/Mexico_City",
-)
 PHONE = Device(
     os_version="14",
     ip="198.51.100.23",

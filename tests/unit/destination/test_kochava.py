@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.apps import ANDROID, IOS
 
 from lendsignal.destination.kochava import SPEC, Settings, classify, encode, problem_with_name, request
 from lendsignal.destination.spec import Response
@@ -26,25 +27,6 @@ from lendsignal.model import (
 )
 
 SETTINGS = Settings(app_guid=Secret(env="KOCHAVA_APP_GUID"))
-ANDROID = App(
-    name="acme-ng",
-    brand="acme",
-    platform="android",
-    bundle="com.example.loans",
-    country="NG",
-    currency="NGN",
-    timezone="Africa/Lagos",
-)
-IOS = App(
-    name="acme-mx",
-    brand="acme",
-    platform="ios",
-    bundle="id123456789",
-    bundle_id="com.example.prestamos",
-    country="MX",
-    currency="MXN",
-    timezone="America/Mexico_City",
-)
 PHONE = Device(
     os_version="14",
     model="Pixel7",

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.apps import ANDROID, IOS
 
 from lendsignal.destination.singular import (
     SPEC,
@@ -36,25 +37,6 @@ from lendsignal.model import (
 
 V2 = Settings(sdk_key=Secret(env="SINGULAR_SDK_KEY"))
 V1 = Settings(sdk_key=Secret(env="SINGULAR_SDK_KEY"), api="v1")
-ANDROID = App(
-    name="acme-ng",
-    brand="acme",
-    platform="android",
-    bundle="com.example.loans",
-    country="NG",
-    currency="NGN",
-    timezone="Africa/Lagos",
-)
-IOS = App(
-    name="acme-mx",
-    brand="acme",
-    platform="ios",
-    bundle="id123456789",
-    bundle_id="com.example.prestamos",
-    country="MX",
-    currency="MXN",
-    timezone="America/Mexico_City",
-)
 PHONE = Device(
     os_version="14",
     ip="198.51.100.23",

@@ -27,6 +27,7 @@ class Store:
         self.refused: list[Quarantined] = []
         self.is_away = False
         self.is_mute = False
+        self.takes_no_refusals = False
         self.thaw = Signal()
         self.thaw.set()
 
@@ -43,7 +44,7 @@ class Store:
         return (3, False)
 
     def refuse(self, refused: Sequence[Quarantined]) -> None:
-        if self.is_away:
+        if self.is_away or self.takes_no_refusals:
             raise LogError("the store does not answer")
         self.refused += refused
 
@@ -132,6 +133,25 @@ def test_who_has_nothing_waiting_need_not_wait_behind_the_others(tmp_path: Path)
         one.start()
         empty(one)
         assert names(store.events, "u1") == ["u1-a", "u1-b"]
+
+
+def test_where_events_go_elsewhere_than_refusals_they_do_not_wait_for_those(tmp_path: Path) -> None:
+    """So it is over a topic while PostgreSQL is away: each event is told once, however long that lasts."""
+    store = Store()
+    with spool(store, tmp_path) as one:
+        store.takes_no_refusals = True
+        one.refuse([REFUSED])
+        one.append(of("u1", "a", "b"))
+        until(lambda: names(store.events, "u1") == ["u1-a", "u1-b"], "the events are in the store")
+        until(lambda: not one._is_away, "it takes events")
+        one.append(of("u1", "c"))
+        one.refuse([REFUSED])
+
+        assert one.standing().rows == 2
+        store.takes_no_refusals = False
+        empty(one)
+        assert names(store.events, "u1") == ["u1-a", "u1-b", "u1-c"]
+        assert store.refused == [REFUSED, REFUSED]
 
 
 def test_what_was_kept_is_still_there_for_who_opens_the_file_next(tmp_path: Path) -> None:

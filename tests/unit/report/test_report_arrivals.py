@@ -164,6 +164,19 @@ def test_the_reach_of_the_first_installations_ids_is_said_per_id_and_who_needs_i
     assert found["gaid"] == (3, 1, "")
 
 
+def test_who_stays_on_an_installation_is_reached_by_every_id_that_it_shows(tmp_path: Path) -> None:
+    kept = Kept(tmp_path).tell(
+        login(0, android("a", "pa"), user_id="stays"),
+        login(1, android("a", "pa"), user_id="shares the phone"),
+        login(2, Device(appsflyer_id="af-b", firebase_app_instance_id="fb-b"), user_id="is not tracked"),
+        login(3, android("c1", "pc"), user_id="comes back"),
+        login(4, android("c2", "pc"), user_id="comes back"),
+    )
+    found = {one["id"]: (one["users"], one["stale"]) for one in reported(kept).reach.records()}
+
+    assert found == {"appsflyer_id": (4, 1), "firebase_app_instance_id": (4, 1), "gaid": (3, 0)}
+
+
 TOWN = Parameters(
     period=Period(users=400, days=60),
     phones=Phones(ios=0.3, new_phone=0.2, reinstall=0.3, other_platform=0.2, shared=0.05, ring_users=0.03),

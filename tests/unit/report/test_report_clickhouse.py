@@ -15,7 +15,9 @@ from tests.unit.report.kept import SECOND, Fate, Kept
 from tests.unit.report.world import policy, told, world
 
 from lendsignal.archive.keeper import brought_up
+from lendsignal.archive.place import place_at
 from lendsignal.archive.settings import ArchiveSettings
+from lendsignal.errors import DataError
 from lendsignal.log import open_feeds
 from lendsignal.model.attribution import Ad, Attribution, Recorded, Spend
 from lendsignal.plan import Entry, Planned
@@ -152,3 +154,26 @@ def test_what_was_known_at_an_earlier_moment_is_the_same_from_either_engine(tmp_
 
     assert other == found
     assert [row[0] for row in found] == ["logged_in", "disbursed"]
+
+
+def test_clickhouse_answers_from_an_archive_in_object_storage_and_says_where_a_file_is_missing(
+    tmp_path: Path,
+) -> None:
+    kept = Kept(tmp_path / "data").tell(login(0, "a"), loan(10, "L1"), loan(20, "L2", user_id="u2"))
+    place = f"memory://{tmp_path.name}/lender"
+    brought_up(kept.folder, ArchiveSettings(to=place), 0)
+    query = "select type, at_us, amount, currency, loan_id from event order by at_us"
+    with load(kept.folder) as tables:
+        found = tables.rows(query)
+    with answered_by(Engine.CLICKHOUSE), load(kept.folder) as tables:
+        other = tables.rows(query)
+    files = place_at(place, tmp_path)
+    for name in [name for name in files.names() if name.startswith("events/")]:
+        files.drop(name)
+    missing = pytest.raises(DataError, match="archive cannot be read")
+    with answered_by(Engine.CLICKHOUSE), load(kept.folder) as tables, missing:
+        tables.rows(query)
+    kept.log.close()
+
+    assert other == found
+    assert len(found) == 3

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from tests.acme import DAY, HOUR, event, loan, login, source, us
+from msgspec.structs import replace
+from tests.acme import DAY, HOUR, TARGETS, event, loan, login, source, us
 from tests.unit.report.kept import Fate, Kept
 from tests.unit.report.world import ZONE, filled, world
 
@@ -543,3 +544,36 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Kept, list[Paid]]
     )
     kept.log.close()
     return kept, [*ledger, paid("X1", day=ledger[9].day), paid("X2", day=ledger[20].day)]
+
+
+def test_a_conversion_with_two_destinations_of_one_platform_counts_where_it_arrived(tmp_path: Path) -> None:
+    targets = {
+        name: replace(TARGETS["appsflyer-ng"], name=name) for name in ("appsflyer-ng", "appsflyer-moved")
+    }
+    kept = Kept(tmp_path, source(send={"disbursement": "ev_d"}, targets=targets))
+    kept.tell(login(-1, "p0"), loan(0, "L0"), loan(1, "L1"))
+
+    def fate(name: int, planned: Planned, entry: Entry) -> Fate | None:
+        arrives = "appsflyer-ng" if planned.conversion.loan_id == "L0" else "appsflyer-moved"
+        return Fate("accepted", "", 20) if entry.destination == arrives else Fate("dead", "http_400", 20)
+
+    kept.send(fate)
+    silent = reported(kept)
+    kept.feed(noted(kept, 0, id="af-p0", amount=None, currency=""))
+    heard = reported(kept)
+
+    columns = ("destination", "loans", "accepted", "dead")
+    assert [tuple(one[name] for name in columns) for one in silent.sent.records()] == [
+        ("appsflyer-moved", 1, 1, 0),
+        ("appsflyer-ng", 1, 1, 0),
+    ]
+    assert heard.sent == silent.sent
+    compared = ("destination", "accepted", "matched", "missing", "not_covered")
+    assert [tuple(one[name] for name in compared) for one in silent.platform.records()] == [
+        ("appsflyer-moved", 0, 0, 0, 1),
+        ("appsflyer-ng", 0, 0, 0, 1),
+    ]
+    assert [tuple(one[name] for name in compared) for one in heard.platform.records()] == [
+        ("appsflyer-moved", 1, 0, 1, 0),
+        ("appsflyer-ng", 1, 1, 0, 0),
+    ]

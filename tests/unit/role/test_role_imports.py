@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -9,17 +10,26 @@ OF_DOORS = {"asyncio", "starlette", "uvicorn", "ssl", "http.client"}
 OF_REPORTS = {"duckdb", "numpy", "scipy", "sklearn", "lightgbm", "matplotlib"}
 
 
-def loaded_by(role: str) -> set[str]:
+@cache
+def loaded_by(role: str) -> frozenset[str]:
     """The modules that are there once a role's own module is."""
     words = f"import lendsignal.role.__main__, lendsignal.role.{role}, sys; print('\\n'.join(sys.modules))"
     said = subprocess.run(
         [sys.executable, "-c", words], capture_output=True, text=True, check=True, timeout=60
     )
-    return set(said.stdout.split())
+    return frozenset(said.stdout.split())
 
 
 def test_who_only_sends_loads_nothing_of_a_door() -> None:
     assert not loaded_by("send") & (OF_DOORS | OF_REPORTS)
+
+
+def test_libcurl_comes_with_the_first_request_that_is_sent() -> None:
+    assert "pycurl" not in loaded_by("send")
+
+
+def test_what_makes_pages_comes_with_the_first_page_that_is_asked_for() -> None:
+    assert not loaded_by("web") & {"jinja2", "babel", "lendsignal.console.app", "lendsignal.role.reports"}
 
 
 def test_who_only_decides_loads_nothing_of_a_door() -> None:

@@ -166,6 +166,6 @@ def test_off_is_the_default_and_starts_nothing(tmp_path: Path, monkeypatch: pyte
     exporter = InMemorySpanExporter()
     with Tracing(configuration.load(path), lambda: exporter) as on:
         assert on._thread.is_alive()
-    monkeypatch.setattr("lendsignal.config.find_spec", lambda name: None)
+    monkeypatch.setattr("lendsignal.config.notes.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"lendsignal\[otel\]"):
         configuration.load(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.lender_file import ACME
 from tests.scripted import Platform, platform, says
 
 from lendsignal import config as configuration
@@ -32,20 +33,9 @@ NOON = datetime(2026, 5, 13, 12, tzinfo=UTC)
 SENDER = "sender"
 """Nobody sends over these folders, which is an alarm of its own."""
 
-TOML = """\
-[portfolio]
-name = "acme"
-
-[brand.acme]
-
-[app.acme-ng]
-brand    = "acme"
-platform = "android"
-bundle   = "com.acme.loans"
-country  = "NG"
-currency = "NGN"
-timezone = "Africa/Lagos"
-
+TOML = (
+    ACME
+    + """
 [source.backend]
 key_sha256 = "{digest}"
 
@@ -70,6 +60,7 @@ allow_http = true
 allow_private = true
 {more}
 """
+)
 
 
 class Time:

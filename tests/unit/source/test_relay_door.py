@@ -6,6 +6,7 @@ from collections.abc import Iterator, MutableMapping
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from threading import Event as Signal
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,7 +16,7 @@ from tests.acme import DAY, us
 from lendsignal.destination.relay import address_of
 from lendsignal.errors import LogError
 from lendsignal.log import Offer, Shelf, open_shelf
-from lendsignal.source import Keyring, Relay, RelayDoor, SourceSettings, access_of
+from lendsignal.source import Keyring, Relay, RelayDoor, SourceSettings, access_of, relay
 from lendsignal.source.relay import BURST, Holder, holder_of, token_of
 
 KEY = "lk_test_relay"
@@ -65,6 +66,10 @@ class House:
 
     def ask(self, method: str, path: str, body: object = None, *, bearer: str = KEY) -> Answer:
         """One request, answered."""
+        return asyncio.run(self.asked(method, path, body, bearer=bearer))
+
+    async def asked(self, method: str, path: str, body: object = None, *, bearer: str = KEY) -> Answer:
+        """One of several requests, answered."""
         sent: list[MutableMapping[str, Any]] = []
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
 
@@ -83,7 +88,7 @@ class House:
             "query_string": b"",
             "headers": [(b"authorization", f"Bearer {bearer}".encode("latin-1"))] if bearer else [],
         }
-        asyncio.run(self.app(scope, receive, send))
+        await self.app(scope, receive, send)
         headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return Answer(sent[0]["status"], json.loads(sent[1]["body"]), headers)
 
@@ -340,3 +345,56 @@ def test_a_shelf_that_cannot_be_written_asks_to_come_again(
     answer = house.ask("POST", "acknowledged", {"ids": ["c1"]}, bearer=token)
 
     assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+
+
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Signal, Signal]]:
+    """A shelf that says nothing: set when somebody asks it, and what thaws it."""
+    asked, thaw = Signal(), Signal()
+    fetch = Shelf.fetch
+
+    def slow(*arguments: Any) -> list[bytes]:
+        asked.set()
+        thaw.wait(60)
+        return fetch(*arguments)
+
+    monkeypatch.setattr(Shelf, "fetch", slow)
+    yield asked, thaw
+    thaw.set()
+
+
+def test_an_app_waits_no_longer_than_patience_lasts_for_a_shelf_that_says_nothing(
+    house: House, frozen: tuple[Signal, Signal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = house.token()
+    house.place("c1")
+
+    async def both() -> tuple[Answer, Answer]:
+        monkeypatch.setattr(relay, "PATIENCE_SECONDS", 0.05)
+        before = await house.asked("GET", "events", bearer=token)
+        frozen[1].set()
+        monkeypatch.setattr(relay, "PATIENCE_SECONDS", 60.0)
+        return before, await house.asked("GET", "events", bearer=token)
+
+    before, after = asyncio.run(both())
+    assert (before.status, before.headers["retry-after"]) == (503, "5")
+    assert [one["id"] for one in after.body["events"]] == ["c1"], "what was given out too late is given again"
+
+
+def test_where_too_many_apps_wait_for_the_shelf_the_next_is_told_to_come_again_at_once(
+    house: House, frozen: tuple[Signal, Signal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "AT_THE_SHELF", 1)
+    monkeypatch.setattr(relay, "PATIENCE_SECONDS", 60.0)
+    token = house.token()
+
+    async def both() -> tuple[Answer, Answer, Answer]:
+        first = asyncio.create_task(house.asked("GET", "events", bearer=token))
+        assert await asyncio.to_thread(frozen[0].wait, 60)
+        second = await house.asked("GET", "events", bearer=token)
+        other = await house.asked("POST", "token", {"user_id": "u1", "installation": "af-ada"})
+        frozen[1].set()
+        return await first, second, other
+
+    first, second, other = asyncio.run(both())
+    assert (first.status, second.status, other.status) == (200, 503, 200)

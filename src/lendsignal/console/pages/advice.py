@@ -13,6 +13,7 @@ from lendsignal.console.page import Act, Asked, File, Group, Page, Panel
 from lendsignal.console.reporting import drawn
 from lendsignal.console.room import Room
 from lendsignal.console.strategies import (
+    BINDINGS,
     EVENTS,
     READY,
     VALUES,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:  # the reports' library is loaded when the first page shows on
 
 OBJECTIVES = ("acquisition", "re-engagement")
 LEVELS = ("campaign", "ad_set", "channel", "app")
-BINDINGS = ("last_login", "first_install")
 EDITORS = ("google", "meta")
 SHOWN = 40
 """Proposals, and rows of advice, that the page shows."""

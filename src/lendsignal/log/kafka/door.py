@@ -8,13 +8,18 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from lendsignal.errors import LogError
-from lendsignal.log.kafka.client import translated, words_of
+from lendsignal.log.erasing import admitted
+from lendsignal.log.kafka.client import Asking, translated, words_of
+from lendsignal.log.kafka.looking import undecided
+from lendsignal.log.log import Fact
 from lendsignal.log.packing import encode
 from lendsignal.log.postgres.connection import Database
 from lendsignal.log.postgres.door import DoorLog
-from lendsignal.log.slots import slot_of
+from lendsignal.log.postgres.erasing import kept_out_now
+from lendsignal.log.slots import sequence_of, slot_of
 from lendsignal.log.store import KafkaSettings
 from lendsignal.model import Event, person_key
+from lendsignal.plan import Verdict
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer
@@ -23,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 LARGEST_BYTES = 6_000_000
 """Of one event: the door takes no larger request."""
+
+LOOKED_THROUGH = 20_000
+"""Of what waits in the topic so many events are looked through for one id: who has just told it finds it."""
 
 CLIENT = {
     "acks": "all",
@@ -46,7 +54,9 @@ class TopicDoor(DoorLog):
     def __init__(self, database: Database, topic: KafkaSettings, slots: int) -> None:
         super().__init__(database, slots)
         self._parts = slots
+        self._topic = topic
         self._writer = TopicWriter(topic)
+        self._asking = Asking(topic)
 
     def append(self, events: Sequence[Event], *, imported: tuple[str, str, int, bool] | None = None) -> int:
         """Makes events durable in this order; an import moves on after its rows, and not with them.
@@ -59,6 +69,36 @@ class TopicDoor(DoorLog):
         if imported is not None:
             super().append([], imported=imported)
         return 0
+
+    def find(self, event_id: str) -> list[tuple[Fact, Verdict | None]]:
+        """The events of that id, oldest first, each with its verdict; `None` where it is not decided yet.
+
+        Where much waits to be decided, only the youngest of that is looked through: `LOOKED_THROUGH`.
+        """
+        # First: what is decided meanwhile is found then, and not missed in between.
+        waiting, away = self._waiting(event_id)
+        found = super().find(event_id)
+        if away is not None and not found:
+            raise away
+        decided = {fact.seq for fact, _ in found}
+        return [*found, *((fact, None) for fact in waiting if fact.seq not in decided)]
+
+    def _waiting(self, event_id: str) -> tuple[list[Fact], LogError | None]:
+        """What of that id waits in the topic, but of who was erased; or why nobody knows."""
+        try:
+            every = undecided(self._database, self._topic, self._asking, LOOKED_THROUGH)
+            found = [one for one in every if one.event.event_id == event_id]
+            if not found:
+                return [], None
+            with self._database.transaction() as session:
+                known = kept_out_now(session)
+        except LogError as error:
+            return [], error
+        return [
+            Fact(sequence_of(one.place, one.slot, self._parts), one.event)
+            for one in found
+            if admitted([one.event], known)[0] is one.event
+        ], None
 
     def close(self) -> None:
         """Lets Kafka's client go."""

@@ -102,11 +102,12 @@ def check_topic(database: Database, own: KafkaSettings) -> None:
         raise LogError(f"the topic {own.topic} is not the one that the slots were decided from")
 
 
-def is_on_topic(database: Database) -> bool:
-    """Whether the tables were made for a log that is a topic."""
+def noted_topic(database: Database) -> tuple[str, str] | None:
+    """Name and id of the topic that the tables were made for; `None`: PostgreSQL's own log."""
     if database.row("select to_regclass('topic')::oid") == (None,):
-        return False
-    return database.row("select 1 from topic") is not None
+        return None
+    found = database.row("select name, id from topic")
+    return None if found is None else (found[0], found[1])
 
 
 def problems(found: Topic, own: KafkaSettings, slots: int) -> Iterator[str]:

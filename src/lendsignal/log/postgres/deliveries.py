@@ -21,6 +21,7 @@ from lendsignal.log.deliveries import (
 )
 from lendsignal.log.postgres.arrays import bigints, booleans, ints, smallints, texts
 from lendsignal.log.postgres.connection import Database, Session
+from lendsignal.log.postgres.receipts import SCHEMA as RECEIPTS
 from lendsignal.log.postgres.rows import unpacked_records, whole_state_of
 from lendsignal.log.slots import place_in_slot, slot_of
 from lendsignal.log.stream import Place, Recorded
@@ -64,17 +65,6 @@ create table if not exists lane (
     delivery bigint not null,
     primary key (destination, lane)
 ) with (fillfactor = 70);
-create table if not exists receipt (    -- many receipts a row, packed
-    slot smallint not null,             -- one of theirs
-    id bigint generated always as identity,
-    low bigint not null,
-    high bigint not null,
-    body bytea not null,
-    xid xid8 not null default pg_current_xact_id(), -- who follows goes by it: ids are committed in any order
-    primary key (id)
-);
-create index if not exists receipt_span on receipt (low, high);
-create index if not exists receipt_order on receipt (xid, id);
 create table if not exists dead (
     slot smallint not null,
     id bigint not null,
@@ -151,6 +141,8 @@ create table if not exists delivery_tally (
     primary key (slot, destination, conversion, what, reason)
 ) with (fillfactor = 70);
 """
+
+SCHEMA += RECEIPTS
 
 _OPEN = (
     "destination, id, stage, due_us, attempts, unknown, bound, batch, first_us, lane, stamp_us, again,"

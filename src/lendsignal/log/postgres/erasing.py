@@ -70,6 +70,7 @@ class Struck(Struct, frozen=True, kw_only=True):
     records: int = 0
     deliveries: int = 0
     requests: int = 0
+    offers: int = 0
 
 
 class Out:
@@ -179,15 +180,15 @@ class SlotErasing:
             session.rows("update cursor set epoch = epoch + 1 where slot = %s", slot)
             states, timers = self._forgotten(session, brand, user_id)
         # Behind that nothing more follows from them.
-        records = deliveries = requests = 0
+        records = deliveries = requests = offers = 0
         for day in self._days("record"):
             with self._database.transaction() as session:
                 found = self._records(day, slot, brand, user_id)
                 if found:
                     session.rows("update sending set epoch = epoch + 1 where slot = %s", slot)
                 for seq, body in found:
-                    gone, asked = self._let_go(session, slot, seq, body)
-                    deliveries, requests = deliveries + gone, requests + asked
+                    gone, asked, offered = self._let_go(session, slot, seq, body)
+                    deliveries, requests, offers = deliveries + gone, requests + asked, offers + offered
                     session.rows(
                         "update record set body = %b where slot = %s and seq = %s and day = %s",
                         pack_whole_records(_emptied(seq, body)),
@@ -206,6 +207,7 @@ class SlotErasing:
             records=records,
             deliveries=deliveries,
             requests=requests,
+            offers=offers,
         )
 
     def note(self, receipt: str, at_us: int, by: str, ended_us: int | None, struck: Struck) -> None:
@@ -355,8 +357,11 @@ class SlotErasing:
             if any(isinstance(one, Placed) and _is_of(one.conversion, brand, user_id) for one in records)
         ]
 
-    def _let_go(self, session: Session, slot: int, seq: int, records: Sequence[Record]) -> tuple[int, int]:
-        """Ends the open deliveries of one event's records, and empties kept requests: how many of each."""
+    def _let_go(
+        self, session: Session, slot: int, seq: int, records: Sequence[Record]
+    ) -> tuple[int, int, int]:
+        """Ends the open deliveries of one event's records, empties kept requests, and takes offers off the
+        shelf: how many of each."""
         first = record_id(seq, 0) * DELIVERIES_PER_RECORD
         last = record_id(seq + 1, 0) * DELIVERIES_PER_RECORD - 1
         gone = session.rows(
@@ -388,7 +393,10 @@ class SlotErasing:
             first,
             last,
         )
-        return len(gone), asked
+        offers = session.changed(
+            "delete from offer where slot = %s and delivery between %s and %s", slot, first, last
+        )
+        return len(gone), asked, offers
 
     def _refused(self, brand: str, user_id: str) -> list[int]:
         """Refused events that say this user, as far as they tell."""

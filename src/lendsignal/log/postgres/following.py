@@ -26,7 +26,7 @@ from lendsignal.log.numbers import number_of_event
 from lendsignal.log.packing import encode
 from lendsignal.log.postgres.connection import Database, Session
 from lendsignal.log.postgres.erasing import GENERATION
-from lendsignal.log.postgres.picturing import Picturing, changed_since
+from lendsignal.log.postgres.picturing import BEGINS_ANEW, Picturing, changed_since
 from lendsignal.log.postgres.rows import read_event, whole_records_of, whole_state_of
 from lendsignal.log.postgres.schema import TODAY
 from lendsignal.log.slots import sequence_of, slot_of
@@ -308,10 +308,7 @@ class Follower:
         gone = sum(behind[slot].place - self._places[slot].place - left[slot] for slot in slots)
         if gone:
             raise DataError(
-                f"{gone} decided events went out of the store before they were copied here: this desk stood"
-                " still for longer than [log] keep_for. Stop it, empty its data folder (service.data), and"
-                " start it: it begins anew with what the store still has; an archive that is kept elsewhere"
-                " stays as it is. See docs/explanation/cluster.md"
+                f"{gone} decided events went out of the store before they were copied here: {BEGINS_ANEW}"
             )
         self._oldest = oldest
 

@@ -33,6 +33,7 @@ from lendsignal.log.packing import (
 from lendsignal.log.parts import Parts
 from lendsignal.log.postgres.renumbering import UNKNOWN, Renumbering
 from lendsignal.log.postgres.rows import pack_whole_records, pack_whole_state, read_event
+from lendsignal.log.relay import SCHEMA as SHELF
 from lendsignal.log.slots import slot_of
 from lendsignal.log.sqlite import connect, rows
 from lendsignal.model import person_key, to_us
@@ -67,6 +68,7 @@ class House:
             self._stack.callback(self.log.close)
             self._deliveries = self._file(folder.deliveries, DELIVERIES)
             self._keys = self._file(folder.keys, KEYS)
+            self._shelf = self._file(folder.relay, SHELF)
             self._parts = Parts(self._db)
             self.last = self.log.end()
             slot_of_event, self._day_of_event = self._looked_through()
@@ -131,12 +133,19 @@ class House:
         erasures = self.log.erasing.generation()
         ours = self._of_deliveries("select name, position from cursor order by name")
         packs = self._of_deliveries("select coalesce(max(id), 0) from receipt")
-        return f"{sender}/{self.last}/{position}/{erasures}/{packs}/{ours}/{self._slots}/{self._keep}"
+        said = "" if self._shelf is None else rows(self._shelf, SAID)
+        return f"{sender}/{self.last}/{position}/{erasures}/{packs}/{ours}/{said}/{self._slots}/{self._keep}"
 
     def counted(self, table: str) -> int:
         """How many rows the folder has of a table, those that stay behind included."""
         query = f"select count(*) from {NAMES.get(table, table)}"
-        db = self._deliveries if table in OF_DELIVERIES else self._keys if table in OF_KEYS else self._db
+        match table:
+            case "offer":
+                db = self._shelf
+            case _ if table in OF_DELIVERIES:
+                db = self._deliveries
+            case _:
+                db = self._keys if table in OF_KEYS else self._db
         return 0 if db is None else int(rows(db, query)[0][0])
 
     def rows(self, table: str) -> Iterator[Row]:
@@ -275,6 +284,17 @@ class House:
             told = self._names[name], conversion, at_us, plain(reason), bytes(request), bytes(answer)
             yield self._slot(id_), self.numbers.delivery(id_), *told
 
+    def _offer(self) -> Iterator[Row]:
+        """Offers whose delivery is open: what a kill left behind of others is not taken along."""
+        if self._shelf is None:
+            return
+        open_ = {(self._names[name], id_) for name, id_ in self._each("select destination, id from open")}
+        found = self._shelf.execute("select * from offer order by destination, delivery")
+        for name, id_, address, conversion, item, *moments, withheld in found:
+            if (name, id_) in open_:
+                at = self._slot(id_), name, self.numbers.delivery(id_)
+                yield *at, address, conversion, bytes(item), *moments, bool(withheld)
+
     def _paused(self) -> Iterator[Row]:
         return self._each("select destination, since_us, kind, reason from paused order by destination")
 
@@ -345,6 +365,9 @@ class House:
                     needed.update(one for one, _ in map(event_of, named) if not self._is_kept(one))
         return needed
 
+
+SAID = "select count(*), max(placed_us), max(fetched_us), max(acknowledged_us), sum(withheld) from offer"
+"""Another with every change of the shelf: apps write there too."""
 
 OF_DELIVERIES = frozenset("open lane receipt dead paused volume agreed told renamed delivery_tally".split())
 

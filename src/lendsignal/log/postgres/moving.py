@@ -108,6 +108,11 @@ TABLES: Mapping[str, Table] = {
         "slot, id, destination, conversion, at_us, reason, request, answer",
         "smallint bigint text text bigint text bytea bytea",
     ),
+    "offer": Table(
+        "slot, destination, delivery, address, conversion, item, placed_us, expires_us, fetched_us,"
+        " acknowledged_us, withheld",
+        "smallint text bigint text text bytea bigint bigint bigint bigint boolean",
+    ),
     "paused": Table("destination, since_us, kind, reason", "text bigint text text"),
     "volume": Table("destination, hour, n", "text bigint bigint"),
     "agreed": Table("destination, first_run, quiet_until_us", "text boolean bigint"),
@@ -341,12 +346,10 @@ def _rows_of(database: Database, name: str, table: Table) -> Iterator[Row]:
 
 
 def _parts_of(database: Database, name: str) -> list[str]:
-    if name not in BY_DAY:
-        return [name]
     found = database.rows(
         "select inhrelid::regclass::text from pg_inherits where inhparent = %s::regclass order by 1", name
     )
-    return [part for (part,) in found]
+    return [part for (part,) in found] or [name]
 
 
 def _seen(rows: Iterable[Sequence[object]]) -> Seen:

@@ -1,7 +1,8 @@
 """The deliveries of a store as a desk sees them: receipts one after the other, all else as pictures.
 
 **Receipts** are read in the order of (transaction, row), and only those of transactions older than every open
-one: whatever appears later stands behind them.
+one: whatever appears later stands behind them. Those of days that the store let go of before they were read
+are a hole, and nothing is taken any more.
 
 **Pictures** are cheap, for a row tells which transaction wrote it: of `open` and its like only those come
 that were written since the picture before. What went is known by its receipt; where the numbers of rows
@@ -11,13 +12,22 @@ differ all the same, the table comes whole.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from lendsignal.errors import DataError
 from lendsignal.log.copied_deliveries import ENDED, LOG, Change, CopiedDeliveries, Picture
 from lendsignal.log.copied_log import CopiedLog
 from lendsignal.log.deliveries import Dead, Open, Pause, Stage, Stop, unpacked
 from lendsignal.log.postgres.connection import Session
+from lendsignal.log.postgres.forgetting import GONE, gone_up_to
 
 PACKS_AT_ONCE = 2_000
 """Packs of receipts of one turn at most."""
+
+BEGINS_ANEW = (
+    "this desk stood still for longer than [log] keep_for. Stop it, empty its data folder (service.data), and"
+    " start it: it begins anew with what the store still has; an archive that is kept elsewhere stays as it"
+    " is. See docs/explanation/cluster.md"
+)
+"""What to do about a hole."""
 
 AGED = 1 << 30
 """Transactions between two pictures after which rows do not tell their own age any more."""
@@ -59,17 +69,33 @@ class Picturing:
         return receipts, more
 
     def _follow(self, session: Session) -> tuple[int, bool]:
-        xid, _, number = (self._deliveries.place("receipt") or "0/0").partition("/")
+        before = self._deliveries.place("receipt")
+        xid, _, number = (before or "0/0").partition("/")
+        begins = self._refuse_gap(session, None if before is None else (int(xid), int(number)))
         found = session.rows(_RECEIPTS, xid, int(number), PACKS_AT_ONCE)
         packs = [[self._numbers.receipt(one) for one in unpacked(body)] for _, _, body, _ in found]
         # What a transaction wrote that others still may come before is followed later, and closes now.
         self._closed.update((one.destination, one.id) for pack in packs for one in pack if one.what in ENDED)
         ready = sum(is_ready for _, _, _, is_ready in found)
-        if not ready:
+        places = (
+            begins if not ready else {**begins, "receipt": f"{found[ready - 1][0]}/{found[ready - 1][1]}"}
+        )
+        if not places:
             return 0, False
-        place = f"{found[ready - 1][0]}/{found[ready - 1][1]}"
-        n = self._deliveries.take_receipts(packs[:ready], {"receipt": place, LOG: str(self._log.end())})
+        n = self._deliveries.take_receipts(packs[:ready], {**places, LOG: str(self._log.end())})
         return n, ready == PACKS_AT_ONCE
+
+    def _refuse_gap(self, session: Session, place: tuple[int, int] | None) -> Mapping[str, str]:
+        """Raises `DataError` where receipts went out of the store before they came here. Of a copy that has
+        none yet: where it begins, to be noted with what comes first."""
+        gone = gone_up_to(session)
+        known = self._deliveries.place(GONE)
+        if place is None and known is None:
+            return {"receipt": "0/0", GONE: f"{gone[0]}/{gone[1]}"}
+        xid, _, number = (known or "0/0").partition("/")
+        if (place or (0, 0)) < gone and (int(xid), int(number)) < gone:
+            raise DataError(f"receipts went out of the store before they were copied here: {BEGINS_ANEW}")
+        return {}
 
     def _draw(self, session: Session, read: int) -> None:
         since, now = changed_since(session, self._deliveries.place("picture"))

@@ -1,9 +1,10 @@
 """The tables of a cluster. The slot leads every key, so that one day slots can move to other servers.
 
-What grows by the day (events, verdicts, records) is parted by day and let go of by dropping a day.
+What grows by the day (events, verdicts, records, receipts) is parted by day and let go of by dropping a day.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 
 from msgspec import Struct
 
@@ -16,6 +17,8 @@ from lendsignal.log.postgres.erasing import FUNCTION
 from lendsignal.log.postgres.erasures import SCHEMA as ERASURES
 from lendsignal.log.postgres.erasures import UPGRADE as UPGRADE_OF_ERASURES
 from lendsignal.log.postgres.pulls import SCHEMA as PULLS
+from lendsignal.log.postgres.receipts import UPGRADE as UPGRADE_TO_DAYS_OF_RECEIPTS
+from lendsignal.log.postgres.relay import SCHEMA as SHELF
 from lendsignal.log.postgres.told import SCHEMA as TOLD
 from lendsignal.log.slots import SLOTS
 from lendsignal.plan import delivery_id, record_id
@@ -24,6 +27,7 @@ DAYS_AHEAD = 7
 """Days that tables are made for beforehand: so long the service goes on where nobody tends them."""
 
 BY_DAY = ("event", "verdict", "record")
+"""Tables whose days go together; those of `receipt` go when nothing of theirs is wanted: see `forgetting`."""
 
 TODAY = "(now() at time zone 'utc')::date"
 """The database's day, in UTC. No node's clock says where a row goes."""
@@ -188,9 +192,9 @@ create table if not exists single (     -- what one node does for all, by the da
 ) with (fillfactor = 50);
 """
 
-SCHEMA += DELIVERIES + PULLS + TOLD + ERASURES
+SCHEMA += DELIVERIES + SHELF + PULLS + TOLD + ERASURES
 
-VERSION = 3
+VERSION = 4
 
 UPGRADE_OF_QUARANTINE = (
     "alter table if exists quarantine add column if not exists event_id bytea",
@@ -205,6 +209,7 @@ UPGRADE_OF_SHAPE = (f"alter table shape add column if not exists word text not n
 UPGRADES: Mapping[int, Sequence[str]] = {
     2: UPGRADE_OF_DELIVERIES,
     3: (*UPGRADE_OF_QUARANTINE, *UPGRADE_OF_RECEIPTS, *UPGRADE_OF_ERASURES, *UPGRADE_OF_SHAPE),
+    4: UPGRADE_TO_DAYS_OF_RECEIPTS,
 }
 """By version: what brings tables of the version before to it, where `create … if not exists` does not."""
 
@@ -273,9 +278,11 @@ def _prepared(session: Session, schema: str, slots: int) -> Prepared:
     known = _tables(session, schema)
     if session.row("select to_regnamespace(%s)::oid", schema) == (None,):  # to make it needs another right
         session.rows(f"create schema {schema}")
-    for version in range(VERSION if before is None else before[1] + 1, VERSION + 1):
-        for statement in UPGRADES.get(version, ()) if before is not None else ():
-            session.rows(statement)
+    if before is not None and before[1] < VERSION:
+        with session.unhurried():  # a large table is read once
+            for version in range(before[1] + 1, VERSION + 1):
+                for statement in UPGRADES.get(version, ()):
+                    session.rows(statement)
     for statement in SCHEMA.split(";\n"):
         if statement.strip():
             session.rows(statement)
@@ -311,10 +318,15 @@ def _version(session: Session) -> tuple[int, int] | None:
 def slots_of(database: Database) -> int:
     """The number of slots that the tables were made for.
 
-    Raises `LogError` where there are none, or where they are of another version than this one knows.
+    Raises `LogError` where there are none, where they are of another version than this one knows, or where
+    they were loaded into a server that gives smaller transaction numbers than theirs: what comes in there
+    would stand before what is decided, and nobody would read it.
     """
     with database.transaction() as session:
         found = _version(session)
+        is_ahead = found is not None and session.row(
+            "select 1 from cursor where xid > pg_snapshot_xmax(pg_current_snapshot()) limit 1"
+        )
     if found is None:
         raise LogError(
             f"the schema {database.schema!r} has no tables of ours yet: `lendsignal store prepare` makes them"
@@ -326,6 +338,11 @@ def slots_of(database: Database) -> int:
             else "install the version that made them"
         )
         raise LogError(f"the tables of the store are of form {found[1]}, and not of {VERSION}: {do}")
+    if is_ahead:
+        raise LogError(
+            "the store was loaded into a server whose transaction numbers are behind those of its rows: close"
+            " it before anything comes in, and see docs/how-to/move-the-store.md"
+        )
     return found[0]
 
 
@@ -360,29 +377,53 @@ def tend_days(database: Database, keep: int) -> list[str]:
         session.rows("set local lock_timeout = '1s'")
         session.rows(f"select pg_advisory_xact_lock({LOCK})")
         _make_days(session)
-        oldest = session.row(
-            f"select least({TODAY} - %s::integer, ({_UNDECIDED}), ({_UNREAD}), ({_UNSENT}))", keep
-        )
-        assert oldest is not None, "a select without a table gives one row"
+        oldest = oldest_day(session, keep)
         for table in BY_DAY:
-            for (part,) in session.rows(
-                "select inhrelid::regclass::text from pg_inherits where inhparent = %s::regclass", table
-            ):
-                if part.rpartition("_")[2] < f"{oldest[0]:%Y%m%d}":
-                    session.rows(f"drop table {part}")
-                    dropped.append(part)
+            for part in days_before(session, table, oldest):
+                session.rows(f"drop table {part}")
+                dropped.append(part)
     return sorted(dropped)
+
+
+def oldest_day(session: Session, keep: int) -> date:
+    """The first day that is kept: so many days ago, or earlier where somebody needs an earlier one."""
+    found = session.row(
+        f"select least({TODAY} - %s::integer, ({_UNDECIDED}), ({_UNREAD}), ({_UNSENT}))", keep
+    )
+    assert found is not None, "a select without a table gives one row"
+    return found[0]  # type: ignore[no-any-return]
+
+
+def days_before(session: Session, table: str, day: date) -> list[str]:
+    """A table's parts of days before that one, the oldest first. Parts without a day are not among them."""
+    found = session.rows(
+        "select inhrelid::regclass::text from pg_inherits where inhparent = %s::regclass order by 1", table
+    )
+    return [part for (part,) in found if part.rpartition("_")[2] < f"{day:%Y%m%d}"]
 
 
 def _make_days(session: Session) -> None:
     """Today's table and those of the days to come; yesterday's too, for what begins before midnight."""
+    first = first_day(session, "receipt")
     for (day,) in session.rows(
         f"select {TODAY} + n from generate_series(-1, %s::integer) as days(n)", DAYS_AHEAD
     ):
-        for table in BY_DAY:
+        # What was there before receipts were laid by day is one part, and all days before are in it.
+        tables = BY_DAY if first is not None and day < first else (*BY_DAY, "receipt")
+        for table in tables:
             part = f"{table}_{day:%Y%m%d}"
             if session.row("select to_regclass(%s)", part) == (None,):
                 session.rows(
                     f"create table {part} partition of {table}"
                     f" for values from ('{day}') to (date '{day}' + 1)"
                 )
+
+
+def first_day(session: Session | Database, table: str) -> date | None:
+    """The day of a table's oldest part that has one; `None`: there is none."""
+    found = session.row(
+        "select min(right(inhrelid::regclass::text, 8)::date) from pg_inherits"
+        " where inhparent = %s::regclass and inhrelid::regclass::text ~ '_[0-9]{8}$'",
+        table,
+    )
+    return None if found is None else found[0]

@@ -68,9 +68,11 @@ def standing(database: Database, slots: int, now_us: int) -> Standing:
     """How the cluster stands now. Raises `LogError` where the store does not answer."""
     behind = dict(database.rows(_WAITING))
     decided = _number(database, _DECIDED)
-    # In the order in which things happen: what is still to be read by a sender now is open at the next look.
+    # In the order in which things happen: what is still to be read by a sender now is open at the next look,
+    # and what is due at that one is claimed at the one behind it.
     unread = database.row(_UNREAD)
     sending = SlotDeliveries(database, slots, range(slots))
+    due = sending.due(now_us)
     waiting, paused = sending.waiting(), sending.paused()
     found = database.row("select version from wanted where kind = 'policy'")
     return Standing(
@@ -78,7 +80,7 @@ def standing(database: Database, slots: int, now_us: int) -> Standing:
         decided=decided,
         read_by_sender=unread == (False,),
         waiting=waiting,
-        due=sorted(sending.due(now_us)),
+        due=sorted(due),
         paused={name: pause.reason for name, pause in paused.items()},
         slots=slots,
         nodes=dict(

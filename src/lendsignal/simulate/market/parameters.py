@@ -7,12 +7,13 @@ may be a range, of which each world draws its own: what is concluded then holds 
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 from zlib import crc32
 
 import numpy as np
 from msgspec import Meta, Struct, field
 
+from lendsignal.advise.strategies import Binding, Event, Value
 from lendsignal.errors import ConfigError, Problem
 from lendsignal.settings import key_path, read, toml_positions, with_lines
 from lendsignal.simulate.parameters import Count, NotNegative, Positive, Section, Share
@@ -21,22 +22,6 @@ DEFAULT = Path(__file__).with_name("market.toml")
 
 Correlation = Annotated[float, Meta(gt=-1, lt=1)]
 Hours = Annotated[float, Meta(ge=0, le=24)]
-
-Event: TypeAlias = Literal[
-    "none",
-    "registration",
-    "application",
-    "likely_credit",
-    "first_credit",
-    "credit_top70",
-    "credit_top50",
-    "credit_top30",
-    "credit_top20",
-    "first_loan",
-    "disbursement",
-    "repayment",
-]
-"""What a platform may be told of; `none`: it is told nothing and buys whoever is cheap."""
 
 TIERS: Mapping[str, int] = {f"credit_top{share}": share for share in (70, 50, 30, 20)}
 
@@ -133,15 +118,15 @@ class Market(Section, frozen=True, kw_only=True):
 class Strategy(Section, frozen=True, kw_only=True):
     """What a lender tells the platforms.
 
-    `value`: nothing, the worth predicted by score, or fees alone. `batch_hours`: sent every so many hours, 0
-    at once. `market` holds keys of the market that go with the strategy, such as `journey.manual`.
+    `batch_hours`: sent every so many hours, 0 at once. `market` holds keys of the market that go with the
+    strategy, such as `journey.manual`.
     """
 
     name: Annotated[str, Meta(min_length=1)]
     event: Event
-    value: Literal["none", "predicted", "fees"] = "none"
+    value: Value = "none"
     bins: Annotated[int, Meta(ge=2, le=50)] = 8
-    binding: Literal["last_login", "first_install"] = "last_login"
+    binding: Binding = "last_login"
     batch_hours: Annotated[float, Meta(ge=0, le=168)] = 0.0
     market: dict[str, Any] = field(default_factory=dict)
 

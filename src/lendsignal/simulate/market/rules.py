@@ -9,9 +9,10 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
+from lendsignal.advise.strategies import Event
 from lendsignal.simulate.chance import Floats
 from lendsignal.simulate.market.comparing import Worlds, returns, total
-from lendsignal.simulate.market.parameters import Event, Strategy
+from lendsignal.simulate.market.parameters import Strategy
 
 Changes: TypeAlias = Mapping[str, Any]
 

@@ -3,21 +3,26 @@
 Their door is `feeds.door`: no role loads it that has no door.
 """
 
-from lendsignal.source.feeds.facts import fact_of
-from lendsignal.source.feeds.feed import Fact, Feed
-from lendsignal.source.feeds.files import (
-    Brought,
-    Refused,
-    import_attribution,
-    import_spend,
-    read_attribution,
-    told,
-)
-from lendsignal.source.feeds.meters import FeedMeters
-from lendsignal.source.feeds.rates import rates_of, read_rates
-from lendsignal.source.feeds.settings import FeedSettings, FxSettings, RateSettings, SpendSettings
-from lendsignal.source.feeds.spend import SpendFeed
-from lendsignal.source.feeds.writer import FeedWriter
+from typing import TYPE_CHECKING
+
+from lendsignal.later import later
+
+if TYPE_CHECKING:
+    from lendsignal.source.feeds.facts import fact_of
+    from lendsignal.source.feeds.feed import Fact, Feed
+    from lendsignal.source.feeds.files import (
+        Brought,
+        Refused,
+        import_attribution,
+        import_spend,
+        read_attribution,
+        told,
+    )
+    from lendsignal.source.feeds.meters import FeedMeters
+    from lendsignal.source.feeds.rates import rates_of, read_rates
+    from lendsignal.source.feeds.settings import FeedSettings, FxSettings, RateSettings, SpendSettings
+    from lendsignal.source.feeds.spend import SpendFeed
+    from lendsignal.source.feeds.writer import FeedWriter
 
 __all__ = [
     "Brought",
@@ -39,3 +44,17 @@ __all__ = [
     "read_rates",
     "told",
 ]
+
+__getattr__ = later(
+    __name__,
+    {
+        "facts": "fact_of",
+        "feed": "Fact Feed",
+        "files": "Brought Refused import_attribution import_spend read_attribution told",
+        "meters": "FeedMeters",
+        "rates": "rates_of read_rates",
+        "settings": "FeedSettings FxSettings RateSettings SpendSettings",
+        "spend": "SpendFeed",
+        "writer": "FeedWriter",
+    },
+)
