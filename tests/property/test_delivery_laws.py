@@ -150,7 +150,7 @@ class Books(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.platform = Platform()
         self.patches = pytest.MonkeyPatch()
-        self.patches.setattr(sender, "Transport", lambda bells, may_leave: Line(self.platform))
+        self.patches.setattr(sender, "LateTransport", lambda bells, may_leave: Line(self.platform))
         for letter in NAMES.values():
             self.patches.setenv(f"TOKEN_{letter}", f"{TOKEN}-{letter}")
         self.desk = Desk(Path(self.folder.name), *outlets(self.unknown))
