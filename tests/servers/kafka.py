@@ -28,7 +28,7 @@ HERE = Path(__file__).parent / "kafka_jars"
 PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 INSTALL = "bash tests/servers/install.sh"
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds in which a broker that is going to answer has answered."""
 
 WRITER, READER = "writer", "reader"
