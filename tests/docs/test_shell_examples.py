@@ -79,6 +79,7 @@ ENDS_WITH: Mapping[str, tuple[int, ...]] = {
     r"^lendsignal compare .*--recorded": (2,),  # no feed of AppsFlyer's is set up here
     r"^lendsignal (compare|plan|report reconcile) ": (0, 1, 3),  # what differs is told by the code
     r"^lendsignal doctor$": (0, 1),  # the platforms cannot be reached from here
+    r"^kill -9 ": (0, 1),  # who types so fast meets a role that is just being renewed
 }
 """Commands that end with another code than 0, by how they begin; the first that fits holds."""
 
