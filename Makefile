@@ -33,16 +33,17 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-# What runs over real servers, and whole services on whatever machine this is.
-SERVED := tests/scenario tests/e2e/test_first_steps.py $(wildcard tests/contract/*_cluster.py tests/contract/*_topic.py)
+# What runs over real servers, and whole services on whatever machine this is; the longest files come first.
+SERVED := $(wildcard tests/contract/*_cluster.py tests/contract/*_topic.py) tests/scenario tests/e2e/test_first_steps.py
 
-# Each file on one of two workers, the longest files first; of the browser's tests the short one, `make e2e` runs them all.
+# Each file on one of two workers, those with most tests first, or in the order of `SERVED`; of the browser's tests the
+# short one, `make e2e` runs them all.
 # Of what is served, those that fail are named and get a second chance, alone. What stays in the output is a
 # race to be found, in the product or in the test.
 unit: setup
 	$(BIN)/pytest -n 2 --dist loadfile --ignore-glob='*/contract/*_cluster.py' --ignore-glob='*/contract/*_topic.py' \
 		tests/scenario/test_superlender*.py tests/docs tests/contract tests/property tests/unit
-	$(BIN)/pytest -n 2 --dist loadfile --ignore-glob='*/test_superlender*' $(SERVED) \
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore-glob='*/test_superlender*' $(SERVED) \
 		|| $(BIN)/pytest --last-failed --last-failed-no-failures=none $(SERVED)
 
 # The lines that no test has reached, by the processes that pytest itself runs.
