@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from tests.running import call
 
 INSTALL = "make setup"
 
@@ -57,6 +58,8 @@ def object_store() -> Iterator[ObjectStore]:
     server.start()
     try:
         host, port = server.get_host_and_port()
+        # What an earlier server of this process kept is there still.
+        assert call(f"{host}:{port}", "POST", "/moto-api/reset")[0] == 200
         address = f"http://{host}:{port}"
         client = boto3.client(
             "s3",
