@@ -5,7 +5,7 @@ and pay back, most of them with hashed contacts. Each figure is of a process of 
 memory is told; the platform is one that says yes at once, so that only our own part is measured.
 """
 
-import resource
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from lendsignal.audience.definitions import Definition, definition_of
 from lendsignal.audience.settings import AudienceSettings
+from lendsignal.bench.machine import rss_mib
 from lendsignal.bench.reports import START_US, made
 from lendsignal.bench.targets import Target, Wanted
 from lendsignal.log import DataFolder, open_audiences
@@ -183,7 +184,8 @@ def _main() -> None:
     started, busy = time.perf_counter(), time.process_time()
     members = WORK[what](folder)
     took, busy = time.perf_counter() - started, time.process_time() - busy
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Its own: `getrusage` counts what the process that started it once held as well.
+    peak_mib = rss_mib(os.getpid(), peak=True)
     figure = AudienceFigure(what=what, seconds=took, cpu_seconds=busy, peak_mib=peak_mib, members=members)
     sys.stdout.buffer.write(msgspec.json.encode(figure))
 
